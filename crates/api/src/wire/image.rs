@@ -1,0 +1,185 @@
+//! Images.
+
+use super::container::{GraphDriver, HealthConfig};
+use super::{Labels, Set, StrSlice, wire, zero};
+use serde::{Deserialize, Serialize};
+
+/// A descriptor of the OCI image specification.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Descriptor {
+    pub media_type: String,
+    pub digest: String,
+    pub size: i64,
+    #[serde(skip_serializing_if = "zero")]
+    pub urls: Vec<String>,
+    #[serde(skip_serializing_if = "zero")]
+    pub annotations: Labels,
+    #[serde(skip_serializing_if = "zero")]
+    pub platform: Option<Platform>,
+}
+
+/// A platform of the OCI image specification.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Platform {
+    pub architecture: String,
+    pub os: String,
+    #[serde(rename = "os.version", skip_serializing_if = "zero")]
+    pub os_version: String,
+    #[serde(rename = "os.features", skip_serializing_if = "zero")]
+    pub os_features: Vec<String>,
+    #[serde(skip_serializing_if = "zero")]
+    pub variant: String,
+}
+
+wire! {
+    /// The answer of `/images/{name}/json`.
+    pub struct ImageInspect {
+        id: String,
+        repo_tags: Vec<String>,
+        repo_digests: Vec<String>,
+        parent: String,
+        comment: String,
+        /// RFC 3339 with nanoseconds.
+        #[serde(skip_serializing_if = "zero")]
+        created: String,
+        docker_version: String,
+        author: String,
+        config: Option<ImageConfig>,
+        architecture: String,
+        #[serde(skip_serializing_if = "zero")]
+        variant: String,
+        os: String,
+        #[serde(skip_serializing_if = "zero")]
+        os_version: String,
+        /// Bytes.
+        size: i64,
+        graph_driver: GraphDriver,
+        #[serde(rename = "RootFS")]
+        root_fs: RootFs,
+        metadata: ImageMetadata,
+        #[serde(skip_serializing_if = "zero")]
+        descriptor: Option<Descriptor>,
+    }
+}
+
+wire! {
+    /// What an image says of the containers made from it. Since API 1.50 what is empty is left out.
+    pub struct ImageConfig {
+        #[serde(skip_serializing_if = "zero")]
+        user: String,
+        #[serde(skip_serializing_if = "zero")]
+        exposed_ports: Set,
+        #[serde(skip_serializing_if = "zero")]
+        env: Vec<String>,
+        #[serde(skip_serializing_if = "zero")]
+        entrypoint: StrSlice,
+        #[serde(skip_serializing_if = "zero")]
+        cmd: StrSlice,
+        #[serde(skip_serializing_if = "zero")]
+        volumes: Set,
+        #[serde(skip_serializing_if = "zero")]
+        working_dir: String,
+        #[serde(skip_serializing_if = "zero")]
+        labels: Labels,
+        #[serde(skip_serializing_if = "zero")]
+        stop_signal: String,
+        #[serde(skip_serializing_if = "zero")]
+        args_escaped: bool,
+        #[serde(skip_serializing_if = "zero")]
+        healthcheck: Option<HealthConfig>,
+        #[serde(skip_serializing_if = "zero")]
+        on_build: Vec<String>,
+        #[serde(skip_serializing_if = "zero")]
+        shell: StrSlice,
+    }
+}
+
+wire! {
+    /// The layers, bottom first, by the digest of their uncompressed archive.
+    pub struct RootFs {
+        #[serde(rename = "Type")]
+        kind: String,
+        #[serde(skip_serializing_if = "zero")]
+        layers: Vec<String>,
+    }
+}
+
+wire! {
+    /// What the engine knows of an image beside the image.
+    pub struct ImageMetadata {
+        /// RFC 3339; "0001-01-01T00:00:00Z" is never.
+        last_tag_time: String,
+    }
+}
+
+wire! {
+    /// One line of `/images/json`.
+    pub struct ImageSummary {
+        /// -1 is not counted.
+        containers: i64,
+        /// Unix seconds.
+        created: i64,
+        id: String,
+        labels: Option<Labels>,
+        parent_id: String,
+        #[serde(skip_serializing_if = "zero")]
+        descriptor: Option<Descriptor>,
+        repo_digests: Vec<String>,
+        repo_tags: Vec<String>,
+        /// Bytes; -1 is not counted.
+        shared_size: i64,
+        size: i64,
+    }
+}
+
+wire! {
+    /// One line of `/images/{name}/history`, newest first.
+    pub struct HistoryItem {
+        comment: String,
+        /// Unix seconds.
+        created: i64,
+        created_by: String,
+        /// "<missing>" for what has no image of its own.
+        id: String,
+        size: i64,
+        tags: Option<Vec<String>>,
+    }
+}
+
+wire! {
+    /// One line of the answer to an image's deletion: one of the two.
+    pub struct ImageDeleteItem {
+        #[serde(skip_serializing_if = "zero")]
+        deleted: String,
+        #[serde(skip_serializing_if = "zero")]
+        untagged: String,
+    }
+}
+
+wire! {
+    /// The answer of `/images/prune`.
+    pub struct ImagePruneResponse {
+        images_deleted: Option<Vec<ImageDeleteItem>>,
+        /// Bytes.
+        space_reclaimed: u64,
+    }
+}
+
+wire! {
+    /// The last `aux` of a push.
+    pub struct PushResult {
+        tag: String,
+        digest: String,
+        size: i64,
+    }
+}
+
+wire! {
+    /// The answer of `/build/prune`.
+    pub struct BuildPruneResponse {
+        caches_deleted: Option<Vec<String>>,
+        space_reclaimed: u64,
+    }
+}

@@ -1,0 +1,259 @@
+//! One request on its way down, and one answer on its way back.
+//!
+//! A [`Call`] is what a handler gets: the path's parameters and the query already taken apart, the body not yet
+//! read. A handler returns a [`Reply`], or an [`engine::Error`](hull_engine::Error), whose kind is its status.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hull_api::version::ApiVersion;
+use hull_engine::{Error, Kind};
+use hyper::body::{Frame, Incoming};
+use hyper::upgrade::OnUpgrade;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A JSON body that is larger is not a request of Docker's API.
+const MAX_JSON: usize = 8 << 20;
+
+/// The body of an answer.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+/// An answer ready to be sent.
+pub(crate) type Reply = Response<Body>;
+/// What a handler returns.
+pub(crate) type Outcome = Result<Reply, Error>;
+
+/// A request, taken apart.
+pub(crate) struct Call {
+    /// The version the client speaks, from the path's prefix.
+    pub(crate) version: ApiVersion,
+    /// The request's headers.
+    pub(crate) headers: HeaderMap,
+    /// The way to the raw connection, when the client asked to upgrade.
+    pub(crate) upgrade: Option<OnUpgrade>,
+    params: HashMap<&'static str, String>,
+    query: Query,
+    body: Incoming,
+}
+
+impl Call {
+    /// Takes `request` apart; `params` come from the route that matched.
+    pub(crate) fn new(
+        mut request: http::Request<Incoming>,
+        version: ApiVersion,
+        params: HashMap<&'static str, String>,
+    ) -> Self {
+        let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+        let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        Self { version, headers: parts.headers, upgrade, params, query, body }
+    }
+
+    /// A parameter of the path. Empty when the route has no such parameter.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// The query of the request.
+    pub(crate) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Reads the whole body as JSON. Docker wants its content type.
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let bytes = self.expect_json().await?;
+        if bytes.is_empty() {
+            return Err(invalid("invalid JSON: got EOF while reading request body"));
+        }
+        serde_json::from_slice(&bytes).map_err(|why| invalid(format!("invalid JSON: {why}")))
+    }
+
+    /// Reads the body as JSON where there may be none: nothing, or the `null` of older clients.
+    pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(self) -> Result<T, Error> {
+        let bytes = self.expect_json().await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(T::default());
+        }
+        let body: Option<T> =
+            serde_json::from_slice(&bytes).map_err(|why| invalid(format!("invalid JSON: {why}")))?;
+        Ok(body.unwrap_or_default())
+    }
+
+    async fn expect_json(self) -> Result<Bytes, Error> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        let bytes = Limited::new(self.body, MAX_JSON)
+            .collect()
+            .await
+            .map_err(|why| invalid(format!("read the request's body: {why}")))?
+            .to_bytes();
+        if kind != "application/json" && !(kind.is_empty() && bytes.is_empty()) {
+            return Err(invalid(format!(
+                "unsupported Content-Type header ({kind}): must be 'application/json'"
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// The body as a stream of bytes, for archives.
+    pub(crate) fn into_body(self) -> Incoming {
+        self.body
+    }
+}
+
+/// The query string: a key may stand several times.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Parses `a=1&b=%20`; plus is a space, as in HTML forms.
+    pub(crate) fn parse(text: &str) -> Self {
+        let decode =
+            |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (decode(key), decode(value))
+                })
+                .collect(),
+        )
+    }
+
+    /// The first value of `key`; none when absent or empty.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// Whether `key` is there, even without a value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == key)
+    }
+
+    /// Every value of `key`.
+    pub(crate) fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Docker's reading of a boolean: everything is true but these.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        let value = self.get(key).unwrap_or("").trim().to_ascii_lowercase();
+        !matches!(value.as_str(), "" | "0" | "no" | "false" | "none")
+    }
+
+    /// As [`flag`](Self::flag), with a value for when the key is absent.
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> bool {
+        if self.has(key) { self.flag(key) } else { default }
+    }
+
+    /// A number; absent is none, anything else is the caller's mistake.
+    pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Error> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| invalid(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))
+    }
+}
+
+/// A mistake of the caller's.
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(Kind::Invalid, message)
+}
+
+/// `value` as JSON, with Go's trailing newline.
+pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Outcome {
+    let mut bytes = serde_json::to_vec(value)
+        .map_err(|why| Error::new(Kind::System, format!("encode the answer: {why}")))?;
+    bytes.push(b'\n');
+    let mut reply = Response::new(full(bytes));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(reply)
+}
+
+/// `value` as JSON with status 200.
+pub(crate) fn ok<T: Serialize>(value: &T) -> Outcome {
+    json(StatusCode::OK, value)
+}
+
+/// A status without a body.
+pub(crate) fn status(status: StatusCode) -> Outcome {
+    let mut reply = Response::new(full(Bytes::new()));
+    *reply.status_mut() = status;
+    Ok(reply)
+}
+
+/// 204: done, and nothing to say about it.
+pub(crate) fn no_content() -> Outcome {
+    status(StatusCode::NO_CONTENT)
+}
+
+/// A body known in full.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// A body sent as it is made.
+pub(crate) fn streamed(
+    kind: &'static str,
+    stream: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+) -> Reply {
+    let mut reply =
+        Response::new(BodyExt::boxed_unsync(StreamBody::new(stream.map(|chunk| chunk.map(Frame::data)))));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+/// The status of an error and its body, `{"message": …}`.
+pub(crate) fn refusal(error: &Error) -> Reply {
+    let status = match error.kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::NotModified => StatusCode::NOT_MODIFIED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        Kind::System => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    refusal_with(status, &error.message)
+}
+
+/// An error body with a status of its own.
+pub(crate) fn refusal_with(status: StatusCode, message: &str) -> Reply {
+    let body = serde_json::json!({ "message": message }).to_string() + "\n";
+    let empty = status == StatusCode::NOT_MODIFIED;
+    let mut reply = Response::new(full(if empty { String::new() } else { body }));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_read_as_docker_reads_them() {
+        let query = Query::parse("a=1&b=0&c=False&d=yes&e=&f=none");
+        let read: Vec<bool> = ["a", "b", "c", "d", "e", "f", "g"].iter().map(|key| query.flag(key)).collect();
+        assert_eq!(read, [true, false, false, true, false, false, false]);
+        assert!(query.flag_or("g", true));
+        assert!(!query.flag_or("e", true));
+    }
+
+    #[test]
+    fn a_query_is_decoded() {
+        let query = Query::parse("filters=%7B%22a%22%3A%5B%22b%20c%22%5D%7D&names=x&names=y+z");
+        assert_eq!(query.get("filters"), Some(r#"{"a":["b c"]}"#));
+        assert_eq!(query.all("names").collect::<Vec<_>>(), ["x", "y z"]);
+    }
+}

@@ -1,0 +1,148 @@
+//! `hulld`: the daemon. It owns sockets and routes; every decision is the engine's.
+//!
+//! A start is the list of steps in [`run`], in that order. The daemon has no state of its own: killed at any
+//! moment, it starts again and the engine finds every container.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hull_engine::Engine;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+mod call;
+mod listen;
+mod notify;
+mod options;
+mod parse;
+mod pidfile;
+mod render;
+mod router;
+mod routes;
+mod server;
+mod settings;
+mod streams;
+mod tls;
+
+use settings::{CommandLine, Settings};
+
+/// Time that requests under way get when the daemon stops.
+const SHUTDOWN: Duration = Duration::from_secs(15);
+/// Worker threads: requests wait for the kernel, they do not compute.
+const WORKERS: usize = 2;
+
+/// What every handler may use.
+pub(crate) struct Daemon {
+    /// The owner of all state.
+    pub(crate) engine: Arc<Engine>,
+    /// What the daemon was told.
+    pub(crate) settings: Settings,
+}
+
+fn main() -> ExitCode {
+    let matches = settings::command().get_matches();
+    let outcome = settings::resolve(&matches).and_then(|line| {
+        if line.validate {
+            say("configuration OK");
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .enable_all()
+            .build()
+            .map_err(|why| format!("start the worker threads: {why}"))?;
+        runtime.block_on(run(line))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say(&format!("hulld: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// From nothing to serving, and back.
+async fn run(line: CommandLine) -> Result<(), String> {
+    let settings = line.settings;
+    log_to_stderr(&settings)?;
+    line.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Before the engine: two daemons on one state would be a disaster.
+    let _pidfile = pidfile::claim(settings.pidfile.as_deref())?;
+    let acceptor = tls::acceptor(&settings)?;
+    // The engine finds what a former daemon left before anybody may ask.
+    let engine = Engine::open(options::of(&settings)?).await.map_err(|why| why.to_string())?;
+    let hosts = match settings.hosts.as_slice() {
+        [] => vec![listen::DEFAULT_HOST.to_owned()],
+        hosts => hosts.to_vec(),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let mut listeners = Vec::new();
+    for host in &hosts {
+        listeners.extend(listen::open(host, settings.group.as_deref(), acceptor.as_ref()).await?);
+        tracing::info!("listening on {host}");
+    }
+    let patience = settings.shutdown_timeout.map_or(SHUTDOWN, Duration::from_secs);
+    let daemon = Arc::new(Daemon { engine: engine.clone(), settings });
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        servers.spawn(server::serve(daemon.clone(), listener, stopped.clone()));
+    }
+    notify::ready();
+    wait_for_signal().await?;
+    notify::stopping();
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(patience, servers.join_all()).await;
+    engine.shutdown().await;
+    Ok(())
+}
+
+/// Waits until somebody asks the daemon to end. A hang-up reloads what can be reloaded: nothing, so far.
+async fn wait_for_signal() -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|why| format!("listen for signals: {why}"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => tracing::warn!("reloading the configuration is not supported yet"),
+        }
+    }
+}
+
+/// Structured logs on standard error, as text or as JSON.
+fn log_to_stderr(settings: &Settings) -> Result<(), String> {
+    let level = match (settings.debug, settings.log_level.as_deref()) {
+        (true, _) | (_, Some("debug" | "trace")) => "debug",
+        (_, None | Some("info")) => "info",
+        (_, Some("warn")) => "warn",
+        (_, Some("error" | "fatal")) => "error",
+        (_, Some(other)) => return Err(format!("invalid logging level: {other}")),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(rustix::termios::isatty(std::io::stderr()))
+        .with_target(false)
+        .with_env_filter(format!("warn,hulld={level},hull={level},{}", crates_at(level)));
+    match settings.log_format.as_deref() {
+        None | Some("text") => builder.init(),
+        Some("json") => builder.json().init(),
+        Some(other) => return Err(format!("invalid log format: {other}")),
+    }
+    Ok(())
+}
+
+/// The filter of our own crates; those of others speak up from `warn` on.
+fn crates_at(level: &str) -> String {
+    ["engine", "image", "network", "snapshot"].map(|name| format!("hull_{name}={level}")).join(",")
+}
+
+fn say(line: &str) {
+    // Standard error is gone: nobody is left to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

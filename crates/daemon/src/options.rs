@@ -1,0 +1,139 @@
+//! From the daemon's settings to the engine's options.
+
+use std::path::{Path, PathBuf};
+
+use hull_engine::Options;
+use hull_engine::model::{LogConfig, Ulimit};
+use hull_network::Pool;
+
+use crate::settings::Settings;
+
+/// What the engine is opened with.
+///
+/// # Errors
+/// A message that names the setting whose value makes no sense.
+pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
+    let defaults = Options::default();
+    Ok(Options {
+        data_root: settings.data_root.clone().unwrap_or(defaults.data_root),
+        exec_root: settings.exec_root.clone().unwrap_or(defaults.exec_root),
+        shim: beside("hull-shim")?,
+        cgroup_parent: settings.cgroup_parent.clone().unwrap_or(defaults.cgroup_parent),
+        default_log: LogConfig {
+            driver: settings.log_driver.clone().unwrap_or_default(),
+            options: settings.log_opts.clone(),
+        },
+        default_shm_size: match settings.default_shm_size.as_deref() {
+            Some(text) => bytes(text).ok_or_else(|| format!("invalid default-shm-size: {text}"))?,
+            None => defaults.default_shm_size,
+        },
+        init_by_default: settings.init,
+        no_new_privileges: settings.no_new_privileges,
+        seccomp_profile: seccomp(settings.seccomp_profile.as_deref()),
+        default_ulimits: settings
+            .default_ulimits
+            .values()
+            .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
+            .collect(),
+        host_gateway: settings.host_gateway_ip.clone(),
+        dns: settings.dns.clone(),
+        dns_options: settings.dns_opts.clone(),
+        dns_search: settings.dns_search.clone(),
+        network: network(settings)?,
+        images: images(settings),
+        ..defaults
+    })
+}
+
+/// A program of ours: beside this one, else in the PATH.
+fn beside(name: &str) -> Result<PathBuf, String> {
+    let here = std::env::current_exe().map_err(|why| format!("find our own program: {why}"))?;
+    let beside = here.with_file_name(name);
+    if beside.exists() {
+        return Ok(beside);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|candidate| candidate.exists())
+        .ok_or_else(|| format!("{name} is neither beside {} nor in the PATH", here.display()))
+}
+
+/// The file of the default policy; `builtin` is ours.
+fn seccomp(profile: Option<&str>) -> Option<PathBuf> {
+    profile
+        .filter(|profile| !profile.is_empty() && *profile != "builtin")
+        .map(|path| Path::new(path).to_owned())
+}
+
+fn images(settings: &Settings) -> hull_image::Settings {
+    let defaults = hull_image::Settings::default();
+    hull_image::Settings {
+        insecure_registries: settings.insecure_registries.clone(),
+        mirrors: settings.registry_mirrors.clone(),
+        max_concurrent_downloads: settings
+            .max_concurrent_downloads
+            .unwrap_or(defaults.max_concurrent_downloads),
+        max_concurrent_uploads: settings.max_concurrent_uploads.unwrap_or(defaults.max_concurrent_uploads),
+        max_download_attempts: settings.max_download_attempts.unwrap_or(defaults.max_download_attempts),
+        ..defaults
+    }
+}
+
+fn network(settings: &Settings) -> Result<hull_network::Config, String> {
+    let defaults = hull_network::Config::default();
+    let pools = settings.default_address_pools.iter().map(|pool| {
+        let base =
+            pool.base.parse().map_err(|_| format!("invalid default-address-pool base: {}", pool.base))?;
+        Ok(Pool { base, size: pool.size })
+    });
+    let pools: Vec<Pool> = pools.collect::<Result<_, String>>()?;
+    Ok(hull_network::Config {
+        bridge: match settings.bridge.as_deref() {
+            None => defaults.bridge,
+            Some("none") => None,
+            Some(name) => Some(name.to_owned()),
+        },
+        bip: parsed(settings.bip.as_deref(), "bip")?,
+        fixed_cidr: parsed(settings.fixed_cidr.as_deref(), "fixed-cidr")?,
+        icc: settings.icc.unwrap_or(defaults.icc),
+        masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
+        forward: settings.ip_forward.unwrap_or(defaults.forward),
+        default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
+        mtu: settings.mtu.unwrap_or(defaults.mtu),
+        pools: if pools.is_empty() { defaults.pools } else { pools },
+        ..hull_network::Config::default()
+    })
+}
+
+fn parsed<T: std::str::FromStr>(text: Option<&str>, key: &str) -> Result<Option<T>, String> {
+    text.map(|text| text.parse().map_err(|_| format!("invalid {key}: {text}"))).transpose()
+}
+
+/// A size like `64M`, in bytes: units are powers of 1024.
+fn bytes(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let number = lower.trim_end_matches("ib").trim_end_matches('b');
+    let (digits, shift) = match number.as_bytes().last()? {
+        b'k' => (&number[..number.len() - 1], 10),
+        b'm' => (&number[..number.len() - 1], 20),
+        b'g' => (&number[..number.len() - 1], 30),
+        _ => (number, 0),
+    };
+    digits.parse::<i64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_have_binary_units() {
+        assert_eq!(bytes("64M"), Some(64 << 20));
+        assert_eq!(bytes("1gb"), Some(1 << 30));
+        assert_eq!(bytes("512KiB"), Some(512 << 10));
+        assert_eq!(bytes("100"), Some(100));
+        assert_eq!(bytes("x"), None);
+        assert_eq!(bytes(""), None);
+    }
+}

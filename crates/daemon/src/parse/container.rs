@@ -1,0 +1,142 @@
+//! Containers and exec sessions as asked for.
+
+use std::time::Duration;
+
+use hull_api::wire::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
+use hull_api::wire::exec::ExecCreateRequest;
+use hull_api::wire::{Set, StrSlice};
+use hull_engine::{Error, model};
+
+use super::{host, network};
+use crate::call::invalid;
+
+/// The body of `/containers/create`, with the query's name and platform.
+pub(crate) fn create_request(
+    name: Option<&str>,
+    platform: Option<hull_oci::Platform>,
+    body: ContainerCreateRequest,
+) -> Result<model::CreateRequest, Error> {
+    Ok(model::CreateRequest {
+        name: name.map(|name| name.trim_start_matches('/').to_owned()),
+        platform,
+        config: config(body.config)?,
+        host: host::config(body.host_config)?,
+        networking: network::networking(body.networking_config)?,
+    })
+}
+
+pub(crate) fn config(wire: ContainerConfig) -> Result<model::ContainerConfig, Error> {
+    Ok(model::ContainerConfig {
+        hostname: wire.hostname,
+        domainname: wire.domainname,
+        user: wire.user,
+        attach_stdin: wire.attach_stdin,
+        attach_stdout: wire.attach_stdout,
+        attach_stderr: wire.attach_stderr,
+        exposed_ports: wire.exposed_ports.keys().map(|port| port.parse()).collect::<Result<_, Error>>()?,
+        tty: wire.tty,
+        open_stdin: wire.open_stdin,
+        stdin_once: wire.stdin_once,
+        env: wire.env.unwrap_or_default(),
+        cmd: wire.cmd.map(|words| words.0),
+        healthcheck: wire.healthcheck.map(healthcheck).transpose()?,
+        args_escaped: wire.args_escaped,
+        image: wire.image,
+        volumes: wire.volumes.unwrap_or_default().into_keys().collect(),
+        working_dir: wire.working_dir,
+        entrypoint: wire.entrypoint.map(|words| words.0),
+        network_disabled: wire.network_disabled,
+        mac_address: wire.mac_address,
+        on_build: wire.on_build,
+        labels: wire.labels,
+        stop_signal: wire.stop_signal,
+        stop_timeout: wire.stop_timeout,
+        shell: wire.shell.map(|words| words.0),
+    })
+}
+
+/// Docker's bounds: a duration is 0 (inherited) or at least a millisecond.
+fn healthcheck(wire: HealthConfig) -> Result<model::Healthcheck, Error> {
+    let duration = |name: &str, nanoseconds: i64| match u64::try_from(nanoseconds) {
+        Ok(0) => Ok(Duration::ZERO),
+        Ok(n) if n >= 1_000_000 => Ok(Duration::from_nanos(n)),
+        _ => Err(invalid(format!("{name} in Healthcheck cannot be less than 1ms"))),
+    };
+    Ok(model::Healthcheck {
+        test: wire.test,
+        interval: duration("Interval", wire.interval)?,
+        timeout: duration("Timeout", wire.timeout)?,
+        start_period: duration("StartPeriod", wire.start_period)?,
+        start_interval: duration("StartInterval", wire.start_interval)?,
+        retries: u32::try_from(wire.retries)
+            .map_err(|_| invalid("Retries in Healthcheck cannot be negative"))?,
+    })
+}
+
+/// The body of `/containers/{id}/exec`.
+pub(crate) fn exec_config(wire: ExecCreateRequest) -> Result<model::ExecConfig, Error> {
+    if wire.cmd.0.is_empty() {
+        return Err(invalid("no exec command specified"));
+    }
+    Ok(model::ExecConfig {
+        user: wire.user,
+        privileged: wire.privileged,
+        tty: wire.tty,
+        console_size: wire.console_size.map(host::console_size),
+        attach_stdin: wire.attach_stdin,
+        attach_stdout: wire.attach_stdout,
+        attach_stderr: wire.attach_stderr,
+        detach_keys: Some(wire.detach_keys).filter(|keys| !keys.is_empty()),
+        env: wire.env.unwrap_or_default(),
+        working_dir: wire.working_dir,
+        cmd: wire.cmd.0,
+    })
+}
+
+/// The same on the way back.
+pub(crate) fn wire_config(config: &model::ContainerConfig) -> ContainerConfig {
+    let set = |keys: Vec<String>| -> Set { keys.into_iter().map(|key| (key, Default::default())).collect() };
+    let words = |words: &Option<Vec<String>>| words.clone().map(StrSlice);
+    ContainerConfig {
+        hostname: config.hostname.clone(),
+        domainname: config.domainname.clone(),
+        user: config.user.clone(),
+        attach_stdin: config.attach_stdin,
+        attach_stdout: config.attach_stdout,
+        attach_stderr: config.attach_stderr,
+        exposed_ports: set(config.exposed_ports.iter().map(ToString::to_string).collect()),
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        env: Some(config.env.clone()),
+        cmd: words(&config.cmd),
+        healthcheck: config.healthcheck.as_ref().map(wire_healthcheck),
+        args_escaped: config.args_escaped,
+        image: config.image.clone(),
+        volumes: match config.volumes.is_empty() {
+            true => None,
+            false => Some(set(config.volumes.iter().cloned().collect())),
+        },
+        working_dir: config.working_dir.clone(),
+        entrypoint: words(&config.entrypoint),
+        network_disabled: config.network_disabled,
+        mac_address: config.mac_address.clone(),
+        on_build: config.on_build.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout,
+        shell: words(&config.shell),
+    }
+}
+
+fn wire_healthcheck(check: &model::Healthcheck) -> HealthConfig {
+    let nanoseconds = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    HealthConfig {
+        test: check.test.clone(),
+        interval: nanoseconds(check.interval),
+        timeout: nanoseconds(check.timeout),
+        start_period: nanoseconds(check.start_period),
+        start_interval: nanoseconds(check.start_interval),
+        retries: i64::from(check.retries),
+    }
+}

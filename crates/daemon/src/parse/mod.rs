@@ -1,0 +1,16 @@
+//! From the wire to the engine: strings become types here, once. What cannot be one is the caller's mistake, in
+//! the words of Docker.
+
+mod container;
+mod host;
+mod mount;
+mod network;
+mod query;
+
+pub(crate) use container::{config as container_config, create_request, exec_config, wire_config};
+pub(crate) use host::{console_size, update, wire_binding, wire_config as wire_host_config};
+pub(crate) use mount::wire_point as wire_mount_point;
+pub(crate) use network::{endpoint, network_request};
+pub(crate) use query::{
+    credentials, filters, platform, registry_auth, signal, tail, timestamp, until, window_size,
+};

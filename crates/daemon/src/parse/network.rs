@@ -1,0 +1,107 @@
+//! Networks and endpoints as asked for.
+
+use std::collections::BTreeMap;
+
+use hull_api::wire::network as wire;
+use hull_engine::{Error, model};
+
+use crate::call::invalid;
+
+/// `NetworkingConfig` of a create.
+pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::NetworkingConfig, Error> {
+    let endpoints: Result<BTreeMap<_, _>, Error> = wire
+        .endpoints_config
+        .into_iter()
+        .map(|(network, settings)| Ok((network, endpoint(settings.unwrap_or_default())?)))
+        .collect();
+    Ok(model::NetworkingConfig { endpoints: endpoints? })
+}
+
+/// What is asked of one endpoint.
+pub(crate) fn endpoint(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, Error> {
+    let ipam_given = wire.ipam_config.is_some();
+    let ipam = wire.ipam_config.unwrap_or_default();
+    Ok(model::EndpointSettings {
+        wanted_ipv4: address(&ipam.ipv4_address, "IPv4")?,
+        wanted_ipv6: address(&ipam.ipv6_address, "IPv6")?,
+        link_local_ips: ipam
+            .link_local_ips
+            .iter()
+            .map(|text| text.parse().map_err(|_| invalid(format!("invalid link-local IP address: {text}"))))
+            .collect::<Result<_, _>>()?,
+        ipam_given,
+        links: wire.links,
+        aliases: wire.aliases,
+        wanted_mac: wire.mac_address.clone(),
+        mac_address: wire.mac_address,
+        driver_opts: wire.driver_opts,
+        gw_priority: wire.gw_priority,
+        ..model::EndpointSettings::default()
+    })
+}
+
+fn address<A: std::str::FromStr>(text: &str, family: &str) -> Result<Option<A>, Error> {
+    match text {
+        "" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| {
+            invalid(format!(
+                "invalid config for network: invalid endpoint settings:\ninvalid {family} address: {text}"
+            ))
+        }),
+    }
+}
+
+/// The body of `/networks/create`.
+pub(crate) fn network_request(
+    wire: wire::NetworkCreateRequest,
+) -> Result<hull_network::NetworkRequest, Error> {
+    if wire.config_only || wire.config_from.is_some_and(|from| !from.network.is_empty()) {
+        return Err(Error::not_implemented("configuration-only networks are not supported yet"));
+    }
+    if wire.enable_ipv4 == Some(false) {
+        return Err(Error::not_implemented("networks without IPv4 are not supported yet"));
+    }
+    let ipam = wire.ipam.unwrap_or_default();
+    if !["", "default"].contains(&ipam.driver.as_str()) {
+        return Err(Error::not_found(format!(
+            "could not find plugin {} in v1 plugin registry: plugin not found",
+            ipam.driver
+        )));
+    }
+    let mut pools = ipam.config.into_iter();
+    let pool = pools.next().unwrap_or_default();
+    if pools.next().is_some() {
+        return Err(Error::not_implemented("networks with several subnets are not supported yet"));
+    }
+    Ok(hull_network::NetworkRequest {
+        name: wire.name,
+        driver: wire.driver,
+        subnet: part(&pool.subnet, "subnet")?,
+        gateway: part(&pool.gateway, "gateway")?,
+        range: part(&pool.ip_range, "ip-range")?,
+        auxiliary: pool
+            .auxiliary_addresses
+            .into_iter()
+            .map(|(name, ip)| match ip.parse() {
+                Ok(ip) => Ok((name, ip)),
+                Err(_) => Err(invalid(format!("invalid auxiliary address {name}: {ip}"))),
+            })
+            .collect::<Result<_, _>>()?,
+        internal: wire.internal,
+        attachable: wire.attachable,
+        ipv6: wire.enable_ipv6.unwrap_or(false),
+        options: wire.options.unwrap_or_default(),
+        labels: wire.labels.unwrap_or_default(),
+    })
+}
+
+/// A part of a pool; empty is none.
+fn part<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, Error> {
+    match text {
+        "" => Ok(None),
+        _ => text
+            .parse()
+            .map(Some)
+            .map_err(|_| invalid(format!("invalid network config:\ninvalid {what} {text}"))),
+    }
+}

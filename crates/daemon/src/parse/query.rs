@@ -1,0 +1,147 @@
+//! What stands in query strings and headers: signals, times, filters, sizes, platforms, credentials.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use hull_api::filters::Filters;
+use hull_api::wire::system::AuthConfig;
+use hull_engine::{Error, model};
+use hull_oci::{Platform, Signal};
+use jiff::Timestamp;
+
+use crate::call::{Query, invalid};
+
+/// A signal by name or number; absent is none.
+pub(crate) fn signal(query: &Query) -> Result<Option<Signal>, Error> {
+    let parsed = query.get("signal").map(Signal::parse).transpose();
+    parsed.map_err(|why| invalid(why.to_string()))
+}
+
+/// The `filters` of a list, which knows only `names`.
+pub(crate) fn filters(query: &Query, names: &[&str]) -> Result<Filters, Error> {
+    let filters =
+        Filters::parse(query.get("filters").unwrap_or("")).map_err(|why| invalid(why.to_string()))?;
+    filters.accept(names).map_err(|why| invalid(why.to_string()))?;
+    Ok(filters)
+}
+
+/// A time: seconds since the epoch with up to nine decimals, or RFC 3339. Absent and zero are none.
+pub(crate) fn timestamp(query: &Query, key: &str) -> Result<Option<Timestamp>, Error> {
+    match query.get(key) {
+        None | Some("0") => Ok(None),
+        Some(text) => {
+            moment(text).map(Some).ok_or_else(|| invalid(format!("invalid value for {key:?}: {text}")))
+        }
+    }
+}
+
+/// One point in time, in either form.
+fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Timestamp::new(seconds.parse().ok()?, format!("{fraction:0<9}").parse().ok()?).ok()
+}
+
+/// A duration of Go: `1h30m`, `300ms`. Used by the `until` filter.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        total += number
+            * match &rest[digits..unit] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    (!text.is_empty()).then(|| Duration::try_from_secs_f64(total).ok()).flatten()
+}
+
+/// The point in time that a prune's `until` filter names: a duration back from now, or a time.
+pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Error> {
+    let Some(text) = filters.values("until").next() else { return Ok(None) };
+    let span = duration(text).and_then(|span| Timestamp::now().checked_sub(span).ok());
+    let parsed = span.or_else(|| moment(text));
+    parsed.map(Some).ok_or_else(|| invalid(format!("invalid filter 'until={text}'")))
+}
+
+/// How many lines from the end: "all", "", or a number; Docker takes everything else for "all", too.
+pub(crate) fn tail(query: &Query) -> model::Tail {
+    let lines = query.get("tail").and_then(|text| text.parse().ok());
+    lines.map_or(model::Tail::All, model::Tail::Lines)
+}
+
+/// The platform of a query: `linux/arm64`, or the JSON object of newer clients.
+pub(crate) fn platform(query: &Query) -> Result<Option<Platform>, Error> {
+    let Some(text) = query.get("platform") else { return Ok(None) };
+    let plain = match text.starts_with('{') {
+        true => {
+            let fields: hull_api::wire::image::Platform = serde_json::from_str(text)
+                .map_err(|why| invalid(format!("failed to parse platform: {why}")))?;
+            let variant =
+                if fields.variant.is_empty() { String::new() } else { format!("/{}", fields.variant) };
+            format!("{}/{}{variant}", fields.os, fields.architecture)
+        }
+        false => text.to_owned(),
+    };
+    Platform::parse(&plain).map(Some).map_err(|why| invalid(why.to_string()))
+}
+
+/// The credentials of the `X-Registry-Auth` header. As Docker does, what cannot be read counts as none.
+pub(crate) fn registry_auth(headers: &HeaderMap) -> hull_image::Auth {
+    let header = headers.get("X-Registry-Auth").and_then(|value| value.to_str().ok()).unwrap_or("");
+    credentials(AuthConfig::from_header(header).unwrap_or_default())
+}
+
+/// Credentials as the image store takes them.
+pub(crate) fn credentials(wire: AuthConfig) -> hull_image::Auth {
+    hull_image::Auth {
+        username: wire.username,
+        password: wire.password,
+        identity_token: wire.identitytoken,
+        registry_token: wire.registrytoken,
+    }
+}
+
+/// Rows and columns of a resize.
+pub(crate) fn window_size(query: &Query) -> Result<(u16, u16), Error> {
+    let cells = |key: &str| -> Result<u16, Error> { Ok(query.number(key)?.unwrap_or(0)) };
+    Ok((cells("h")?, cells("w")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_come_in_two_forms() {
+        let exact = moment("1700000000.000000001").expect("seconds and nanoseconds");
+        assert_eq!(exact.as_nanosecond(), 1_700_000_000_000_000_001);
+        assert_eq!(moment("1700000000.5").expect("half").as_millisecond(), 1_700_000_000_500);
+        assert_eq!(moment("2023-11-14T22:13:20Z"), moment("1700000000"));
+        assert_eq!(moment("yesterday"), None);
+        assert_eq!(moment("1.x"), None);
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("300ms"), Some(Duration::from_millis(300)));
+        assert_eq!(duration("10"), None);
+        assert_eq!(duration(""), None);
+        assert_eq!(duration("h"), None);
+    }
+}

@@ -1,0 +1,128 @@
+//! `GET /containers/{id}/json`.
+
+use hull_api::wire::container as wire;
+use hull_api::wire::network::{EndpointIpam, EndpointSettings, NetworkSettings};
+use hull_engine::model::{self, Container, Status};
+
+use super::{time, time_or_never};
+use crate::parse;
+
+/// Everything about a container, as Docker names it. `size`: bytes of the writable layer, and with the image.
+pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::ContainerInspect {
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    wire::ContainerInspect {
+        id: container.id.clone(),
+        created: time(container.created),
+        path: container.path.clone(),
+        args: container.args.clone(),
+        state: state(&container.state, container.has_healthcheck()),
+        image: container.image_id.clone(),
+        resolv_conf_path: text(&container.resolv_conf_path),
+        hostname_path: text(&container.hostname_path),
+        hosts_path: text(&container.hosts_path),
+        log_path: text(&container.log_path),
+        name: format!("/{}", container.name),
+        restart_count: i64::from(container.restart_count),
+        driver: "overlay2".to_owned(),
+        platform: container.platform.clone(),
+        exec_ids: Some(container.exec_ids.clone()).filter(|ids| !ids.is_empty()),
+        host_config: parse::wire_host_config(&container.host),
+        graph_driver: wire::GraphDriver { data: None, name: "overlay2".to_owned() },
+        size_rw: size.map(|(writable, _)| signed(writable)),
+        size_root_fs: size.map(|(_, all)| signed(all)),
+        mounts: container.mounts.iter().map(parse::wire_mount_point).collect(),
+        config: parse::wire_config(&container.config),
+        network_settings: networks(container),
+        ..wire::ContainerInspect::default()
+    }
+}
+
+/// A count as Go's int64.
+pub(super) fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn state(state: &model::State, has_healthcheck: bool) -> wire::State {
+    wire::State {
+        status: state.status.name().to_owned(),
+        running: state.status.is_running() || state.status == Status::Restarting,
+        paused: state.status == Status::Paused,
+        restarting: state.status == Status::Restarting,
+        oom_killed: state.oom_killed,
+        dead: state.status == Status::Dead,
+        pid: i64::from(state.pid),
+        exit_code: i64::from(state.exit_code),
+        error: state.error.clone(),
+        started_at: time_or_never(state.started_at),
+        finished_at: time_or_never(state.finished_at),
+        health: state.health.as_ref().filter(|_| has_healthcheck).map(health),
+    }
+}
+
+fn health(health: &model::Health) -> wire::Health {
+    let probe = |probe: &model::HealthProbe| wire::HealthProbe {
+        start: time(probe.start),
+        end: time(probe.end),
+        exit_code: i64::from(probe.exit_code),
+        output: probe.output.clone(),
+    };
+    wire::Health {
+        status: health.status.name().to_owned(),
+        failing_streak: i64::from(health.failing_streak),
+        log: Some(health.log.iter().map(probe).collect()),
+    }
+}
+
+/// The networks; the flat fields repeat the default bridge's, as old clients expect.
+fn networks(container: &Container) -> NetworkSettings {
+    let settings = &container.network;
+    let bridge = settings.networks.get("bridge").map(endpoint).unwrap_or_default();
+    NetworkSettings {
+        sandbox_id: settings.sandbox_id.clone(),
+        sandbox_key: settings.sandbox_key.clone(),
+        ports: ports(settings),
+        endpoint_id: bridge.endpoint_id,
+        gateway: bridge.gateway,
+        global_ipv6_address: bridge.global_ipv6_address,
+        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+        ip_address: bridge.ip_address,
+        ip_prefix_len: bridge.ip_prefix_len,
+        ipv6_gateway: bridge.ipv6_gateway,
+        mac_address: bridge.mac_address,
+        networks: settings.networks.iter().map(|(name, on)| (name.clone(), endpoint(on))).collect(),
+        ..NetworkSettings::default()
+    }
+}
+
+fn ports(settings: &model::NetworkSettings) -> hull_api::wire::network::PortMap {
+    let published = |bindings: &Option<Vec<model::HostPort>>| {
+        bindings.as_ref().map(|list| list.iter().map(parse::wire_binding).collect())
+    };
+    settings.ports.iter().map(|(port, bindings)| (port.to_string(), published(bindings))).collect()
+}
+
+/// One endpoint.
+pub(super) fn endpoint(on: &model::EndpointSettings) -> EndpointSettings {
+    let text = |address: Option<String>| address.unwrap_or_default();
+    EndpointSettings {
+        ipam_config: on.ipam_given.then(|| EndpointIpam {
+            ipv4_address: text(on.wanted_ipv4.map(|address| address.to_string())),
+            ipv6_address: text(on.wanted_ipv6.map(|address| address.to_string())),
+            link_local_ips: on.link_local_ips.iter().map(ToString::to_string).collect(),
+        }),
+        links: on.links.clone(),
+        aliases: on.aliases.clone(),
+        mac_address: on.mac_address.clone(),
+        driver_opts: on.driver_opts.clone(),
+        gw_priority: on.gw_priority,
+        network_id: on.network_id.clone(),
+        endpoint_id: on.endpoint_id.clone(),
+        gateway: on.gateway.clone(),
+        ip_address: on.ip_address.clone(),
+        ip_prefix_len: i64::from(on.ip_prefix_len),
+        ipv6_gateway: on.ipv6_gateway.clone(),
+        global_ipv6_address: on.global_ipv6_address.clone(),
+        global_ipv6_prefix_len: i64::from(on.global_ipv6_prefix_len),
+        dns_names: on.dns_names.clone(),
+    }
+}

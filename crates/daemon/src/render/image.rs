@@ -1,0 +1,181 @@
+//! Images.
+
+use hull_api::wire::container::{GraphDriver, HealthConfig};
+use hull_api::wire::image as wire;
+use hull_api::wire::progress::{Detail, Message};
+use hull_api::wire::{Empty, Set, StrSlice};
+use hull_image::{Config, HistoryEntry, Image, Progress, Removed};
+
+use super::NEVER;
+use super::container::signed;
+
+/// `GET /images/{name}/json`.
+pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
+    let config = &image.config;
+    wire::ImageInspect {
+        id: image.id.to_string(),
+        repo_tags: image.repo_tags.clone(),
+        repo_digests: image.repo_digests.clone(),
+        parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        comment: config.comment.clone(),
+        created: config.created.clone().unwrap_or_default(),
+        docker_version: config.docker_version.clone(),
+        author: config.author.clone(),
+        config: Some(image_config(&config.config)),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+        os: config.os.clone(),
+        os_version: config.os_version.clone(),
+        size: signed(image.size),
+        graph_driver: GraphDriver { data: None, name: "overlay2".to_owned() },
+        root_fs: wire::RootFs {
+            kind: config.rootfs.kind.clone(),
+            layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
+        },
+        metadata: wire::ImageMetadata {
+            last_tag_time: image.last_tagged.clone().unwrap_or_else(|| NEVER.to_owned()),
+        },
+        ..wire::ImageInspect::default()
+    }
+}
+
+fn image_config(config: &Config) -> wire::ImageConfig {
+    let set = |keys: Vec<&String>| -> Set { keys.into_iter().map(|key| (key.clone(), Empty {})).collect() };
+    wire::ImageConfig {
+        user: config.user.clone(),
+        exposed_ports: set(config.exposed_ports.iter().flat_map(|ports| ports.keys()).collect()),
+        env: config.env.clone(),
+        entrypoint: StrSlice(config.entrypoint.clone().unwrap_or_default()),
+        cmd: StrSlice(config.cmd.clone().unwrap_or_default()),
+        volumes: set(config.volumes.iter().flat_map(|volumes| volumes.keys()).collect()),
+        working_dir: config.working_dir.clone(),
+        labels: config.labels.clone().unwrap_or_default(),
+        stop_signal: config.stop_signal.clone(),
+        args_escaped: config.args_escaped,
+        healthcheck: config.healthcheck.as_ref().map(|check| HealthConfig {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }),
+        on_build: config.on_build.clone().unwrap_or_default(),
+        shell: StrSlice(config.shell.clone().unwrap_or_default()),
+    }
+}
+
+/// One line of `GET /images/json`; what was not counted is -1.
+pub(crate) fn image_summary(
+    image: &Image,
+    containers: Option<usize>,
+    shared: Option<u64>,
+) -> wire::ImageSummary {
+    wire::ImageSummary {
+        containers: containers.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX)),
+        created: image.created_unix(),
+        id: image.id.to_string(),
+        labels: image.config.config.labels.clone(),
+        parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        repo_digests: image.repo_digests.clone(),
+        repo_tags: image.repo_tags.clone(),
+        shared_size: shared.map_or(-1, signed),
+        size: signed(image.size),
+        ..wire::ImageSummary::default()
+    }
+}
+
+/// One line of `GET /images/{name}/history`.
+pub(crate) fn history(entry: &HistoryEntry) -> wire::HistoryItem {
+    wire::HistoryItem {
+        comment: entry.comment.clone(),
+        created: entry.created,
+        created_by: entry.created_by.clone(),
+        id: entry.id.as_ref().map_or_else(|| "<missing>".to_owned(), ToString::to_string),
+        size: signed(entry.size),
+        tags: Some(entry.tags.clone()).filter(|tags| !tags.is_empty()),
+    }
+}
+
+/// One line of what a removal did. Layers are deleted by their chain ids, as Docker shows them.
+pub(crate) fn removed(removed: &Removed) -> wire::ImageDeleteItem {
+    match removed {
+        Removed::Untagged { reference, .. } => {
+            wire::ImageDeleteItem { untagged: reference.clone(), ..wire::ImageDeleteItem::default() }
+        }
+        Removed::Deleted(id) | Removed::DeletedLayer(id) => {
+            wire::ImageDeleteItem { deleted: id.to_string(), ..wire::ImageDeleteItem::default() }
+        }
+    }
+}
+
+/// One message of a pull, a push or a load.
+pub(crate) fn progress(progress: &Progress) -> Message {
+    let detail = |detail: hull_image::Detail| Detail {
+        current: signed(detail.current),
+        total: signed(detail.total),
+        ..Detail::default()
+    };
+    let aux = progress.pushed.as_ref().map(|pushed| {
+        serde_json::json!({ "Tag": pushed.tag, "Digest": pushed.digest.to_string(), "Size": pushed.size })
+    });
+    Message {
+        status: progress.status.to_string(),
+        progress: progress.detail.map(bar).unwrap_or_default(),
+        progress_detail: progress.detail.map(detail).or_else(|| aux.as_ref().map(|_| Detail::default())),
+        id: progress.id.clone().unwrap_or_default(),
+        aux,
+        ..Message::default()
+    }
+}
+
+/// The bar that old clients show as it is: `[====>   ]  3.1MB/12MB`.
+fn bar(detail: hull_image::Detail) -> String {
+    const WIDTH: u64 = 50;
+    if detail.current == 0 && detail.total == 0 {
+        return String::new();
+    }
+    if detail.total == 0 {
+        return size(detail.current);
+    }
+    let done = (detail.current.min(detail.total) * WIDTH / detail.total) as usize;
+    let arrow = if done < WIDTH as usize { ">" } else { "" };
+    let rest = (WIDTH as usize).saturating_sub(done + 1);
+    format!(
+        "[{}{arrow}{}]  {}/{}",
+        "=".repeat(done),
+        " ".repeat(rest),
+        size(detail.current),
+        size(detail.total)
+    )
+}
+
+/// Bytes for people, in thousands, with four digits: `3.146MB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let whole = (value as u64).to_string().len();
+    let text = format!("{value:.*}", 4usize.saturating_sub(whole));
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_drawn_as_docker_draws_it() {
+        let drawn = |current, total| bar(hull_image::Detail { current, total });
+        assert_eq!(drawn(0, 0), "");
+        assert_eq!(drawn(1_500_000, 0), "1.5MB");
+        let half = format!("[{}>{}]  512B/1.024kB", "=".repeat(25), " ".repeat(24));
+        assert_eq!(drawn(512, 1024), half);
+        assert_eq!(drawn(10, 10), format!("[{}]  10B/10B", "=".repeat(50)));
+    }
+}

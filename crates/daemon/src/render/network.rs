@@ -1,0 +1,49 @@
+//! A network.
+
+use std::collections::BTreeMap;
+
+use hull_api::wire::network as wire;
+use hull_network::{Endpoint, Ipam, Network};
+
+/// A network; with the containers in it for inspect.
+pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network {
+    let endpoints = network.endpoints.iter().filter(|_| with_containers);
+    wire::Network {
+        name: network.name.clone(),
+        id: network.id.clone(),
+        created: jiff::Timestamp::try_from(network.created).map(super::time).unwrap_or_default(),
+        scope: "local".to_owned(),
+        driver: network.driver.name().to_owned(),
+        enable_ipv4: true,
+        ipam: wire::Ipam {
+            driver: "default".to_owned(),
+            options: Some(BTreeMap::new()).filter(|_| !network.predefined()),
+            config: network.ipam.iter().map(pool).collect(),
+        },
+        internal: network.internal,
+        attachable: network.attachable,
+        containers: endpoints.map(|endpoint| (endpoint.container.clone(), container(endpoint))).collect(),
+        options: network.options.clone(),
+        labels: network.labels.clone(),
+        ..wire::Network::default()
+    }
+}
+
+fn pool(ipam: &Ipam) -> wire::IpamConfig {
+    wire::IpamConfig {
+        subnet: ipam.subnet.to_string(),
+        ip_range: ipam.range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: ipam.gateway.to_string(),
+        auxiliary_addresses: ipam.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
+    }
+}
+
+fn container(endpoint: &Endpoint) -> wire::NetworkContainer {
+    wire::NetworkContainer {
+        name: endpoint.name.clone(),
+        endpoint_id: endpoint.id.clone(),
+        mac_address: endpoint.mac.to_string(),
+        ipv4_address: endpoint.address.to_string(),
+        ipv6_address: String::new(),
+    }
+}

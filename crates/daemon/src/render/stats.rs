@@ -1,0 +1,97 @@
+//! One sample of `GET /containers/{id}/stats`.
+
+use std::collections::BTreeMap;
+
+use hull_api::wire::stats as wire;
+use hull_engine::model::Container;
+use hull_engine::{InterfaceStats, StatsSample};
+
+use super::time;
+
+/// A sample and the one before it: clients divide their differences.
+pub(crate) fn stats(container: &Container, before: Option<&StatsSample>, now: &StatsSample) -> wire::Stats {
+    let memory = &now.cgroup.memory;
+    wire::Stats {
+        name: format!("/{}", container.name),
+        id: container.id.clone(),
+        read: time(now.read),
+        preread: super::time_or_never(before.map(|sample| sample.read)),
+        pids_stats: wire::PidsStats {
+            current: now.cgroup.pids.current,
+            limit: now.cgroup.pids.limit.unwrap_or(u64::MAX),
+        },
+        blkio_stats: blkio(now),
+        cpu_stats: cpu(now),
+        precpu_stats: before.map(cpu).unwrap_or_default(),
+        memory_stats: wire::MemoryStats {
+            usage: memory.usage,
+            max_usage: memory.max_usage.unwrap_or(0),
+            stats: memory.counters.iter().cloned().collect::<BTreeMap<_, _>>(),
+            failcnt: memory.failures,
+            limit: memory.limit.unwrap_or_else(total_memory),
+        },
+        networks: now.networks.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect(),
+        ..wire::Stats::default()
+    }
+}
+
+/// Without a limit, the machine's memory is the limit.
+fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
+fn cpu(sample: &StatsSample) -> wire::CpuStats {
+    let cpu = &sample.cgroup.cpu;
+    wire::CpuStats {
+        cpu_usage: wire::CpuUsage {
+            total_usage: cpu.total,
+            percpu_usage: cpu.per_cpu.clone(),
+            usage_in_kernelmode: cpu.system,
+            usage_in_usermode: cpu.user,
+        },
+        system_cpu_usage: sample.system_cpu,
+        online_cpus: sample.online_cpus,
+        throttling_data: wire::ThrottlingData {
+            periods: cpu.periods,
+            throttled_periods: cpu.throttled_periods,
+            throttled_time: cpu.throttled,
+        },
+    }
+}
+
+fn blkio(sample: &StatsSample) -> wire::BlkioStats {
+    macro_rules! entries {
+        ($counters:expr) => {
+            Some(
+                $counters
+                    .iter()
+                    .map(|counter| wire::BlkioEntry {
+                        major: counter.major,
+                        minor: counter.minor,
+                        op: counter.operation.clone(),
+                        value: counter.value,
+                    })
+                    .collect(),
+            )
+        };
+    }
+    wire::BlkioStats {
+        io_service_bytes_recursive: entries!(sample.cgroup.blkio.bytes),
+        io_serviced_recursive: entries!(sample.cgroup.blkio.requests),
+        ..wire::BlkioStats::default()
+    }
+}
+
+fn interface(counters: &InterfaceStats) -> wire::NetworkStats {
+    wire::NetworkStats {
+        rx_bytes: counters.rx_bytes,
+        rx_packets: counters.rx_packets,
+        rx_errors: counters.rx_errors,
+        rx_dropped: counters.rx_dropped,
+        tx_bytes: counters.tx_bytes,
+        tx_packets: counters.tx_packets,
+        tx_errors: counters.tx_errors,
+        tx_dropped: counters.tx_dropped,
+    }
+}

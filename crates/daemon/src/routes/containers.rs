@@ -1,0 +1,256 @@
+//! `/containers`, one container at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use hull_api::version::ApiVersion;
+use hull_api::wire::container::{
+    ContainerCreateRequest, ContainerCreateResponse, ContainerPruneResponse, FilesystemChange, TopResponse,
+    WaitError, WaitResponse,
+};
+use hull_api::wire::host::{UpdateRequest, UpdateResponse};
+use hull_engine::model::{AttachOptions, LogOptions, WaitCondition};
+use hull_engine::{Error, StatsSample};
+
+use crate::Daemon;
+use crate::call::{Call, Outcome, invalid, json, no_content, ok, status, streamed};
+use crate::{parse, render, streams};
+
+/// Between two samples of streamed stats.
+const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let name = call.query().get("name").map(str::to_owned);
+    let platform = parse::platform(call.query())?;
+    let body: ContainerCreateRequest = call.json().await?;
+    let request = parse::create_request(name.as_deref(), platform, body)?;
+    let created = daemon.engine.create(request).await?;
+    json(StatusCode::CREATED, &ContainerCreateResponse { id: created.id, warnings: created.warnings })
+}
+
+pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let container = daemon.engine.container(call.param("id"))?;
+    let size = match call.query().flag("size") {
+        true => Some(daemon.engine.container_size(&container.id).await?),
+        false => None,
+    };
+    ok(&render::inspect(&container, size))
+}
+
+pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    daemon.engine.start(call.param("id")).await?;
+    no_content()
+}
+
+pub(super) async fn stop(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let (timeout, signal) = (call.query().number("t")?, parse::signal(call.query())?);
+    daemon.engine.stop(call.param("id"), timeout, signal).await?;
+    no_content()
+}
+
+pub(super) async fn restart(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let (timeout, signal) = (call.query().number("t")?, parse::signal(call.query())?);
+    daemon.engine.restart(call.param("id"), timeout, signal).await?;
+    no_content()
+}
+
+pub(super) async fn kill(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    daemon.engine.kill(call.param("id"), parse::signal(call.query())?).await?;
+    no_content()
+}
+
+pub(super) async fn pause(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    daemon.engine.pause(call.param("id")).await?;
+    no_content()
+}
+
+pub(super) async fn unpause(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    daemon.engine.unpause(call.param("id")).await?;
+    no_content()
+}
+
+pub(super) async fn rename(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let name = call.query().get("name").unwrap_or("").trim_start_matches('/').to_owned();
+    daemon.engine.rename(call.param("id"), &name).await?;
+    no_content()
+}
+
+pub(super) async fn resize(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let (rows, cols) = parse::window_size(call.query())?;
+    daemon.engine.resize(call.param("id"), rows, cols).await?;
+    status(StatusCode::OK)
+}
+
+pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let id = call.param("id").to_owned();
+    let body: UpdateRequest = call.json().await?;
+    let warnings = daemon.engine.update(&id, parse::update(body)?).await?;
+    ok(&UpdateResponse { warnings: Some(warnings).filter(|list| !list.is_empty()) })
+}
+
+pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    if query.flag("link") {
+        return Err(Error::not_implemented("removing links is not supported"));
+    }
+    daemon.engine.remove(call.param("id"), query.flag("force"), query.flag("v")).await?;
+    no_content()
+}
+
+pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let filters = parse::filters(call.query(), &["label", "label!", "until"])?;
+    let until = parse::until(&filters)?;
+    let pruned = daemon
+        .engine
+        .containers_prune(move |container| {
+            let labels = &container.config.labels;
+            filters.matches_labels("label", labels)
+                && (!filters.has("label!") || !filters.matches_labels("label!", labels))
+                && until.is_none_or(|until| container.created < until)
+        })
+        .await?;
+    ok(&ContainerPruneResponse {
+        containers_deleted: Some(pruned.removed).filter(|list| !list.is_empty()),
+        space_reclaimed: pruned.space_reclaimed,
+    })
+}
+
+pub(super) async fn top(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let top = daemon.engine.top(call.param("id"), call.query().get("ps_args").unwrap_or("")).await?;
+    ok(&TopResponse { processes: top.processes, titles: top.titles })
+}
+
+pub(super) async fn changes(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let changes = daemon.engine.changes(call.param("id")).await?;
+    let shown = changes.into_iter().map(|change| FilesystemChange {
+        kind: match change.kind {
+            hull_engine::ChangeKind::Modified => 0,
+            hull_engine::ChangeKind::Added => 1,
+            hull_engine::ChangeKind::Deleted => 2,
+        },
+        path: change.path.to_string_lossy().into_owned(),
+    });
+    ok(&shown.collect::<Vec<_>>())
+}
+
+pub(super) async fn export(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let archive = daemon.engine.export(call.param("id")).await?;
+    Ok(streamed("application/octet-stream", streams::chunks(archive)))
+}
+
+pub(super) async fn logs(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    let options = LogOptions {
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        since: parse::timestamp(query, "since")?,
+        until: parse::timestamp(query, "until")?,
+        timestamps: query.flag("timestamps"),
+        details: query.flag("details"),
+        tail: parse::tail(query),
+        follow: query.flag("follow"),
+    };
+    if !options.stdout && !options.stderr {
+        return Err(invalid("Bad parameters: you must choose at least one stream"));
+    }
+    let log = daemon.engine.logs(call.param("id"), options).await?;
+    let kind = streams::media_type(log.tty, call.version);
+    let chunks = stream::unfold(log, async |mut log| {
+        let chunk = log.next().await?;
+        Some((chunk.map(Bytes::from), log))
+    });
+    Ok(streamed(kind, chunks))
+}
+
+pub(super) async fn attach(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    let options = AttachOptions {
+        stdin: query.flag("stdin"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+        detach_keys: query.get("detachKeys").map(str::to_owned),
+    };
+    let attachment = daemon.engine.attach(call.param("id"), options).await?;
+    Ok(streams::hijack(call.upgrade, call.version, attachment))
+}
+
+/// Answers with its headers at once, and with the body when the container has ended: a client that has the headers
+/// knows that it will not miss the exit.
+pub(super) async fn wait(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let condition = match call.query().get("condition") {
+        None | Some("not-running") => WaitCondition::NotRunning,
+        Some("next-exit") => WaitCondition::NextExit,
+        Some("removed") => WaitCondition::Removed,
+        Some(other) => return Err(invalid(format!("invalid condition: {other:?}"))),
+    };
+    let waiter = daemon.engine.wait(call.param("id"), condition)?;
+    let body = stream::once(async move {
+        let answer = match waiter.wait().await {
+            Ok(exit) => WaitResponse {
+                error: Some(exit.error)
+                    .filter(|message| !message.is_empty())
+                    .map(|message| WaitError { message }),
+                status_code: i64::from(exit.code),
+            },
+            Err(why) => WaitResponse { error: Some(WaitError { message: why.message }), status_code: -1 },
+        };
+        let mut bytes = serde_json::to_vec(&answer)?;
+        bytes.push(b'\n');
+        Ok(Bytes::from(bytes))
+    });
+    Ok(streamed("application/json", body))
+}
+
+/// Where a stream of samples stands.
+struct Sampling {
+    daemon: Arc<Daemon>,
+    id: String,
+    before: Option<StatsSample>,
+    once: bool,
+    done: bool,
+}
+
+pub(super) async fn stats(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let container = daemon.engine.container(call.param("id"))?;
+    let query = call.query();
+    let (once, one_shot) = (!query.flag_or("stream", true), query.flag("one-shot"));
+    if one_shot && !once {
+        return Err(invalid("cannot have stream=true and one-shot=true"));
+    }
+    let before = match one_shot {
+        true => None,
+        // The first answer comes with a difference; it takes a second, as Docker's does.
+        false => Some(daemon.engine.stats(&container.id).await?),
+    };
+    let state = Sampling { daemon, id: container.id.clone(), before, once, done: false };
+    let samples = stream::unfold(state, |mut state| async move {
+        if state.done {
+            return None;
+        }
+        if state.before.is_some() {
+            tokio::time::sleep(STATS_INTERVAL).await;
+        }
+        state.done = state.once;
+        let line = sample(&mut state).await?;
+        Some((Ok(Bytes::from(line)), state))
+    });
+    Ok(streamed("application/json", samples))
+}
+
+/// The next line; none when the container is gone.
+async fn sample(state: &mut Sampling) -> Option<Vec<u8>> {
+    let container = state.daemon.engine.container(&state.id).ok()?;
+    let now = state.daemon.engine.stats(&state.id).await.ok()?;
+    let mut line = serde_json::to_vec(&render::stats(&container, state.before.as_ref(), &now)).ok()?;
+    line.push(b'\n');
+    state.before = Some(now);
+    Some(line)
+}
+
+/// Since this version prunes and lists have today's defaults.
+pub(super) const V1_42: ApiVersion = ApiVersion { major: 1, minor: 42 };

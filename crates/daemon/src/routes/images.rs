@@ -1,0 +1,327 @@
+//! `/images` and `/commit`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use hull_api::filters::Filters;
+use hull_api::wire::IdResponse;
+use hull_api::wire::container::ContainerConfig;
+use hull_api::wire::image::ImagePruneResponse;
+use hull_api::wire::progress::Message;
+use hull_engine::{Error, ImageImport};
+use hull_image::{Image, Progress, Sink};
+use hull_oci::Reference;
+use tokio::sync::mpsc;
+
+use super::transfer::body_reader;
+use crate::Daemon;
+use crate::call::{Call, Outcome, invalid, json, ok, status, streamed};
+use crate::{parse, render, streams};
+
+/// The filters of the list.
+const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+
+pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    let filters = parse::filters(query, FILTERS)?;
+    let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
+    let created = |key: &str| -> Result<Option<i64>, Error> {
+        let image = filters.values(key).last().map(|name| daemon.engine.images().get(name)).transpose()?;
+        Ok(image.map(|image| image.created_unix()))
+    };
+    let (before, since, until) = (created("before")?, created("since")?, parse::until(&filters)?);
+    let wanted = |image: &Image| {
+        let labels = image.config.config.labels.clone().unwrap_or_default();
+        dangling.is_none_or(|dangling| dangling == image.is_dangling())
+            && before.is_none_or(|moment| image.created_unix() < moment)
+            && since.is_none_or(|moment| image.created_unix() > moment)
+            && until.is_none_or(|moment| image.created_unix() < moment.as_second())
+            && filters.matches_labels("label", &labels)
+            && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
+    };
+    let mut images = daemon.engine.images().list(query.flag("all"))?;
+    images.retain(wanted);
+    if filters.has("reference") {
+        images.retain_mut(|image| only_references(image, &filters));
+    }
+    let shared = |image: &Image| {
+        query.flag("shared-size").then(|| daemon.engine.images().shared_size(image).unwrap_or(0))
+    };
+    ok(&images.iter().map(|image| render::image_summary(image, None, shared(image))).collect::<Vec<_>>())
+}
+
+/// Leaves the names that match one of the patterns; whether any is left.
+fn only_references(image: &mut Image, filters: &Filters) -> bool {
+    let matches = |name: &String| filters.values("reference").any(|pattern| matches_reference(pattern, name));
+    image.repo_tags.retain(matches);
+    image.repo_digests.retain(matches);
+    !image.repo_tags.is_empty() || !image.repo_digests.is_empty()
+}
+
+/// A pattern with `*`, `?` and `[…]`, of the whole name or of the name without its tag; a star stops at a slash.
+fn matches_reference(pattern: &str, name: &str) -> bool {
+    let bare = match name.rsplit_once('@').or_else(|| name.rsplit_once(':')) {
+        Some((bare, rest)) if !rest.contains('/') => bare,
+        _ => name,
+    };
+    glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), bare.as_bytes())
+}
+
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            let reach = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+            (0..=reach).any(|skip| glob(rest, &text[skip..]))
+        }
+        (Some((b'?', rest)), Some((byte, tail))) => *byte != b'/' && glob(rest, tail),
+        (Some((b'[', rest)), Some((byte, tail))) => match rest.iter().position(|c| *c == b']') {
+            Some(end) => class(&rest[..end], *byte) && glob(&rest[end + 1..], tail),
+            None => false,
+        },
+        (Some((wanted, rest)), Some((byte, tail))) => wanted == byte && glob(rest, tail),
+        _ => false,
+    }
+}
+
+/// Whether a byte is in a class like `a-z^0`.
+fn class(class: &[u8], byte: u8) -> bool {
+    let (negated, class) = match class.split_first() {
+        Some((b'^', rest)) => (true, rest),
+        _ => (false, class),
+    };
+    let ranges = class.windows(3).any(|w| w[1] == b'-' && (w[0]..=w[2]).contains(&byte));
+    negated != (ranges || class.contains(&byte))
+}
+
+pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    ok(&render::image_inspect(&daemon.engine.images().get(call.param("name"))?))
+}
+
+pub(super) async fn history(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let entries = daemon.engine.images().history(call.param("name"))?;
+    ok(&entries.iter().map(render::history).collect::<Vec<_>>())
+}
+
+pub(super) async fn tag(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let (repo, tag) = (call.query().get("repo").unwrap_or(""), call.query().get("tag"));
+    let target = reference(repo, tag)?;
+    daemon.engine.image_tag(call.param("name"), &target).await?;
+    status(StatusCode::CREATED)
+}
+
+pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let (force, keep_parents) = (call.query().flag("force"), call.query().flag("noprune"));
+    let removed = daemon.engine.image_remove(call.param("name"), force, keep_parents).await?;
+    ok(&removed.iter().map(render::removed).collect::<Vec<_>>())
+}
+
+pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let filters = parse::filters(call.query(), &["dangling", "label", "label!", "until"])?;
+    let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?.unwrap_or(true);
+    let until = parse::until(&filters)?;
+    let wanted = move |image: &Image| {
+        let labels = image.config.config.labels.clone().unwrap_or_default();
+        filters.matches_labels("label", &labels)
+            && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
+            && until.is_none_or(|until| image.created_unix() < until.as_second())
+    };
+    let pruned = daemon.engine.images_prune(!dangling, wanted).await?;
+    let deleted: Vec<_> = pruned.removed.iter().map(render::removed).collect();
+    ok(&ImagePruneResponse {
+        images_deleted: Some(deleted).filter(|list| !list.is_empty()),
+        space_reclaimed: pruned.reclaimed,
+    })
+}
+
+/// `docker pull` (`fromImage`) and `docker import` (`fromSrc`).
+pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    match (call.query().get("fromImage"), call.query().get("fromSrc")) {
+        (Some(name), _) => {
+            let name = name.to_owned();
+            pull(daemon, &call, &name).await
+        }
+        (None, Some("-")) => import(daemon, call).await,
+        (None, Some(_)) => {
+            Err(Error::not_implemented("importing from a URL is not supported yet; send the archive"))
+        }
+        (None, None) => Err(invalid("fromImage or fromSrc must be given")),
+    }
+}
+
+async fn pull(daemon: Arc<Daemon>, call: &Call, name: &str) -> Outcome {
+    let query = call.query();
+    let tag = query.get("tag");
+    let all_tags = tag.is_none() && !has_tag(name);
+    let reference = reference(name, tag)?;
+    let (platform, auth) = (parse::platform(query)?, parse::registry_auth(&call.headers));
+    progress_stream(move |sink| async move {
+        let engine = &daemon.engine;
+        match all_tags {
+            true => engine.image_pull_all(&reference, platform, auth, sink).await,
+            false => engine.image_pull(&reference, platform, auth, sink).await,
+        }
+    })
+    .await
+}
+
+fn has_tag(name: &str) -> bool {
+    name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
+/// A name with the tag or the digest that came beside it.
+fn reference(name: &str, tag: Option<&str>) -> Result<Reference, Error> {
+    let whole = match tag {
+        Some(digest) if digest.contains(':') => format!("{name}@{digest}"),
+        Some(tag) => format!("{name}:{tag}"),
+        None => name.to_owned(),
+    };
+    Reference::parse(&whole).map_err(|why| invalid(why.to_string()))
+}
+
+async fn import(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    let target = query.get("repo").map(|repo| reference(repo, query.get("tag"))).transpose()?;
+    let import = ImageImport {
+        reference: target,
+        source: "-".to_owned(),
+        platform: parse::platform(query)?,
+        message: query.get("message").unwrap_or("").to_owned(),
+        changes: query.all("changes").map(str::to_owned).collect(),
+    };
+    let archive = body_reader(call);
+    messages(move |sender| async move {
+        match daemon.engine.image_import(import, archive).await {
+            Ok(id) => send(&sender, &Message { status: id.to_string(), ..Message::default() }),
+            Err(why) => fail(&sender, why),
+        }
+    })
+    .await
+}
+
+pub(super) async fn push(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let reference = reference(call.param("name"), call.query().get("tag"))?;
+    let auth = parse::registry_auth(&call.headers);
+    progress_stream(move |sink| async move { daemon.engine.image_push(&reference, auth, sink).await }).await
+}
+
+pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let archive = body_reader(call);
+    messages(move |sender| async move {
+        let progress = sender.clone();
+        let sink = Sink::new(move |step: Progress| send(&progress, &render::progress(&step)));
+        match daemon.engine.image_load(archive, sink).await {
+            Ok(loaded) => loaded.iter().for_each(|loaded| {
+                send(&sender, &Message { stream: format!("{loaded}\n"), ..Message::default() });
+            }),
+            Err(why) => send(&sender, &Message::failure(&why.message)),
+        }
+    })
+    .await
+}
+
+pub(super) async fn save(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let names: Vec<String> = call.query().all("names").map(str::to_owned).collect();
+    saved(&daemon, names)
+}
+
+pub(super) async fn save_one(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    saved(&daemon, vec![call.param("name").to_owned()])
+}
+
+/// An archive of images. Names are checked before the answer begins: afterwards an error can only cut it short.
+fn saved(daemon: &Daemon, names: Vec<String>) -> Outcome {
+    if names.is_empty() {
+        return Err(invalid("no images to save"));
+    }
+    for name in &names {
+        daemon.engine.images().get(name)?;
+    }
+    let archive = daemon.engine.image_save(names);
+    Ok(streamed("application/x-tar", streams::chunks(archive)))
+}
+
+pub(super) async fn commit(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    let target = query.get("repo").map(|repo| reference(repo, query.get("tag"))).transpose()?;
+    let request = hull_engine::CommitRequest {
+        container: query.get("container").unwrap_or("").to_owned(),
+        target,
+        comment: query.get("comment").unwrap_or("").to_owned(),
+        author: query.get("author").unwrap_or("").to_owned(),
+        pause: query.flag_or("pause", true),
+        changes: query.all("changes").flat_map(str::lines).map(str::to_owned).collect(),
+    };
+    // The body may change the configuration; today's clients send it empty.
+    let body: ContainerConfig = call.json_or_default().await?;
+    let config = (body != ContainerConfig::default()).then(|| parse::container_config(body)).transpose()?;
+    let id = daemon.engine.commit(request, config).await?;
+    json(StatusCode::CREATED, &IdResponse { id: id.to_string() })
+}
+
+/// Where a long request sends its lines, and at last perhaps an error.
+type Lines = mpsc::UnboundedSender<Result<Bytes, Error>>;
+
+/// Answers with one JSON line per message, made by `work`. An error before the first message is the answer; later it
+/// can only be one more line.
+async fn messages<F>(work: impl FnOnce(Lines) -> F) -> Outcome
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    // Not tied to the answer: what was begun is finished when the client leaves, except what says otherwise.
+    tokio::spawn(work(sender));
+    let first = match receiver.recv().await {
+        Some(Err(why)) => return Err(why),
+        first => first,
+    };
+    let lines = stream::unfold((first, receiver), async |(first, mut receiver)| {
+        let next = match first {
+            Some(first) => first,
+            None => receiver.recv().await?,
+        };
+        let line = next.unwrap_or_else(|why| line(&Message::failure(&why.message)));
+        Some((Ok(line), (None, receiver)))
+    });
+    Ok(streamed("application/json", lines))
+}
+
+/// The same for what reports progress.
+async fn progress_stream<F>(work: impl FnOnce(Sink) -> F + Send + 'static) -> Outcome
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    messages(move |sender| {
+        let progress = sender.clone();
+        let work = work(Sink::new(move |step: Progress| send(&progress, &render::progress(&step))));
+        async move {
+            tokio::select! {
+                outcome = work => {
+                    if let Err(why) = outcome {
+                        fail(&sender, why);
+                    }
+                }
+                // The client left, and with it goes what was begun.
+                () = sender.closed() => {}
+            }
+        }
+    })
+    .await
+}
+
+// Where nobody listens any more, the work goes on or ends by itself.
+fn send(lines: &Lines, message: &Message) {
+    let _ = lines.send(Ok(line(message)));
+}
+
+fn fail(lines: &Lines, why: Error) {
+    let _ = lines.send(Err(why));
+}
+
+fn line(message: &Message) -> Bytes {
+    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    line.extend_from_slice(b"\r\n");
+    Bytes::from(line)
+}

@@ -1,0 +1,187 @@
+//! `GET /containers/json`: the list with its filters.
+
+use std::sync::Arc;
+
+use hull_api::filters::Filters;
+use hull_engine::Error;
+use hull_engine::model::{Container, Port, Status};
+use regex_lite::Regex;
+
+use crate::Daemon;
+use crate::call::{Call, Outcome, invalid, ok};
+use crate::{parse, render};
+
+/// The filters of the list.
+const FILTERS: &[&str] = &[
+    "ancestor",
+    "annotation",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let query = call.query();
+    let filters = parse::filters(query, FILTERS)?;
+    let limit: Option<i64> = query.number("limit")?;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    // A filter on what is stopped, or a limit, asks for all.
+    let all = query.flag("all") || limit.is_some() || filters.has("status") || filters.has("exited");
+    let chosen = Choice::new(&daemon, &filters, all)?;
+    let wanted = daemon.engine.containers().into_iter().filter(|container| chosen.wants(container));
+    let mut list = Vec::new();
+    for container in wanted.take(limit.unwrap_or(usize::MAX)) {
+        let size = match query.flag("size") {
+            true => daemon.engine.container_size(&container.id).await.ok(),
+            false => None,
+        };
+        list.push(render::summary(&container, size));
+    }
+    ok(&list)
+}
+
+/// The filters, read once.
+struct Choice<'f> {
+    filters: &'f Filters,
+    all: bool,
+    names: Vec<Regex>,
+    ids: Vec<Regex>,
+    exited: Vec<i32>,
+    before: Option<Arc<Container>>,
+    since: Option<Arc<Container>>,
+    ancestors: Vec<String>,
+    networks: Vec<String>,
+    publish: Vec<(Port, Port)>,
+    expose: Vec<(Port, Port)>,
+}
+
+impl<'f> Choice<'f> {
+    fn new(daemon: &Daemon, filters: &'f Filters, all: bool) -> Result<Self, Error> {
+        let regexes = |key: &str| -> Result<Vec<Regex>, Error> {
+            let parse =
+                |text| Regex::new(text).map_err(|why| invalid(format!("invalid filter '{key}': {why}")));
+            filters.values(key).map(parse).collect()
+        };
+        let other = |key: &str| -> Result<Option<Arc<Container>>, Error> {
+            filters.values(key).last().map(|name| daemon.engine.container(name)).transpose()
+        };
+        check(filters, "status", |value| STATUSES.contains(&value))?;
+        check(filters, "health", |value| ["none", "starting", "healthy", "unhealthy"].contains(&value))?;
+        check(filters, "exited", |value| value.parse::<i32>().is_ok())?;
+        Ok(Self {
+            filters,
+            all,
+            names: regexes("name")?,
+            ids: regexes("id")?,
+            exited: filters.values("exited").filter_map(|code| code.parse().ok()).collect(),
+            before: other("before")?,
+            since: other("since")?,
+            ancestors: ancestors(daemon, filters),
+            networks: filters.values("network").map(|name| daemon.engine.network_id(name)).collect(),
+            publish: ports(filters, "publish")?,
+            expose: ports(filters, "expose")?,
+        })
+    }
+
+    fn wants(&self, container: &Container) -> bool {
+        let running = container.state.status.is_running() || container.state.status == Status::Restarting;
+        (running || self.all)
+            && self.by_name(container)
+            && self.by_state(container)
+            && self.by_age(container)
+            && self.by_network(container)
+            && self.filters.matches_labels("label", &container.config.labels)
+            && self.filters.matches_labels("annotation", &container.host.annotations)
+            && (self.ancestors.is_empty() || self.by_ancestor(container))
+            && (!self.filters.has("volume") || self.by_volume(container))
+            && self.filters.matches("is-task", "false")
+    }
+
+    fn by_name(&self, container: &Container) -> bool {
+        let slashed = format!("/{}", container.name);
+        let name = |regex: &Regex| regex.is_match(&slashed) || regex.is_match(&container.name);
+        (self.names.is_empty() || self.names.iter().any(name))
+            && (self.ids.is_empty() || self.ids.iter().any(|regex| regex.is_match(&container.id)))
+    }
+
+    fn by_state(&self, container: &Container) -> bool {
+        let state = &container.state;
+        let exited = state.status == Status::Exited || state.status == Status::Created;
+        let health = match &state.health {
+            Some(health) if container.has_healthcheck() => health.status.name(),
+            _ => "none",
+        };
+        self.filters.matches("status", state.status.name())
+            && self.filters.matches("health", health)
+            && (self.exited.is_empty()
+                || exited && self.exited.contains(&state.exit_code) && state.ever_started)
+    }
+
+    fn by_age(&self, container: &Container) -> bool {
+        self.before.as_ref().is_none_or(|other| container.created < other.created)
+            && self.since.as_ref().is_none_or(|other| container.created > other.created)
+    }
+
+    fn by_network(&self, container: &Container) -> bool {
+        let joined = container.network.networks.iter();
+        let on = |name: &str, id: &str| self.networks.iter().any(|wanted| wanted == name || wanted == id);
+        let within = |(low, high): &(Port, Port), port: &Port| {
+            port.protocol == low.protocol && (low.number..=high.number).contains(&port.number)
+        };
+        let published = container.network.ports.iter().filter(|(_, bindings)| bindings.is_some());
+        let exposed = container.network.ports.keys().chain(&container.config.exposed_ports);
+        (self.networks.is_empty() || joined.clone().any(|(name, on_it)| on(name, &on_it.network_id)))
+            && (self.publish.is_empty()
+                || published.clone().any(|(port, _)| self.publish.iter().any(|range| within(range, port))))
+            && (self.expose.is_empty()
+                || exposed.clone().any(|port| self.expose.iter().any(|range| within(range, port))))
+    }
+
+    /// The image, by name or id. What was built on it does not match yet, as it does in Docker.
+    fn by_ancestor(&self, container: &Container) -> bool {
+        self.ancestors.iter().any(|image| *image == container.image_id || *image == container.config.image)
+    }
+
+    fn by_volume(&self, container: &Container) -> bool {
+        self.filters.values("volume").any(|wanted| {
+            container.mounts.iter().any(|mount| mount.name == wanted || mount.destination == wanted)
+        })
+    }
+}
+
+/// Every state that a container can be listed by.
+const STATUSES: &[&str] = &["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+
+fn check(filters: &Filters, key: &str, allowed: impl Fn(&str) -> bool) -> Result<(), Error> {
+    match filters.values(key).find(|value| !allowed(value)) {
+        Some(value) => Err(invalid(format!("invalid filter '{key}={value}'"))),
+        None => Ok(()),
+    }
+}
+
+/// The ids of the images that are asked for; a name that no image has is asked for as it is, and finds nothing.
+fn ancestors(daemon: &Daemon, filters: &Filters) -> Vec<String> {
+    let id = |name: &str| daemon.engine.image_id(name).unwrap_or_else(|| name.to_owned());
+    filters.values("ancestor").map(id).collect()
+}
+
+/// `80`, `80/tcp` or `8000-9000/udp`.
+fn ports(filters: &Filters, key: &str) -> Result<Vec<(Port, Port)>, Error> {
+    let parse = |text: &str| -> Result<(Port, Port), Error> {
+        let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (low, high) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        Ok((format!("{low}/{protocol}").parse()?, format!("{high}/{protocol}").parse()?))
+    };
+    filters.values(key).map(parse).collect()
+}

@@ -1,0 +1,102 @@
+//! The table of the Engine API, and the handlers by subject. A handler reads the request, asks the engine, and
+//! shows the answer; it decides nothing.
+
+mod absent;
+mod containers;
+mod events;
+mod exec;
+mod images;
+mod listing;
+mod networks;
+mod system;
+mod transfer;
+mod volumes;
+
+use crate::router::{Route, route};
+
+/// Every route of the daemon, without the version in front.
+pub(crate) const TABLE: &[Route] = &[
+    route!(GET "/_ping" => system::ping),
+    route!(GET "/version" => system::version),
+    route!(GET "/info" => system::info),
+    route!(GET "/events" => events::stream),
+    route!(GET "/system/df" => system::disk_usage),
+    route!(POST "/auth" => system::auth),
+    //
+    route!(GET "/containers/json" => listing::containers),
+    route!(POST "/containers/create" => containers::create),
+    route!(POST "/containers/prune" => containers::prune),
+    route!(GET "/containers/{id}/json" => containers::inspect),
+    route!(GET "/containers/{id}/top" => containers::top),
+    route!(GET "/containers/{id}/logs" => containers::logs),
+    route!(GET "/containers/{id}/changes" => containers::changes),
+    route!(GET "/containers/{id}/export" => containers::export),
+    route!(GET "/containers/{id}/stats" => containers::stats),
+    route!(POST "/containers/{id}/attach" => containers::attach),
+    route!(GET "/containers/{id}/attach/ws" => absent::websocket),
+    route!(POST "/containers/{id}/start" => containers::start),
+    route!(POST "/containers/{id}/stop" => containers::stop),
+    route!(POST "/containers/{id}/restart" => containers::restart),
+    route!(POST "/containers/{id}/kill" => containers::kill),
+    route!(POST "/containers/{id}/update" => containers::update),
+    route!(POST "/containers/{id}/rename" => containers::rename),
+    route!(POST "/containers/{id}/pause" => containers::pause),
+    route!(POST "/containers/{id}/unpause" => containers::unpause),
+    route!(POST "/containers/{id}/resize" => containers::resize),
+    route!(POST "/containers/{id}/wait" => containers::wait),
+    route!(DELETE "/containers/{id}" => containers::remove),
+    route!(HEAD "/containers/{id}/archive" => transfer::stat),
+    route!(GET "/containers/{id}/archive" => transfer::get),
+    route!(PUT "/containers/{id}/archive" => transfer::put),
+    route!(POST "/containers/{id}/exec" => exec::create),
+    route!(POST "/exec/{id}/start" => exec::start),
+    route!(POST "/exec/{id}/resize" => exec::resize),
+    route!(GET "/exec/{id}/json" => exec::inspect),
+    //
+    route!(GET "/images/json" => images::list),
+    route!(POST "/images/create" => images::create),
+    route!(POST "/images/load" => images::load),
+    route!(GET "/images/get" => images::save),
+    route!(GET "/images/search" => absent::search),
+    route!(POST "/images/prune" => images::prune),
+    route!(GET "/images/{name...}/json" => images::inspect),
+    route!(GET "/images/{name...}/history" => images::history),
+    route!(GET "/images/{name...}/get" => images::save_one),
+    route!(GET "/images/{name...}/attestations" => absent::attestations),
+    route!(POST "/images/{name...}/tag" => images::tag),
+    route!(POST "/images/{name...}/push" => images::push),
+    route!(DELETE "/images/{name...}" => images::remove),
+    route!(GET "/distribution/{name...}/json" => absent::distribution),
+    route!(POST "/commit" => images::commit),
+    route!(POST "/build" => absent::build),
+    route!(POST "/build/prune" => absent::no_build_cache),
+    route!(POST "/session" => absent::build),
+    //
+    route!(GET "/networks" => networks::list),
+    route!(POST "/networks/create" => networks::create),
+    route!(POST "/networks/prune" => networks::prune),
+    route!(GET "/networks/{id}" => networks::inspect),
+    route!(DELETE "/networks/{id}" => networks::remove),
+    route!(POST "/networks/{id}/connect" => networks::connect),
+    route!(POST "/networks/{id}/disconnect" => networks::disconnect),
+    //
+    route!(GET "/volumes" => volumes::list),
+    route!(POST "/volumes/create" => volumes::create),
+    route!(POST "/volumes/prune" => volumes::prune),
+    route!(GET "/volumes/{name}" => volumes::inspect),
+    route!(DELETE "/volumes/{name}" => volumes::remove),
+    //
+    route!(GET "/plugins" => absent::no_plugins),
+    route!(GET "/plugins/{name...}/json" => absent::no_plugin),
+    route!(GET "/swarm" => absent::no_swarm),
+    route!(GET "/nodes" => absent::no_swarm),
+    route!(GET "/services" => absent::no_swarm),
+    route!(GET "/tasks" => absent::no_swarm),
+    route!(GET "/secrets" => absent::no_swarm),
+    route!(GET "/configs" => absent::no_swarm),
+    route!(POST "/swarm/init" => absent::swarm),
+    route!(POST "/swarm/join" => absent::swarm),
+    route!(POST "/services/create" => absent::no_swarm),
+    route!(POST "/secrets/create" => absent::no_swarm),
+    route!(POST "/configs/create" => absent::no_swarm),
+];

@@ -1,0 +1,93 @@
+//! `/networks`.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use hull_api::filters::Filters;
+use hull_api::wire::network::{
+    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest,
+    NetworkPruneResponse,
+};
+use hull_network::Network;
+
+use crate::Daemon;
+use crate::call::{Call, Outcome, invalid, json, no_content, ok, status};
+use crate::{parse, render};
+
+/// The filters of the list.
+const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
+
+pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let filters = parse::filters(call.query(), FILTERS)?;
+    let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
+    if let Some(other) = filters.values("type").find(|kind| !["builtin", "custom"].contains(kind)) {
+        return Err(invalid(format!("invalid filter: 'type'='{other}'")));
+    }
+    let wanted = |network: &Network| {
+        let kind = if network.predefined() { "builtin" } else { "custom" };
+        let unused = network.endpoints.is_empty() && !network.predefined();
+        dangling.is_none_or(|dangling| dangling == unused)
+            && filters.matches("driver", network.driver.name())
+            && filters.matches("type", kind)
+            && filters.matches("scope", "local")
+            && filters.matches_labels("label", &network.labels)
+            && part_of(&filters, "name", &network.name)
+            && part_of(&filters, "id", &network.id)
+    };
+    let networks = daemon.engine.networks()?;
+    let shown = networks.iter().filter(|network| wanted(network));
+    // A list does not tell who is connected; inspect does.
+    ok(&shown.map(|network| render::network(network, false)).collect::<Vec<_>>())
+}
+
+fn part_of(filters: &Filters, key: &str, text: &str) -> bool {
+    !filters.has(key) || filters.values(key).any(|part| text.contains(part))
+}
+
+pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    match call.query().get("scope") {
+        None | Some("local") => ok(&render::network(&daemon.engine.network(call.param("id"))?, true)),
+        Some(_) => Err(hull_engine::Error::not_found(format!("network {} not found", call.param("id")))),
+    }
+}
+
+pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let body: NetworkCreateRequest = call.json().await?;
+    let id = daemon.engine.network_create(parse::network_request(body)?).await?;
+    json(StatusCode::CREATED, &NetworkCreateResponse { id, warning: String::new() })
+}
+
+pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    daemon.engine.network_remove(call.param("id")).await?;
+    no_content()
+}
+
+pub(super) async fn connect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let network = call.param("id").to_owned();
+    let body: NetworkConnectRequest = call.json().await?;
+    let settings = parse::endpoint(body.endpoint_config.unwrap_or_default())?;
+    daemon.engine.network_connect(&network, &body.container, settings).await?;
+    status(StatusCode::OK)
+}
+
+pub(super) async fn disconnect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let network = call.param("id").to_owned();
+    let body: NetworkDisconnectRequest = call.json().await?;
+    daemon.engine.network_disconnect(&network, &body.container, body.force).await?;
+    status(StatusCode::OK)
+}
+
+pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let filters = parse::filters(call.query(), &["label", "label!", "until"])?;
+    let until = parse::until(&filters)?;
+    let pruned = daemon
+        .engine
+        .networks_prune(move |network: &Network| {
+            let created = jiff::Timestamp::try_from(network.created).ok();
+            filters.matches_labels("label", &network.labels)
+                && (!filters.has("label!") || !filters.matches_labels("label!", &network.labels))
+                && until.is_none_or(|until| created.is_some_and(|created| created < until))
+        })
+        .await?;
+    ok(&NetworkPruneResponse { networks_deleted: Some(pruned.removed).filter(|list| !list.is_empty()) })
+}

@@ -1,0 +1,226 @@
+//! The daemon itself: ping, version, info, disk usage, registry login.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, header};
+use hull_api::version;
+use hull_api::wire::system as wire;
+use hull_api::wire::system::AuthConfig;
+use hull_engine::Error;
+use jiff::Timestamp;
+
+use crate::Daemon;
+use crate::call::{Call, Outcome, full, ok};
+use crate::{parse, render};
+
+/// What the version of the engine says.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) async fn ping(_: Arc<Daemon>, _: Call) -> Outcome {
+    let mut reply = http::Response::new(full("OK"));
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    // Which builder clients should use: the classic one, which says that it is not there yet.
+    headers.insert("Builder-Version", HeaderValue::from_static("1"));
+    headers.insert("Swarm", HeaderValue::from_static("inactive"));
+    Ok(reply)
+}
+
+pub(super) async fn version(_: Arc<Daemon>, _: Call) -> Outcome {
+    let uname = rustix::system::uname();
+    let kernel = uname.release().to_string_lossy().into_owned();
+    let component = |name: &str, details: &[(&str, String)]| wire::Component {
+        name: name.to_owned(),
+        version: VERSION.to_owned(),
+        details: details.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+    };
+    let details = [
+        ("ApiVersion", version::MAX.to_string()),
+        ("MinAPIVersion", version::MIN.to_string()),
+        ("Os", "linux".to_owned()),
+        ("Arch", architecture().to_owned()),
+        ("KernelVersion", kernel.clone()),
+        ("Experimental", "false".to_owned()),
+    ];
+    ok(&wire::Version {
+        platform: wire::VersionPlatform { name: "Hull".to_owned() },
+        components: vec![
+            component("Engine", &details),
+            component("hull-runtime", &[]),
+            component("hull-shim", &[]),
+        ],
+        version: VERSION.to_owned(),
+        api_version: version::MAX.to_string(),
+        min_api_version: version::MIN.to_string(),
+        os: "linux".to_owned(),
+        arch: architecture().to_owned(),
+        kernel_version: kernel,
+        ..wire::Version::default()
+    })
+}
+
+/// The architecture as Go names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+pub(super) async fn info(daemon: Arc<Daemon>, _: Call) -> Outcome {
+    let info = daemon.engine.info().await?;
+    let uname = rustix::system::uname();
+    let memory = rustix::system::sysinfo();
+    let (release_name, release_version) = os_release();
+    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let settings = &daemon.settings;
+    ok(&wire::Info {
+        id: info.id,
+        containers: count(info.containers),
+        containers_running: count(info.running),
+        containers_paused: count(info.paused),
+        containers_stopped: count(info.stopped),
+        images: count(info.images),
+        driver: info.storage_driver,
+        driver_status: info.storage_status,
+        plugins: wire::Plugins {
+            volume: names(&["local"]),
+            network: names(&["bridge", "host", "null"]),
+            authorization: None,
+            log: names(&["json-file", "none"]),
+        },
+        memory_limit: info.limits.is_some_and(|host| host.memory),
+        swap_limit: info.limits.is_some_and(|host| host.swap),
+        cpu_cfs_period: info.limits.is_some_and(|host| host.cpu_quota),
+        cpu_cfs_quota: info.limits.is_some_and(|host| host.cpu_quota),
+        cpu_shares: info.limits.is_some_and(|host| host.cpu_shares),
+        cpu_set: info.limits.is_some_and(|host| host.cpuset),
+        pids_limit: info.limits.is_some_and(|host| host.pids),
+        ipv4_forwarding: forwarding(),
+        debug: settings.debug,
+        n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
+        oom_kill_disable: info.limits.is_some_and(|host| host.oom_kill_disable),
+        system_time: render::time(Timestamp::now()),
+        logging_driver: info.log_driver,
+        cgroup_driver: info.cgroup_driver,
+        cgroup_version: info.cgroup_version,
+        n_events_listener: count(info.event_listeners),
+        kernel_version: uname.release().to_string_lossy().into_owned(),
+        operating_system: release_name,
+        os_version: release_version,
+        os_type: "linux".to_owned(),
+        architecture: uname.machine().to_string_lossy().into_owned(),
+        index_server_address: "https://index.docker.io/v1/".to_owned(),
+        registry_config: Some(registries(&daemon)),
+        n_cpu: count(std::thread::available_parallelism().map_or(1, Into::into)),
+        mem_total: i64::try_from(memory.totalram.saturating_mul(u64::from(memory.mem_unit)))
+            .unwrap_or(i64::MAX),
+        docker_root_dir: info.data_root.to_string_lossy().into_owned(),
+        http_proxy: variable("HTTP_PROXY"),
+        https_proxy: variable("HTTPS_PROXY"),
+        no_proxy: variable("NO_PROXY"),
+        name: uname.nodename().to_string_lossy().into_owned(),
+        labels: settings.labels.clone(),
+        server_version: VERSION.to_owned(),
+        runtimes: BTreeMap::from([(info.default_runtime.clone(), wire::Runtime::default())]),
+        default_runtime: info.default_runtime,
+        swarm: wire::Swarm { local_node_state: "inactive".to_owned(), ..wire::Swarm::default() },
+        live_restore_enabled: true,
+        init_binary: "hull-shim".to_owned(),
+        security_options: info.security_options,
+        firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
+        ..wire::Info::default()
+    })
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A variable of the environment, in either case; credentials in a proxy's URL are nobody's business.
+fn variable(name: &str) -> String {
+    let value = std::env::var(name).or_else(|_| std::env::var(name.to_ascii_lowercase())).unwrap_or_default();
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://xxxxx:xxxxx@{host}"),
+        _ => value,
+    }
+}
+
+fn forwarding() -> bool {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|value| value.trim() == "1")
+}
+
+/// The name and the version that os-release(5) gives.
+fn os_release() -> (String, String) {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    (field("PRETTY_NAME"), field("VERSION_ID"))
+}
+
+fn registries(daemon: &Daemon) -> wire::RegistryConfig {
+    let mirrors = daemon.settings.registry_mirrors.clone();
+    let index = |name: &str, secure: bool, official: bool| wire::IndexConfig {
+        name: name.to_owned(),
+        mirrors: if official { mirrors.clone() } else { Vec::new() },
+        secure,
+        official,
+    };
+    let insecure = &daemon.settings.insecure_registries;
+    let (networks, hosts): (Vec<_>, Vec<_>) = insecure.iter().cloned().partition(|name| name.contains('/'));
+    let mut configs = BTreeMap::from([("docker.io".to_owned(), index("docker.io", true, true))]);
+    configs.extend(hosts.iter().map(|host| (host.clone(), index(host, false, false))));
+    wire::RegistryConfig {
+        index_configs: configs,
+        insecure_registry_cidrs: ["::1/128".to_owned(), "127.0.0.0/8".to_owned()]
+            .into_iter()
+            .chain(networks)
+            .collect(),
+        mirrors: Some(mirrors.clone()).filter(|list| !list.is_empty()),
+    }
+}
+
+pub(super) async fn disk_usage(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let kinds: Vec<&str> = call.query().all("type").collect();
+    let wants = |kind: &str| kinds.is_empty() || kinds.contains(&kind);
+    let usage = daemon.engine.disk_usage().await?;
+    let containers = daemon.engine.containers();
+    let images = daemon.engine.images().list(true)?;
+    let users = |image: &hull_image::Image| {
+        let id = image.id.to_string();
+        containers.iter().filter(|container| container.image_id == id).count()
+    };
+    ok(&wire::DiskUsage {
+        layers_size: i64::try_from(usage.layers_size).unwrap_or(i64::MAX),
+        images: wants("image").then(|| {
+            let shared = |image| daemon.engine.images().shared_size(image).unwrap_or(0);
+            let shown = images.iter();
+            shown.map(|image| render::image_summary(image, Some(users(image)), Some(shared(image)))).collect()
+        }),
+        containers: wants("container").then(|| {
+            let size = |id: &str| usage.containers.get(id).copied();
+            containers.iter().map(|container| render::summary(container, size(&container.id))).collect()
+        }),
+        volumes: wants("volume").then(|| {
+            usage.volumes.iter().map(|volume| render::volume(&volume.volume, Some(volume))).collect()
+        }),
+        build_cache: wants("build-cache").then(Vec::new),
+    })
+}
+
+pub(super) async fn auth(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let body: AuthConfig = call.json().await?;
+    let registry = body.serveraddress.clone();
+    let token =
+        daemon.engine.images().login(&registry, parse::credentials(body)).await.map_err(Error::from)?;
+    ok(&wire::AuthResponse {
+        identity_token: token.unwrap_or_default(),
+        status: "Login Succeeded".to_owned(),
+    })
+}

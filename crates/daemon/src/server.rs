@@ -1,0 +1,122 @@
+//! From a connection to a handler and back: version, route, call, answer, headers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Request, StatusCode};
+use hull_api::version::{ApiVersion, MAX, MIN};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::watch;
+
+use crate::Daemon;
+use crate::call::{Call, Reply, refusal, refusal_with};
+use crate::listen::{Accepted, Listener};
+use crate::router;
+use crate::routes;
+
+/// Time a client may take to send its headers.
+const HEADER_TIME: Duration = Duration::from_secs(60);
+/// Pause after a failed accept(2): no file descriptors left, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections until `stop` changes.
+pub(crate) async fn serve(daemon: Arc<Daemon>, listener: Listener, mut stop: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        match accepted {
+            Ok(accepted) => {
+                tokio::spawn(converse(daemon.clone(), accepted, stop.clone()));
+            }
+            Err(why) => {
+                tracing::error!("accept a connection: {why}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Receiver<bool>) {
+    let connection = match accepted.establish().await {
+        Ok(connection) => connection,
+        Err(why) => return tracing::debug!("TLS handshake: {why}"),
+    };
+    let service = service_fn(move |request| answer(daemon.clone(), request));
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .serve_connection(TokioIo::new(connection), service)
+        .with_upgrades();
+    tokio::pin!(conversation);
+    let ended = tokio::select! {
+        ended = conversation.as_mut() => ended,
+        _ = stop.changed() => {
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
+        }
+    };
+    if let Err(why) = ended {
+        tracing::debug!("connection: {why}");
+    }
+}
+
+async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<Reply> {
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let head = method == http::Method::HEAD;
+    let mut reply = dispatch(daemon, request).await;
+    stamp(&mut reply);
+    if head {
+        *reply.body_mut() = crate::call::full("");
+    }
+    tracing::debug!(%method, path, status = reply.status().as_u16(), took = ?started.elapsed(), "request");
+    Ok(reply)
+}
+
+async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().to_owned();
+    let (version, path) = router::split_version(&path);
+    let version = version.unwrap_or(MAX);
+    if let Some(message) = refuse_version(version) {
+        return refusal_with(StatusCode::BAD_REQUEST, &message);
+    }
+    let Some((route, params)) = router::find(routes::TABLE, request.method(), path) else {
+        return refusal_with(StatusCode::NOT_FOUND, "page not found");
+    };
+    match (route.handler)(daemon, Call::new(request, version, params)).await {
+        Ok(reply) => reply,
+        Err(error) => {
+            tracing::debug!(route = route.pattern, kind = ?error.kind, "{}", error.message);
+            refusal(&error)
+        }
+    }
+}
+
+fn refuse_version(version: ApiVersion) -> Option<String> {
+    if version < MIN {
+        return Some(format!(
+            "client version {version} is too old. Minimum supported API version is {MIN}, please \
+             upgrade your client to a newer version"
+        ));
+    }
+    (version > MAX)
+        .then(|| format!("client version {version} is too new. Maximum supported API version is {MAX}"))
+}
+
+/// The headers that every answer of a Docker daemon carries.
+fn stamp(reply: &mut Reply) {
+    let headers = reply.headers_mut();
+    if let Ok(version) = HeaderValue::from_str(&MAX.to_string()) {
+        headers.insert("Api-Version", version);
+    }
+    headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+    headers.insert("Ostype", HeaderValue::from_static("linux"));
+    headers
+        .insert("Server", HeaderValue::from_static(concat!("Hull/", env!("CARGO_PKG_VERSION"), " (linux)")));
+}

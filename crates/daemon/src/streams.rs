@@ -1,0 +1,104 @@
+//! Raw connections: what attach and exec become after the answer.
+//!
+//! A client that sends `Upgrade: tcp` gets 101 and the connection; one that does not gets 200 and the output as the
+//! body, without a way in.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream;
+use http::{HeaderValue, Response, StatusCode, header};
+use hull_api::stream::{MULTIPLEXED, RAW};
+use hull_api::version::ApiVersion;
+use hull_engine::Attachment;
+use hyper::ext::ReasonPhrase;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use crate::call::{Reply, full, streamed};
+
+/// Size of one copy. Large, because attached output is copied from socket to socket.
+const CHUNK: usize = 256 << 10;
+/// The version since which a multiplexed stream has a media type of its own.
+const MULTIPLEXED_SINCE: ApiVersion = ApiVersion { major: 1, minor: 42 };
+
+/// Connects `attachment` to the client.
+pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment: Attachment) -> Reply {
+    let kind = media_type(attachment.tty, version);
+    let Some(upgrade) = upgrade else {
+        return streamed(kind, chunks(attachment.output));
+    };
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(connection) => converse(TokioIo::new(connection), attachment).await,
+            Err(why) => tracing::debug!("upgrade a connection: {why}"),
+        }
+    });
+    let mut reply = Response::new(full(Bytes::new()));
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    reply.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
+    reply
+}
+
+/// The media type of output.
+pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
+    if tty || version < MULTIPLEXED_SINCE { RAW } else { MULTIPLEXED }
+}
+
+/// Copies both ways until the output ends. The client's half-close ends the input alone; the client's
+/// disappearance ends both.
+async fn converse(
+    connection: impl AsyncRead + tokio::io::AsyncWrite + Send + 'static,
+    attachment: Attachment,
+) {
+    let (mut from_client, mut to_client) = tokio::io::split(connection);
+    let Attachment { mut output, mut input, .. } = attachment;
+    let reader = tokio::spawn(async move {
+        // Either side may go away at any moment; that is how conversations end.
+        let _ = tokio::io::copy_buf(
+            &mut tokio::io::BufReader::with_capacity(CHUNK, &mut from_client),
+            &mut input,
+        )
+        .await;
+        let _ = input.shutdown().await;
+        from_client
+    });
+    let _ = copy(&mut output, &mut to_client).await;
+    let _ = to_client.shutdown().await;
+    reader.abort();
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl tokio::io::AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let n = from.read(&mut buffer).await?;
+        if n == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..n]).await?;
+        to.flush().await?;
+    }
+}
+
+/// A reader as the chunks of a body.
+pub(crate) fn chunks(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::unfold(reader, async |mut reader| {
+        let mut buffer = bytes::BytesMut::with_capacity(CHUNK / 4);
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(buffer.freeze()), reader)),
+            Err(why) => Some((Err(why), reader)),
+        }
+    })
+}

@@ -1,0 +1,256 @@
+//! Making a container: everything but its process.
+//!
+//! The record is written last: until then all that was made is undone when a step fails, and what a crash leaves
+//! is swept at the next opening, because nothing points to it.
+
+mod binds;
+pub(crate) mod check;
+mod merge;
+mod mounts;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hull_image::Image;
+use hull_oci::Platform;
+use hull_snapshot::Snapshotter;
+use jiff::Timestamp;
+
+use crate::containers::{Entry, ReservedName};
+use crate::engine::private_directory;
+use crate::model::{
+    Container, ContainerConfig, CreateRequest, Created, EndpointSettings, HostConfig, NetworkMode,
+    NetworkSettings, State,
+};
+use crate::{Engine, Error, Result, identity, names};
+
+/// How often another random name is tried before giving up.
+const NAME_ATTEMPTS: u32 = 16;
+
+impl Engine {
+    /// Makes a container. Nothing runs yet.
+    pub async fn create(self: &Arc<Self>, request: CreateRequest) -> Result<Created> {
+        let engine = Arc::clone(self);
+        // Directories are made and an image may be copied into volumes: that blocks.
+        tokio::task::spawn_blocking(move || engine.create_now(request)).await?
+    }
+
+    fn create_now(&self, request: CreateRequest) -> Result<Created> {
+        let CreateRequest { name, platform, mut config, mut host, networking } = request;
+        let mut warnings = check::request(&config, &host, &self.machine)?;
+        let image = self.images.get(&config.image)?;
+        warnings.extend(platform_warning(&image, platform.as_ref())?);
+        let id = identity::fresh()?;
+        merge::defaults(&mut config, &image.config.config)?;
+        self.adapt(&id, &mut config, &mut host)?;
+        let name = self.reserve_name(name.as_deref(), &id)?;
+        let mut container = self.draft(&id, name.text(), &image, config, host)?;
+        container.network.networks = self.wanted_networks(&container, networking)?;
+
+        let directory = Directory::make(&container.directory)?;
+        let snapshot = Snapshot::prepare(&self.snapshots, &id, &image.chain_ids)?;
+        let (mounts, volumes) = self.resolve_mounts(&container)?;
+        container.mounts = mounts;
+        self.fill_new_volumes(&container)?;
+        self.store.put_container(&container)?;
+
+        self.containers.add(&Entry::new(container.clone()));
+        name.keep();
+        directory.keep();
+        snapshot.keep();
+        volumes.keep();
+        self.emit(&container, "create");
+        Ok(Created { id, warnings })
+    }
+
+    /// Fills in what the daemon decides.
+    fn adapt(&self, id: &str, config: &mut ContainerConfig, host: &mut HostConfig) -> Result<()> {
+        if config.hostname.is_empty() {
+            config.hostname = match NetworkMode::parse(&host.network_mode) {
+                NetworkMode::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                _ => id.get(..12).unwrap_or(id).to_owned(),
+            };
+        }
+        if host.network_mode.is_empty() {
+            host.network_mode = "default".into();
+        }
+        if host.resources.memory > 0 && host.resources.memory_swap == 0 {
+            host.resources.memory_swap = host.resources.memory.saturating_mul(2);
+        }
+        if host.shm_size == 0 {
+            host.shm_size = self.options.default_shm_size;
+        }
+        if host.ipc_mode.is_empty() {
+            host.ipc_mode = "private".into();
+        }
+        if host.cgroupns_mode.is_empty() {
+            let private = self.machine.cgroup_v2 && !host.privileged;
+            host.cgroupns_mode = if private { "private" } else { "host" }.into();
+        }
+        if host.runtime.is_empty() {
+            host.runtime.clone_from(&self.options.default_runtime);
+        }
+        if host.runtime != self.options.default_runtime && host.runtime != "hull" {
+            return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+        }
+        self.adapt_log(host)?;
+        if let NetworkMode::Container(other) = NetworkMode::parse(&host.network_mode) {
+            host.network_mode = format!("container:{}", self.container(&other)?.id);
+        }
+        if let Some(other) = host.pid_mode.strip_prefix("container:") {
+            host.pid_mode = format!("container:{}", self.container(other)?.id);
+        }
+        Ok(())
+    }
+
+    fn adapt_log(&self, host: &mut HostConfig) -> Result<()> {
+        let log = &mut host.log_config;
+        if log.driver.is_empty() {
+            let options = std::mem::take(&mut log.options);
+            *log = self.options.default_log.clone();
+            log.options.extend(options);
+        }
+        if log.driver.is_empty() {
+            log.driver = "json-file".into();
+        }
+        crate::start::log_config(log, Path::new("/")).map(drop)
+    }
+
+    fn reserve_name(&self, wanted: Option<&str>, id: &str) -> Result<ReservedName<'_>> {
+        if let Some(wanted) = wanted.filter(|name| !name.is_empty()) {
+            return self.containers.reserve(names::check(wanted)?, id);
+        }
+        for attempt in 0..NAME_ATTEMPTS {
+            if let Ok(name) = self.containers.reserve(&names::random(attempt)?, id) {
+                return Ok(name);
+            }
+        }
+        self.containers.reserve(id, id)
+    }
+
+    fn draft(
+        &self,
+        id: &str,
+        name: &str,
+        image: &Image,
+        config: ContainerConfig,
+        host: HostConfig,
+    ) -> Result<Container> {
+        let (path, args) = merge::command(&config).ok_or_else(|| Error::invalid("no command specified"))?;
+        let directory = self.options.data_root.join("containers").join(id);
+        let file = |name: &str| directory.join(name);
+        let logged = host.log_config.driver != "none";
+        let mut container = Container {
+            id: id.into(),
+            name: name.into(),
+            created: Timestamp::now(),
+            path,
+            args,
+            image_id: image.id.to_string(),
+            image_manifest: image.target.digest.to_string(),
+            platform: "linux".into(),
+            layers: image.chain_ids.to_vec(),
+            mounts: Vec::new(),
+            network: NetworkSettings::default(),
+            state: State::default(),
+            restart_count: 0,
+            resolv_conf_path: file("resolv.conf"),
+            hostname_path: file("hostname"),
+            hosts_path: file("hosts"),
+            log_path: if logged { file(&format!("{id}-json.log")) } else { "".into() },
+            exec_ids: Vec::new(),
+            directory,
+            config,
+            host,
+        };
+        self.share_files(&mut container)?;
+        Ok(container)
+    }
+
+    /// In another container's network, its files apply.
+    fn share_files(&self, container: &mut Container) -> Result<()> {
+        if let NetworkMode::Container(other) = NetworkMode::parse(&container.host.network_mode) {
+            let other = self.container(&other)?;
+            container.resolv_conf_path.clone_from(&other.resolv_conf_path);
+            container.hosts_path.clone_from(&other.hosts_path);
+            container.hostname_path.clone_from(&other.hostname_path);
+            container.config.hostname.clone_from(&other.config.hostname);
+        }
+        Ok(())
+    }
+}
+
+/// An image of another platform is used all the same, unless the user asked for a certain one.
+fn platform_warning(image: &Image, wanted: Option<&Platform>) -> Result<Option<String>> {
+    let (found, host) = (image.platform(), Platform::host());
+    if let Some(wanted) = wanted.filter(|wanted| !wanted.matches(&found)) {
+        return Err(Error::not_found(format!(
+            "image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: \
+             {found}",
+            image.repo_tags.first().map_or_else(|| image.id.to_string(), Clone::clone)
+        )));
+    }
+    let warns = wanted.is_none() && !host.matches(&found);
+    Ok(warns.then(|| {
+        format!(
+            "The requested image's platform ({found}) does not match the detected host platform ({host}) and no \
+             specific platform was requested"
+        )
+    }))
+}
+
+impl EndpointSettings {
+    /// Whether the user asked for something that only his own networks have.
+    pub(crate) fn wants_address(&self) -> bool {
+        self.wanted_ipv4.is_some() || self.wanted_ipv6.is_some()
+    }
+}
+
+/// A container's directory; removed unless kept.
+struct Directory(Option<PathBuf>);
+
+impl Directory {
+    fn make(path: &Path) -> Result<Self> {
+        private_directory(path)?;
+        Ok(Self(Some(path.to_owned())))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Left behind, it is swept at the next opening.
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// A container's snapshot; removed unless kept.
+struct Snapshot<'a> {
+    snapshots: &'a Snapshotter,
+    key: Option<&'a str>,
+}
+
+impl<'a> Snapshot<'a> {
+    fn prepare(snapshots: &'a Snapshotter, key: &'a str, layers: &[hull_oci::Digest]) -> Result<Self> {
+        snapshots.prepare(key, layers)?;
+        Ok(Self { snapshots, key: Some(key) })
+    }
+
+    fn keep(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            // Left behind, it is swept at the next opening.
+            let _ = self.snapshots.remove(key);
+        }
+    }
+}

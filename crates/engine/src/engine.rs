@@ -1,0 +1,216 @@
+//! The engine itself: what it is opened with and what it holds.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hull_cgroup::Cgroup;
+use hull_image::ImageStore;
+use hull_network::Networks;
+use hull_snapshot::Snapshotter;
+use hull_sys::Context;
+
+use crate::containers::{Containers, Entry};
+use crate::events::{EventKind, Events};
+use crate::exec::Execs;
+use crate::machine::Machine;
+use crate::model::{Container, LogConfig, Ulimit};
+use crate::seccomp::Filters;
+use crate::store::Store;
+use crate::volumes::Volumes;
+use crate::{Result, identity, supervisor};
+
+/// What an engine is opened with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Directory of everything that survives a boot.
+    pub data_root: PathBuf,
+    /// Directory of what does not: sockets of supervisors.
+    pub exec_root: PathBuf,
+    /// The `hull-shim` program.
+    pub shim: PathBuf,
+    /// The program that is process 1 with `--init`; `None`: `shim` under its other name.
+    pub init: Option<PathBuf>,
+    /// Whether containers that say nothing get an init.
+    pub init_by_default: bool,
+    /// Cgroup that the containers' ones are made in.
+    pub cgroup_parent: String,
+    /// Name of the runtime that containers get if they name none.
+    pub default_runtime: String,
+    /// Resource limits of containers that name none.
+    pub default_ulimits: Vec<Ulimit>,
+    /// Log driver and options of containers that name none.
+    pub default_log: LogConfig,
+    /// Bytes of /dev/shm of containers that say nothing.
+    pub default_shm_size: i64,
+    /// Whether every container gets no-new-privileges.
+    pub no_new_privileges: bool,
+    /// File with the seccomp policy of containers that name none; `None`: the built-in one.
+    pub seccomp_profile: Option<PathBuf>,
+    /// DNS servers of containers that name none.
+    pub dns: Vec<String>,
+    /// DNS options of containers that name none.
+    pub dns_options: Vec<String>,
+    /// DNS search domains of containers that name none.
+    pub dns_search: Vec<String>,
+    /// How networks are made.
+    pub network: hull_network::Config,
+    /// How registries are reached.
+    pub images: hull_image::Settings,
+    /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
+    pub host_gateway: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_root: "/var/lib/hull".into(),
+            exec_root: "/run/hull".into(),
+            shim: "hull-shim".into(),
+            init: None,
+            init_by_default: false,
+            cgroup_parent: "hull".into(),
+            default_runtime: "hull".into(),
+            default_ulimits: Vec::new(),
+            default_log: LogConfig::default(),
+            default_shm_size: 64 << 20,
+            no_new_privileges: false,
+            seccomp_profile: None,
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            network: hull_network::Config::default(),
+            images: hull_image::Settings::default(),
+            host_gateway: None,
+        }
+    }
+}
+
+/// The owner of all containers. Shared by reference; every method may be called at any time by anyone.
+pub struct Engine {
+    pub(crate) options: Options,
+    pub(crate) id: String,
+    pub(crate) machine: Machine,
+    pub(crate) store: Store,
+    pub(crate) snapshots: Arc<Snapshotter>,
+    pub(crate) images: ImageStore,
+    pub(crate) networks: Arc<Networks>,
+    pub(crate) containers: Containers,
+    pub(crate) execs: Execs,
+    pub(crate) volumes: Volumes,
+    pub(crate) filters: Filters,
+    pub(crate) events: Events,
+}
+
+impl Engine {
+    /// Opens the state below the roots, finds the containers that run and watches them again, and starts those
+    /// whose restart policy says so.
+    pub async fn open(options: Options) -> Result<Arc<Self>> {
+        let engine = Arc::new(tokio::task::spawn_blocking(|| Self::load(options)).await??);
+        engine.reconcile().await?;
+        engine.watch_firewall();
+        Ok(engine)
+    }
+
+    fn load(options: Options) -> Result<Self> {
+        let (data, exec) = (options.data_root.clone(), options.exec_root.clone());
+        // The socket may be in there, for a group that may pass and not look.
+        make_directory(&exec, 0o711)?;
+        for directory in [data.clone(), data.join("containers"), data.join("volumes"), exec.join("shim")] {
+            private_directory(&directory)?;
+        }
+        let store = Store::open(&data.join("hull.db"))?;
+        let id = store.fact("id", || uuid().unwrap_or_default())?;
+        let snapshots = Arc::new(Snapshotter::open(&data.join("snapshots"))?);
+        let images = ImageStore::open(&data.join("images"), Arc::clone(&snapshots), options.images.clone())?;
+        let networks = Arc::new(Networks::open(store.connection(), options.network.clone())?);
+        let volumes = Volumes::load(&store, &data.join("volumes"))?;
+        let containers = Containers::default();
+        for container in store.containers()? {
+            containers.add(&Entry::new(container));
+        }
+        let (execs, events) = (Execs::default(), Events::new());
+        let machine = Machine::look()?;
+        let filters = Filters::new(options.seccomp_profile.as_deref())?;
+        Ok(Self {
+            options,
+            id,
+            machine,
+            store,
+            snapshots,
+            images,
+            networks,
+            containers,
+            execs,
+            volumes,
+            filters,
+            events,
+        })
+    }
+
+    /// What the engine was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What happened and happens.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Stops watching. Containers go on running and are found again at the next [`Engine::open`]: their supervisors
+    /// need nobody.
+    pub async fn shutdown(&self) {
+        self.store.checkpoint();
+        let runs = self.containers().iter().any(|container| container.state.status.is_running());
+        let parent = format!("/{}", self.options.cgroup_parent.trim_matches('/'));
+        if let (false, Ok(cgroup)) = (runs, Cgroup::open(&parent)) {
+            // Nothing is in it; one that stays is used again.
+            let _ = cgroup.remove();
+        }
+    }
+
+    /// Where the supervisor of a container lives.
+    pub(crate) fn shim_dir(&self, id: &str) -> PathBuf {
+        supervisor::directory(&self.options.exec_root, id)
+    }
+
+    /// Tells that `action` happened to a container.
+    pub(crate) fn emit(&self, container: &Container, action: impl Into<String>) {
+        self.emit_with(container, action, []);
+    }
+
+    /// The same with further attributes.
+    pub(crate) fn emit_with(
+        &self,
+        container: &Container,
+        action: impl Into<String>,
+        more: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let mut attributes = container.config.labels.clone();
+        attributes.insert("image".into(), container.config.image.clone());
+        attributes.insert("name".into(), container.name.clone());
+        attributes.extend(more);
+        self.events.emit(EventKind::Container, action, &container.id, attributes);
+    }
+}
+
+/// Makes a directory that only root may enter, if it is missing.
+pub(crate) fn private_directory(path: &Path) -> Result<()> {
+    make_directory(path, 0o700)
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    Ok(std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).on("mkdir", path)?)
+}
+
+/// A random id in the form of RFC 4122, as `docker info` shows it.
+fn uuid() -> Result<String> {
+    let mut bytes = [0; 16];
+    identity::random(&mut bytes)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    Ok(parts.join("-"))
+}

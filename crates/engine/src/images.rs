@@ -1,0 +1,233 @@
+//! Images, as far as containers and events have to do with them; the store itself is [`hull_image`].
+
+use std::collections::BTreeMap;
+
+use hull_image::{Auth, Image, ImageStore, Import, Loaded, Pruned, Removed, Sink, Use};
+use hull_oci::{Digest, Platform, Reference};
+use tokio::io::{AsyncRead, DuplexStream};
+
+use crate::events::EventKind;
+use crate::model::ContainerConfig;
+use crate::{Engine, Error, Result};
+
+/// Bytes between the archive's writer and the client.
+const PIPE: usize = 256 << 10;
+
+/// A container's changes, to become an image.
+#[derive(Debug, Clone, Default)]
+pub struct CommitRequest {
+    /// Name or id of the container.
+    pub container: String,
+    /// The name of the new image.
+    pub target: Option<Reference>,
+    /// A remark.
+    pub comment: String,
+    /// Who.
+    pub author: String,
+    /// Freeze the container meanwhile.
+    pub pause: bool,
+    /// Dockerfile instructions, applied to the configuration.
+    pub changes: Vec<String>,
+}
+
+impl Engine {
+    /// The store, for what changes nothing.
+    pub fn images(&self) -> &ImageStore {
+        &self.images
+    }
+
+    /// The id of the image that `name` names, if there is one.
+    pub fn image_id(&self, name: &str) -> Option<String> {
+        self.images.get(name).ok().map(|image| image.id.to_string())
+    }
+
+    /// Pulls one image.
+    pub async fn image_pull(
+        &self,
+        name: &Reference,
+        platform: Option<Platform>,
+        auth: Auth,
+        progress: Sink,
+    ) -> Result<()> {
+        self.images.pull(name, platform, auth, progress).await?;
+        self.emit_image(name.clone().with_default_tag().familiar(), "pull");
+        Ok(())
+    }
+
+    /// Pulls every tag of a repository, one after the other.
+    pub async fn image_pull_all(
+        &self,
+        name: &Reference,
+        platform: Option<Platform>,
+        auth: Auth,
+        progress: Sink,
+    ) -> Result<()> {
+        for tag in self.images.remote_tags(name, auth.clone()).await? {
+            let tagged =
+                Reference::parse(&format!("{name}:{tag}")).map_err(|why| Error::invalid(why.to_string()))?;
+            self.image_pull(&tagged, platform.clone(), auth.clone(), progress.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Pushes an image, or all tags of a repository.
+    pub async fn image_push(&self, name: &Reference, auth: Auth, progress: Sink) -> Result<()> {
+        self.images.push(name, auth, progress).await?;
+        self.emit_image(name.familiar(), "push");
+        Ok(())
+    }
+
+    /// Reads an archive of images.
+    pub async fn image_load(
+        &self,
+        archive: impl AsyncRead + Send + Unpin + 'static,
+        progress: Sink,
+    ) -> Result<Vec<Loaded>> {
+        let loaded = self.images.load(archive, progress).await?;
+        for image in &loaded {
+            self.emit_image(image.id.to_string(), "load");
+        }
+        Ok(loaded)
+    }
+
+    /// An archive of images. It is cut short where an image cannot be read.
+    pub fn image_save(&self, names: Vec<String>) -> DuplexStream {
+        let (writer, reader) = tokio::io::duplex(PIPE);
+        let images = self.images.clone();
+        tokio::spawn(async move {
+            if let Err(why) = images.save(&names, writer).await {
+                tracing::warn!("save {}: {why}", names.join(" "));
+            }
+        });
+        reader
+    }
+
+    /// Makes an image of a root file system's archive.
+    pub async fn image_import(
+        &self,
+        import: Import,
+        archive: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Result<Digest> {
+        let id = self.images.import(import, archive).await?;
+        self.emit_image(id.to_string(), "import");
+        Ok(id)
+    }
+
+    /// Gives an image a name.
+    pub async fn image_tag(&self, name: &str, target: &Reference) -> Result<()> {
+        let (_, id) = self.images.tag(name, target).await?;
+        self.emit_image(id.to_string(), "tag");
+        Ok(())
+    }
+
+    /// Removes a name, and with the last one the image.
+    pub async fn image_remove(&self, name: &str, force: bool, keep_parents: bool) -> Result<Vec<Removed>> {
+        let removed = self.images.remove(name, force, keep_parents, self.image_uses()).await?;
+        self.emit_removed(&removed);
+        Ok(removed)
+    }
+
+    /// Removes the images that no container uses and that `wanted` says: the untagged, or `all`.
+    pub async fn images_prune(
+        &self,
+        all: bool,
+        wanted: impl Fn(&Image) -> bool + Send + 'static,
+    ) -> Result<Pruned> {
+        let pruned = self.images.prune(all, wanted, self.image_uses()).await?;
+        self.emit_removed(&pruned.removed);
+        Ok(pruned)
+    }
+
+    /// Makes an image of what a container changed, with the container's configuration or `config`.
+    pub async fn commit(&self, request: CommitRequest, config: Option<ContainerConfig>) -> Result<Digest> {
+        let container = self.container(&request.container)?;
+        let mounts = self.snapshots.mounts(&container.id)?;
+        let commit = hull_image::Commit {
+            parent: Digest::parse(&container.image_id).ok(),
+            mounts,
+            config: image_config(config.as_ref().unwrap_or(&container.config)),
+            changes: request.changes,
+            reference: request.target.map(Reference::with_default_tag),
+            author: request.author,
+            comment: request.comment,
+            container: container.id.clone(),
+            created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
+        };
+        let frozen = request.pause && container.state.status == crate::model::Status::Running;
+        if frozen {
+            self.pause(&container.id).await?;
+        }
+        let outcome = self.images.commit(commit).await;
+        if frozen {
+            self.unpause(&container.id).await?;
+        }
+        let id = outcome?;
+        let attributes = [("imageID".to_owned(), id.to_string())];
+        self.emit_with(&container, "commit", attributes);
+        Ok(id)
+    }
+
+    /// Which image each container stands on.
+    fn image_uses(&self) -> Vec<Use> {
+        let containers = self.containers();
+        let uses = containers.iter().filter_map(|container| {
+            let image = Digest::parse(&container.image_id).ok()?;
+            Some(Use { image, container: container.id.clone(), running: container.state.status.is_running() })
+        });
+        uses.collect()
+    }
+
+    fn emit_removed(&self, removed: &[Removed]) {
+        for step in removed {
+            match step {
+                Removed::Untagged { image, .. } => self.emit_image(image.to_string(), "untag"),
+                Removed::Deleted(id) => self.emit_image(id.to_string(), "delete"),
+                Removed::DeletedLayer(_) => {}
+            }
+        }
+    }
+
+    /// Tells that `action` happened to an image, with its labels and the name that was used.
+    fn emit_image(&self, name: String, action: &str) {
+        let labels = self.images.get(&name).ok().and_then(|image| image.config.config.labels.clone());
+        let mut attributes: BTreeMap<String, String> = labels.unwrap_or_default();
+        attributes.insert("name".to_owned(), name.clone());
+        self.events.emit(EventKind::Image, action, &name, attributes);
+    }
+}
+
+/// The part of a container's configuration that its image has, too.
+fn image_config(config: &ContainerConfig) -> hull_image::Config {
+    let set = |keys: Vec<String>| match keys.is_empty() {
+        true => None,
+        false => Some(keys.into_iter().map(|key| (key, hull_image::Empty {})).collect()),
+    };
+    hull_image::Config {
+        user: config.user.clone(),
+        exposed_ports: set(config.exposed_ports.iter().map(ToString::to_string).collect()),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone().filter(|words| !words.is_empty()),
+        cmd: config.cmd.clone().filter(|words| !words.is_empty()),
+        healthcheck: config.healthcheck.as_ref().map(image_healthcheck),
+        args_escaped: config.args_escaped,
+        volumes: set(config.volumes.iter().cloned().collect()),
+        working_dir: config.working_dir.clone(),
+        on_build: config.on_build.clone(),
+        labels: Some(config.labels.clone()).filter(|labels| !labels.is_empty()),
+        stop_signal: config.stop_signal.clone(),
+        shell: config.shell.clone(),
+        ..hull_image::Config::default()
+    }
+}
+
+fn image_healthcheck(check: &crate::model::Healthcheck) -> hull_image::Healthcheck {
+    let nanoseconds = |span: std::time::Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    hull_image::Healthcheck {
+        test: check.test.clone(),
+        interval: nanoseconds(check.interval),
+        timeout: nanoseconds(check.timeout),
+        start_period: nanoseconds(check.start_period),
+        start_interval: nanoseconds(check.start_interval),
+        retries: i64::from(check.retries),
+    }
+}

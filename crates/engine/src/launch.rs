@@ -1,0 +1,127 @@
+//! Why a program could not be started, in the words and with the exit code that Docker's users know.
+
+use hull_runtime::Failure;
+use hull_shim::protocol::Answer;
+use rustix::io::Errno;
+
+use crate::{Error, Kind, supervisor};
+
+/// The program is not there.
+const NOT_FOUND: i32 = 127;
+/// It is there, and cannot be executed.
+const NOT_EXECUTABLE: i32 = 126;
+/// Something before the program failed.
+const NOT_STARTED: i32 = 128;
+
+/// A container or exec session that did not start.
+#[derive(Debug)]
+pub(crate) struct NotStarted {
+    /// What the user is told.
+    pub(crate) error: Error,
+    /// The exit code it gets.
+    pub(crate) code: i32,
+}
+
+impl NotStarted {
+    /// A container whose start ended in this answer.
+    pub(crate) fn container(answer: &Answer) -> Self {
+        match answer {
+            Answer::Failed(failure) => Self { error: start_error(failure), code: exit_code(failure) },
+            answer => supervisor::unexpected(answer).into(),
+        }
+    }
+
+    /// An exec session whose start ended in this answer.
+    pub(crate) fn exec(answer: &Answer) -> Self {
+        match answer {
+            Answer::Failed(failure) if exit_code(failure) == NOT_FOUND => {
+                Self { error: exec_error(failure), code: NOT_FOUND }
+            }
+            Answer::Failed(failure) => Self { error: exec_error(failure), code: NOT_EXECUTABLE },
+            answer => Self { error: supervisor::unexpected(answer), code: NOT_EXECUTABLE },
+        }
+    }
+}
+
+impl From<Error> for NotStarted {
+    fn from(error: Error) -> Self {
+        Self { error, code: NOT_STARTED }
+    }
+}
+
+fn exit_code(failure: &Failure) -> i32 {
+    match failure.step.as_str() {
+        "exec" if failure.is(Errno::NOENT) => NOT_FOUND,
+        "exec" | "user" | "cwd" => NOT_EXECUTABLE,
+        _ => NOT_STARTED,
+    }
+}
+
+fn start_error(failure: &Failure) -> Error {
+    let message = match failure.step.as_str() {
+        // Docker looks users up before the runtime has its say.
+        "user" => failure.to_string(),
+        _ => format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc \
+             create failed: unable to start container process: error during container init: {failure}{}",
+            hint(failure)
+        ),
+    };
+    Error::new(kind(failure), message)
+}
+
+/// What is most often the reason.
+fn hint(failure: &Failure) -> &'static str {
+    match failure.step.as_str() {
+        "mounts" if failure.is(Errno::NOTDIR) => {
+            ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path \
+             exists and is the expected type"
+        }
+        _ => "",
+    }
+}
+
+fn exec_error(failure: &Failure) -> Error {
+    let message = match failure.step.as_str() {
+        "user" => failure.to_string(),
+        _ => format!("OCI runtime exec failed: exec failed: unable to start container process: {failure}"),
+    };
+    Error::new(kind(failure), message)
+}
+
+/// What the user asked for is the user's to mend; everything else is the machine's fault.
+fn kind(failure: &Failure) -> Kind {
+    match exit_code(failure) {
+        NOT_STARTED => Kind::System,
+        _ => Kind::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(step: &str, op: &str, object: &str, errno: Errno) -> Failure {
+        let (step, op, object) = (step.into(), op.into(), object.into());
+        Failure { step, op, object, errno: errno.raw_os_error() }
+    }
+
+    #[test]
+    fn a_missing_program_is_127_and_says_so() {
+        let missing = failure("exec", "lookup", "frob", Errno::NOENT);
+        assert_eq!(exit_code(&missing), 127);
+        let error = start_error(&missing);
+        assert_eq!(error.kind, Kind::Invalid);
+        assert!(error.message.ends_with(r#"exec: "frob": executable file not found in $PATH"#), "{error}");
+        assert_eq!(exit_code(&failure("exec", "access", "/etc", Errno::ACCESS)), 126);
+        assert_eq!(exit_code(&failure("mounts", "move_mount", "/proc", Errno::PERM)), 128);
+        assert_eq!(start_error(&failure("mounts", "move_mount", "/proc", Errno::PERM)).kind, Kind::System);
+    }
+
+    #[test]
+    fn a_file_on_a_directory_gets_a_hint() {
+        assert!(
+            start_error(&failure("mounts", "mount", "/x", Errno::NOTDIR)).message.contains("Are you trying")
+        );
+    }
+}

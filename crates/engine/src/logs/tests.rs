@@ -1,0 +1,128 @@
+//! Reading rotated logs, and lines in every shape.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::model::Tail;
+
+fn line(text: &str, second: u32) -> String {
+    let log = serde_json::to_string(text).unwrap();
+    format!("{{\"log\":{log},\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:{second:02}.5Z\"}}\n")
+}
+
+fn everything() -> LogOptions {
+    LogOptions { stdout: true, stderr: true, ..LogOptions::default() }
+}
+
+fn read(path: PathBuf, options: LogOptions) -> String {
+    let (sender, mut chunks) = mpsc::channel(1024);
+    let cursor = Cursor::new(path, options.tail);
+    Reader { cursor, painter: Painter::new(options, true) }.read_to_end(&sender);
+    drop(sender);
+    let mut all = Vec::new();
+    while let Ok(chunk) = chunks.try_recv() {
+        all.extend(chunk.unwrap());
+    }
+    String::from_utf8(all).unwrap()
+}
+
+/// Three files of ten lines each, "0" the oldest line and "29" the youngest.
+fn rotated(directory: &tempfile::TempDir) -> PathBuf {
+    let path = directory.path().join("x.log");
+    for (file, name) in ["x.log.2", "x.log.1", "x.log"].iter().enumerate() {
+        let text: String = (file * 10..file * 10 + 10).fold(String::new(), |mut text, number| {
+            write!(text, "{}", line(&format!("{number}\n"), number as u32)).unwrap();
+            text
+        });
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    path
+}
+
+fn numbers(range: std::ops::Range<u32>) -> String {
+    range.map(|number| format!("{number}\n")).collect()
+}
+
+#[test]
+fn rotated_files_are_read_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(read(rotated(&directory), everything()), numbers(0..30));
+}
+
+#[test]
+fn a_tail_crosses_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = rotated(&directory);
+    for count in [0, 1, 9, 10, 11, 25, 30, 31] {
+        let options = LogOptions { tail: Tail::Lines(count as usize), ..everything() };
+        assert_eq!(read(path.clone(), options), numbers(30u32.saturating_sub(count)..30), "{count}");
+    }
+}
+
+#[test]
+fn since_and_until_are_bounds() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        since: Some("2026-01-01T00:00:03Z".parse().unwrap()),
+        until: Some("2026-01-01T00:00:06Z".parse().unwrap()),
+        ..everything()
+    };
+    assert_eq!(read(rotated(&directory), options), numbers(3..6));
+}
+
+#[test]
+fn times_have_nine_digits() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = LogOptions { timestamps: true, tail: Tail::Lines(1), ..everything() };
+    assert_eq!(read(rotated(&directory), options), "2026-01-01T00:00:29.500000000Z 29\n");
+}
+
+#[test]
+fn text_comes_back_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    let text = "quote \" back \\ \\\" tab\t cr\r esc\u{1b}[0m nul\0 ünï \u{1f600} \\n\n";
+    fs::write(
+        &path,
+        line(text, 1) + "{\"log\":\"pair \\ud83d\\ude00\\n\",\"stream\":\"stderr\",\"time\":\"\"}\n",
+    )
+    .unwrap();
+    assert_eq!(read(path, everything()), format!("{text}pair \u{1f600}\n"));
+}
+
+#[test]
+fn torn_and_foreign_lines_do_no_harm() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    let foreign = "{\"stream\":\"stdout\",\"attrs\":{\"a\":\"b\"},\"log\":\"foreign\\n\",\"time\":\"\"}\n";
+    fs::write(&path, format!("\0\0{{\"log\n{foreign}{}{{\"log\":\"unfinished", line("last\n", 2))).unwrap();
+    assert_eq!(read(path.clone(), everything()), "foreign\nlast\n");
+    assert_eq!(read(path, LogOptions { details: true, ..everything() }), "a=b foreign\n last\n");
+}
+
+#[test]
+fn frames_say_their_stream_and_length() {
+    let mut out = Vec::new();
+    let painter = Painter::new(everything(), false);
+    assert!(painter.paint(line("hello\n", 1).as_bytes(), &mut out));
+    assert_eq!(out, b"\x01\0\0\0\0\0\0\x06hello\n");
+}
+
+#[test]
+fn a_rotation_under_a_reader_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    fs::write(&path, line("one\n", 1)).unwrap();
+    let mut cursor = Cursor::new(path.clone(), Tail::All);
+    assert!(cursor.read().unwrap().is_some());
+    assert!(cursor.read().unwrap().is_none());
+    let mut old = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut old, line("two\n", 2).as_bytes()).unwrap();
+    fs::rename(&path, directory.path().join("x.log.1")).unwrap();
+    fs::write(&path, line("three\n", 3)).unwrap();
+    assert_eq!(cursor.read().unwrap(), Some(line("two\n", 2).as_bytes()));
+    assert_eq!(cursor.read().unwrap(), Some(line("three\n", 3).as_bytes()));
+    assert!(cursor.read().unwrap().is_none());
+}

@@ -1,0 +1,217 @@
+//! What the engine has to know of the machine it runs on.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use hull_oci::runtime::Capability::{self, *};
+use hull_sys::Context;
+
+use crate::model::{BlkioDeviceRate, DeviceMapping, Resources};
+use crate::spec::{Devices, HostDevice, Throttles};
+use crate::{Error, Result};
+
+/// Capabilities by their numbers (capabilities(7), linux/capability.h).
+const BY_NUMBER: [Capability; 41] = [
+    Chown,
+    DacOverride,
+    DacReadSearch,
+    Fowner,
+    Fsetid,
+    Kill,
+    Setgid,
+    Setuid,
+    Setpcap,
+    LinuxImmutable,
+    NetBindService,
+    NetBroadcast,
+    NetAdmin,
+    NetRaw,
+    IpcLock,
+    IpcOwner,
+    SysModule,
+    SysRawio,
+    SysChroot,
+    SysPtrace,
+    SysPacct,
+    SysAdmin,
+    SysBoot,
+    SysNice,
+    SysResource,
+    SysTime,
+    SysTtyConfig,
+    Mknod,
+    Lease,
+    AuditWrite,
+    AuditControl,
+    Setfcap,
+    MacOverride,
+    MacAdmin,
+    Syslog,
+    WakeAlarm,
+    BlockSuspend,
+    AuditRead,
+    Perfmon,
+    Bpf,
+    CheckpointRestore,
+];
+
+/// The machine, as it was when the engine was opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    /// The capabilities that the engine has itself, and so can give.
+    pub(crate) capabilities: Vec<Capability>,
+    /// Whether cgroup v2 is all there is.
+    pub(crate) cgroup_v2: bool,
+    /// Processors on line.
+    pub(crate) processors: u32,
+    /// Bytes of memory.
+    pub(crate) memory: u64,
+}
+
+impl Machine {
+    /// Looks at the machine.
+    pub(crate) fn look() -> Result<Self> {
+        let own = own_capabilities(&fs::read_to_string("/proc/self/status").on("read", "/proc/self/status")?);
+        let info = rustix::system::sysinfo();
+        let version = hull_cgroup::support()?.version;
+        Ok(Self {
+            capabilities: own,
+            cgroup_v2: version == hull_cgroup::Version::V2,
+            processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
+            memory: info.totalram.saturating_mul(info.mem_unit.into()),
+        })
+    }
+}
+
+/// The permitted capabilities in a proc_pid_status(5); all that the engine knows, if it cannot be read.
+fn own_capabilities(status: &str) -> Vec<Capability> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let bits = line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(u64::MAX);
+    BY_NUMBER
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| bits >> number & 1 == 1)
+        .map(|(_, known)| *known)
+        .collect()
+}
+
+/// The devices that a container gets of this host: those it names, or all of them.
+pub(crate) fn devices(resources: &Resources, privileged: bool) -> Result<Devices> {
+    let mut devices =
+        Devices { nodes: Vec::new(), rules: resources.device_cgroup_rules.clone().unwrap_or_default() };
+    if privileged {
+        gather(Path::new("/dev"), Path::new("/dev"), "rwm", &mut devices.nodes);
+        return Ok(devices);
+    }
+    for mapping in &resources.devices {
+        map_device(mapping, &mut devices.nodes)?;
+    }
+    Ok(devices)
+}
+
+fn map_device(mapping: &DeviceMapping, nodes: &mut Vec<HostDevice>) -> Result<()> {
+    let inside = match mapping.path_in_container.as_str() {
+        "" => Path::new(&mapping.path_on_host),
+        path => Path::new(path),
+    };
+    let access = if mapping.cgroup_permissions.is_empty() { "rwm" } else { &mapping.cgroup_permissions };
+    let gone = |why: std::io::Error| {
+        let why = why.to_string().to_lowercase();
+        let why = why.split(" (os error").next().unwrap_or_default();
+        Error::system(format!(
+            "error gathering device information while adding custom device \"{}\": {why}",
+            mapping.path_on_host
+        ))
+    };
+    // Symbolic links are the administrator's own way of naming devices.
+    let host = fs::canonicalize(&mapping.path_on_host).map_err(gone)?;
+    if host.is_dir() {
+        gather(&host, inside, access, nodes);
+        return Ok(());
+    }
+    let node = device(&host, inside, access).ok_or_else(|| {
+        Error::system(format!(
+            "error gathering device information while adding custom device \"{}\": not a device node",
+            mapping.path_on_host
+        ))
+    })?;
+    nodes.push(node);
+    Ok(())
+}
+
+/// Every device below a directory. The kernel's own pseudo-directories and what each container has anyway are left
+/// out, as Docker does.
+fn gather(directory: &Path, inside: &Path, access: &str, nodes: &mut Vec<HostDevice>) {
+    const OWN: [&str; 8] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"];
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if OWN.iter().any(|own| name == *own) {
+            continue;
+        }
+        let (path, inside) = (entry.path(), inside.join(&name));
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => gather(&path, &inside, access, nodes),
+            Ok(kind) if kind.is_block_device() || kind.is_char_device() => {
+                nodes.extend(device(&path, &inside, access));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn device(path: &Path, inside: &Path, access: &str) -> Option<HostDevice> {
+    let facts = fs::metadata(path).ok()?;
+    let block = facts.file_type().is_block_device();
+    if !block && !facts.file_type().is_char_device() {
+        return None;
+    }
+    Some(HostDevice {
+        path: inside.to_owned(),
+        block,
+        major: i64::from(rustix::fs::major(facts.rdev())),
+        minor: i64::from(rustix::fs::minor(facts.rdev())),
+        mode: facts.mode() & 0o777,
+        uid: facts.uid(),
+        gid: facts.gid(),
+        access: access.to_owned(),
+    })
+}
+
+/// The block devices that limits name, by their numbers.
+pub(crate) fn throttles(resources: &Resources) -> Result<Throttles> {
+    let rates = |wanted: &[BlkioDeviceRate]| -> Result<Vec<(i64, i64, u64)>> {
+        wanted
+            .iter()
+            .map(|rate| numbers(&rate.path).map(|(major, minor)| (major, minor, rate.rate)))
+            .collect()
+    };
+    let weights = resources.blkio_weight_device.iter();
+    Ok(Throttles {
+        weights: weights
+            .map(|wanted| numbers(&wanted.path).map(|(major, minor)| (major, minor, wanted.weight)))
+            .collect::<Result<_>>()?,
+        read_bps: rates(&resources.blkio_device_read_bps)?,
+        write_bps: rates(&resources.blkio_device_write_bps)?,
+        read_iops: rates(&resources.blkio_device_read_iops)?,
+        write_iops: rates(&resources.blkio_device_write_iops)?,
+    })
+}
+
+fn numbers(path: &str) -> Result<(i64, i64)> {
+    let device = device(Path::new(path), &PathBuf::new(), "")
+        .ok_or_else(|| Error::invalid(format!("{path}: no such device")))?;
+    Ok((device.major, device.minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_bits() {
+        assert_eq!(own_capabilities("Name:\tx\nCapPrm:\t0000000000000021\n"), [Chown, Kill]);
+        assert_eq!(own_capabilities("").len(), BY_NUMBER.len());
+    }
+}

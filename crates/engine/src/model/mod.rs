@@ -1,0 +1,31 @@
+//! The engine's nouns: what a container was asked to be, and what it is.
+//!
+//! None of this is wire format. The daemon's routes turn Docker's JSON into these types at the rim;
+//! the store keeps the same types as its records.
+
+mod config;
+mod container;
+#[cfg(test)]
+mod fixture;
+mod host;
+mod mounts;
+mod network;
+mod port;
+mod requests;
+
+#[cfg(test)]
+pub(crate) use fixture::fixture;
+
+pub use config::{ContainerConfig, Healthcheck};
+pub use container::{Container, Health, HealthProbe, HealthStatus, State, Status};
+pub use host::{
+    BlkioDeviceRate, BlkioDeviceWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources,
+    RestartCondition, RestartPolicy, Ulimit,
+};
+pub use mounts::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
+pub use network::{EndpointSettings, HostPort, NetworkMode, NetworkSettings, NetworkingConfig};
+pub use port::{Port, Protocol};
+pub use requests::{
+    AttachOptions, ContainerUpdate, CreateRequest, Created, DiskUsage, ExecConfig, ExecStart, ExecState,
+    Exit, Info, LogOptions, PathStat, Pruned, Tail, Top, Volume, VolumeRequest, VolumeUsage, WaitCondition,
+};

@@ -1,0 +1,62 @@
+//! Freezing containers and thawing them.
+
+use hull_cgroup::Cgroup;
+
+use crate::model::{Container, Status};
+use crate::{Engine, Error, Result};
+
+impl Engine {
+    /// Freezes it.
+    pub async fn pause(&self, name: &str) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        let _gate = entry.gate.lock().await;
+        let container = entry.now();
+        match container.state.status {
+            Status::Running => {}
+            Status::Paused => {
+                return Err(Error::conflict(format!("container {} is already paused", container.id)));
+            }
+            Status::Restarting => {
+                return Err(Error::conflict(format!(
+                    "container {} is restarting, wait until the container is running",
+                    container.id
+                )));
+            }
+            _ => return Err(Error::conflict(format!("container {} is not running", container.id))),
+        }
+        self.on_cgroup(&container, Cgroup::freeze).await?;
+        let container = self.change(&entry, |container| container.state.status = Status::Paused)?;
+        self.emit(&container, "pause");
+        Ok(())
+    }
+
+    /// Thaws it.
+    pub async fn unpause(&self, name: &str) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        let _gate = entry.gate.lock().await;
+        let container = entry.now();
+        if container.state.status != Status::Paused {
+            return Err(Error::conflict(format!("container {} is not paused", container.id)));
+        }
+        self.on_cgroup(&container, Cgroup::thaw).await?;
+        let container = self.change(&entry, |container| container.state.status = Status::Running)?;
+        self.emit(&container, "unpause");
+        Ok(())
+    }
+
+    /// Does something with a container's cgroup that may block.
+    pub(crate) async fn on_cgroup<T: Send + 'static>(
+        &self,
+        container: &Container,
+        act: impl FnOnce(&Cgroup) -> hull_cgroup::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let path = container.cgroup_path(&self.options.cgroup_parent);
+        match tokio::task::spawn_blocking(move || act(&Cgroup::open(&path)?)).await? {
+            // It has just ended, and its record does not say so yet.
+            Err(hull_cgroup::Error::NotFound(_)) => {
+                Err(Error::conflict(format!("container {} is not running", container.id)))
+            }
+            done => Ok(done?),
+        }
+    }
+}

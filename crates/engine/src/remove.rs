@@ -1,0 +1,126 @@
+//! Removing containers.
+
+use std::sync::Arc;
+
+use hull_oci::Signal;
+
+use crate::containers::Entry;
+use crate::model::{Container, MountKind, Pruned, Status};
+use crate::stop::{AFTER_KILL, ended};
+use crate::{Engine, Error, Result};
+
+impl Engine {
+    /// Removes it; with `force` a running one is killed; with `volumes` its anonymous volumes go too.
+    pub async fn remove(self: &Arc<Self>, name: &str, force: bool, volumes: bool) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        if force {
+            self.kill_for_removal(&entry).await?;
+        }
+        let _gate = entry.gate.lock().await;
+        let container = entry.now();
+        let refused = |why: &str| {
+            Error::conflict(format!("cannot remove container \"/{}\": container is {why}", container.name))
+        };
+        match container.state.status {
+            Status::Paused => return Err(refused("paused and must be unpaused first")),
+            status @ (Status::Running | Status::Restarting) => {
+                let advice = "stop the container before removing or force remove";
+                return Err(refused(&format!("{}: {advice}", status.name())));
+            }
+            _ if entry.progress.borrow().removed => {
+                return Err(Error::not_found(format!("No such container: {name}")));
+            }
+            _ => {}
+        }
+        self.erase(&entry, volumes).await
+    }
+
+    async fn kill_for_removal(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
+        let status = entry.now().state.status;
+        if !status.is_running() && status != Status::Restarting {
+            return Ok(());
+        }
+        // The removal is ours; the exit must not remove it under us.
+        entry.change_in_memory(|container| container.host.auto_remove = false);
+        let mut progress = entry.progress.subscribe();
+        let exits = progress.borrow().exits;
+        let Err(error) = self.kill(&entry.id, Some(Signal::KILL)).await else { return Ok(()) };
+        // It ended by itself meanwhile; if its record does not say so yet, it will in a moment.
+        let over =
+            !entry.now().state.status.is_running() || ended(&mut progress, exits, Some(AFTER_KILL)).await;
+        if over { Ok(()) } else { Err(error) }
+    }
+
+    /// Takes away all there is of a container whose gate the caller holds: intent first, record last.
+    pub(crate) async fn erase(&self, entry: &Arc<Entry>, volumes: bool) -> Result<()> {
+        let container = self.change(entry, |container| container.state.status = Status::Removing)?;
+        if let Err(error) = self.erase_files(&container).await {
+            self.change(entry, |container| container.state.status = Status::Dead)?;
+            return Err(error.within(format!("cannot remove container \"/{}\"", container.name)));
+        }
+        entry.close_door();
+        self.store.delete_container(&entry.id)?;
+        self.containers.remove(&entry.id);
+        self.execs.forget(&entry.id);
+        entry.progress.send_modify(|progress| progress.removed = true);
+        self.emit(&container, "destroy");
+        if volumes {
+            self.remove_anonymous_volumes(&entry.id, &anonymous_volumes(&container)).await?;
+        }
+        Ok(())
+    }
+
+    async fn erase_files(&self, container: &Container) -> Result<()> {
+        let (snapshots, id) = (Arc::clone(&self.snapshots), container.id.clone());
+        let (directory, shim) = (container.directory.clone(), self.shim_dir(&container.id));
+        tokio::task::spawn_blocking(move || {
+            match snapshots.remove(&id) {
+                Err(hull_snapshot::Error::NotFound(_)) => {}
+                removed => removed?,
+            }
+            for directory in [directory, shim] {
+                match std::fs::remove_dir_all(&directory) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    removed => hull_sys::Context::on(removed, "remove", &directory)?,
+                }
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// Removes the containers that do not run and that `select` wants.
+    pub async fn containers_prune(
+        self: &Arc<Self>,
+        select: impl Fn(&Container) -> bool + Send,
+    ) -> Result<Pruned> {
+        let idle = |container: &Container| {
+            matches!(container.state.status, Status::Created | Status::Exited | Status::Dead)
+        };
+        let mut pruned = Pruned::default();
+        for container in self.containers() {
+            if !idle(&container) || !select(&container) {
+                continue;
+            }
+            let (size, _) = self.container_size(&container.id).await.unwrap_or_default();
+            match self.remove(&container.id, false, false).await {
+                Ok(()) => {
+                    pruned.space_reclaimed += size;
+                    pruned.removed.push(container.id.clone());
+                }
+                // Somebody was faster, or started it.
+                Err(error) if matches!(error.kind, crate::Kind::NotFound | crate::Kind::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let attributes = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())];
+        self.events.emit(crate::EventKind::Container, "prune", "", attributes.into());
+        Ok(pruned)
+    }
+}
+
+fn anonymous_volumes(container: &Container) -> Vec<String> {
+    let anonymous =
+        container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume && mount.anonymous);
+    anonymous.map(|mount| mount.name.clone()).collect()
+}

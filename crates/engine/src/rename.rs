@@ -1,0 +1,134 @@
+//! Changing what a container is called and what it may use.
+
+use std::sync::Arc;
+
+use crate::create::check;
+use crate::model::{Container, ContainerUpdate, Resources, Status};
+use crate::{Engine, Error, Result, machine, names, spec};
+
+impl Engine {
+    /// Gives it another name.
+    pub async fn rename(&self, name: &str, new_name: &str) -> Result<()> {
+        if name.is_empty() || new_name.is_empty() {
+            return Err(Error::invalid("Neither old nor new names may be empty"));
+        }
+        let entry = self.containers.find(name)?;
+        let new_name = names::check(new_name)?;
+        let _gate = entry.gate.lock().await;
+        let old_name = entry.now().name.clone();
+        if old_name == new_name {
+            return Err(Error::invalid("Renaming a container with the same name as its current name"));
+        }
+        let reserved = self.containers.reserve(new_name, &entry.id)?;
+        let container = self.change(&entry, |container| container.name = new_name.to_owned())?;
+        reserved.keep();
+        self.containers.release(&old_name);
+        if container.state.status.is_running() {
+            let (networks, id, name) = (Arc::clone(&self.networks), entry.id.clone(), new_name.to_owned());
+            tokio::task::spawn_blocking(move || networks.rename(&id, &name)).await??;
+        }
+        self.emit_with(&container, "rename", [("oldName".to_owned(), format!("/{old_name}"))]);
+        Ok(())
+    }
+
+    /// Changes its limits and restart policy; returns warnings.
+    pub async fn update(&self, name: &str, update: ContainerUpdate) -> Result<Vec<String>> {
+        let entry = self.containers.find(name)?;
+        let _gate = entry.gate.lock().await;
+        let container = entry.now();
+        if matches!(container.state.status, Status::Removing | Status::Dead) {
+            return Err(Error::conflict(format!(
+                "Cannot update container {}: Container is marked for removal and cannot be \"update\".",
+                container.id
+            )));
+        }
+        let mut changed = Container::clone(&container);
+        merge(&mut changed.host.resources, &update.resources);
+        let merged = ContainerUpdate {
+            resources: changed.host.resources.clone(),
+            restart_policy: update.restart_policy,
+        };
+        let within = |error: Error| error.within(format!("Cannot update container {}", container.id));
+        let warnings = check::update(&merged, container.host.auto_remove, &self.machine).map_err(within)?;
+        if container.state.status.is_running() {
+            self.apply_limits(&changed).await.map_err(within)?;
+        }
+        let container = self.change(&entry, |container| {
+            container.host.resources = changed.host.resources;
+            if let Some(policy) = update.restart_policy {
+                container.host.restart_policy = policy;
+            }
+        })?;
+        self.emit(&container, "update");
+        Ok(warnings)
+    }
+
+    /// Puts a running container's limits to work.
+    async fn apply_limits(&self, container: &Container) -> Result<()> {
+        let wanted = &container.host.resources;
+        let mut resources = spec::resources_of(wanted, &machine::throttles(wanted)?, Vec::new())?;
+        // No list at all leaves the devices as they are; an empty one would forbid them all.
+        resources.set_devices(None);
+        self.on_cgroup(container, move |cgroup| cgroup.apply(&resources)).await
+    }
+}
+
+/// Zero values leave the old ones.
+fn merge(into: &mut Resources, update: &Resources) {
+    let number = |into: &mut i64, update: i64| {
+        if update != 0 {
+            *into = update;
+        }
+    };
+    if update.memory != 0 && update.memory_swap == 0 && into.memory_swap == into.memory.saturating_mul(2) {
+        // The swap that was derived from the old limit is derived from the new one.
+        into.memory_swap = update.memory.saturating_mul(2);
+    }
+    number(&mut into.memory, update.memory);
+    number(&mut into.memory_swap, update.memory_swap);
+    number(&mut into.memory_reservation, update.memory_reservation);
+    number(&mut into.cpu_shares, update.cpu_shares);
+    number(&mut into.cpu_realtime_period, update.cpu_realtime_period);
+    number(&mut into.cpu_realtime_runtime, update.cpu_realtime_runtime);
+    if update.nano_cpus != 0 {
+        (into.nano_cpus, into.cpu_period, into.cpu_quota) = (update.nano_cpus, 0, 0);
+    }
+    if update.cpu_period != 0 || update.cpu_quota != 0 {
+        into.nano_cpus = 0;
+    }
+    number(&mut into.cpu_period, update.cpu_period);
+    number(&mut into.cpu_quota, update.cpu_quota);
+    if update.blkio_weight != 0 {
+        into.blkio_weight = update.blkio_weight;
+    }
+    if !update.cpuset_cpus.is_empty() {
+        into.cpuset_cpus.clone_from(&update.cpuset_cpus);
+    }
+    if !update.cpuset_mems.is_empty() {
+        into.cpuset_mems.clone_from(&update.cpuset_mems);
+    }
+    into.pids_limit = update.pids_limit.or(into.pids_limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let mut resources =
+            Resources { memory: 64 << 20, memory_swap: 128 << 20, cpu_shares: 512, ..Resources::default() };
+        merge(&mut resources, &Resources { memory: 32 << 20, ..Resources::default() });
+        assert_eq!(
+            (resources.memory, resources.memory_swap, resources.cpu_shares),
+            (32 << 20, 64 << 20, 512)
+        );
+    }
+
+    #[test]
+    fn cpus_replace_quota_and_period() {
+        let mut resources = Resources { cpu_period: 50_000, cpu_quota: 10_000, ..Resources::default() };
+        merge(&mut resources, &Resources { nano_cpus: 1_000_000_000, ..Resources::default() });
+        assert_eq!((resources.nano_cpus, resources.cpu_period, resources.cpu_quota), (1_000_000_000, 0, 0));
+    }
+}

@@ -1,0 +1,95 @@
+//! `--security-opt`.
+
+use crate::{Error, Result};
+
+/// What `--security-opt` asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct SecurityOptions {
+    /// "no-new-privileges", if it was said.
+    pub(crate) no_new_privileges: Option<bool>,
+    /// "seccomp=…".
+    pub(crate) seccomp: Seccomp,
+    /// "systempaths=unconfined".
+    pub(crate) system_paths_unconfined: bool,
+}
+
+/// Which system calls are allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Seccomp {
+    /// As the daemon says.
+    #[default]
+    Default,
+    /// The built-in policy.
+    Builtin,
+    /// All.
+    Unconfined,
+    /// By this policy in Docker's JSON.
+    Profile(String),
+}
+
+impl SecurityOptions {
+    /// Reads the options as the API has them.
+    pub(crate) fn parse(options: &[String]) -> Result<Self> {
+        let mut parsed = Self::default();
+        for option in options {
+            parsed.take(option)?;
+        }
+        Ok(parsed)
+    }
+
+    fn take(&mut self, option: &str) -> Result<()> {
+        let invalid = || Error::invalid(format!("invalid --security-opt 1: \"{option}\""));
+        if option == "no-new-privileges" {
+            self.no_new_privileges = Some(true);
+            return Ok(());
+        }
+        // "name=value"; "name:value" is the old form.
+        let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(invalid)?;
+        match (name, value) {
+            ("no-new-privileges", _) => self.no_new_privileges = Some(boolean(value).ok_or_else(invalid)?),
+            ("seccomp", "unconfined") => self.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin") => self.seccomp = Seccomp::Builtin,
+            ("seccomp", profile) => self.seccomp = Seccomp::Profile(profile.into()),
+            ("systempaths", "unconfined") => self.system_paths_unconfined = true,
+            // Labels of SELinux and profiles of AppArmor: nothing to confine where the kernel has neither.
+            ("label", _) | ("apparmor", "unconfined") => {}
+            ("apparmor", _) => return Err(Error::not_implemented("AppArmor profiles are not supported yet")),
+            _ => return Err(Error::invalid(format!("invalid --security-opt 2: \"{option}\""))),
+        }
+        Ok(())
+    }
+}
+
+/// Go's booleans.
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(option: &str) -> Result<SecurityOptions> {
+        SecurityOptions::parse(&[option.to_owned()])
+    }
+
+    #[test]
+    fn both_forms_are_read() {
+        assert_eq!(parse("no-new-privileges").unwrap().no_new_privileges, Some(true));
+        assert_eq!(parse("no-new-privileges:false").unwrap().no_new_privileges, Some(false));
+        assert_eq!(parse("seccomp=unconfined").unwrap().seccomp, Seccomp::Unconfined);
+        assert_eq!(parse("seccomp:unconfined").unwrap().seccomp, Seccomp::Unconfined);
+        assert_eq!(parse("seccomp={\"a\":1}").unwrap().seccomp, Seccomp::Profile("{\"a\":1}".into()));
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused() {
+        for option in ["frob", "frob=1", "no-new-privileges=maybe"] {
+            assert!(parse(option).is_err(), "{option}");
+        }
+    }
+}

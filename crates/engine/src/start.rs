@@ -1,0 +1,279 @@
+//! Starting a container: one step a line, each undone by its guard's drop until all have succeeded.
+
+mod log;
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hull_shim::client;
+use hull_shim::protocol::{self, Answer, Config, Request, Rootfs, Terminal};
+use hull_sys::Context;
+use jiff::Timestamp;
+
+use crate::containers::Entry;
+use crate::engine::private_directory;
+use crate::launch::NotStarted;
+use crate::model::{Container, MountKind, NetworkSettings, Status};
+use crate::spec::{self, Facts, SecurityOptions};
+use crate::{Engine, Error, Result, machine, supervisor};
+
+pub(crate) use log::config as log_config;
+
+/// A container whose init waits for the word.
+struct Created {
+    network: NetworkSettings,
+    pid: i32,
+    shim: Shim,
+}
+
+/// A supervisor on its way; ended with its container unless kept.
+struct Shim {
+    dir: Option<PathBuf>,
+    pid: i32,
+}
+
+impl Shim {
+    fn keep(mut self) -> i32 {
+        self.dir = None;
+        self.pid
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.dir {
+            let kill = Request::Kill(protocol::Kill { signal: 9, exec: None, all: true });
+            // It may be gone already, because the start failed.
+            let _ = client::request(dir, &kill);
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+impl Engine {
+    /// Starts it. `NotModified` if it runs.
+    pub async fn start(self: &Arc<Self>, name: &str) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        let gate = entry.gate.lock().await;
+        let container = entry.now();
+        match container.state.status {
+            Status::Running => {
+                return Err(Error::new(crate::Kind::NotModified, "container is already running"));
+            }
+            Status::Paused => {
+                return Err(Error::conflict("cannot start a paused container, try unpause instead"));
+            }
+            Status::Removing | Status::Dead => {
+                return Err(Error::conflict("container is marked for removal and cannot be started"));
+            }
+            Status::Created | Status::Exited | Status::Restarting => {}
+        }
+        self.change(&entry, |container| {
+            container.state.stopped_by_user = false;
+            container.restart_count = 0;
+        })?;
+        let started = self.run(&entry).await;
+        drop(gate);
+        if started.is_err() && container.host.auto_remove {
+            // The failed start is what the user has to hear of.
+            let _ = self.remove(&entry.id, true, true).await;
+        }
+        started
+    }
+
+    /// Starts a container whose gate the caller holds, and records how that went.
+    pub(crate) async fn run(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
+        match self.launch(entry).await {
+            Ok(()) => {
+                self.watch(entry);
+                let container = entry.now();
+                self.emit_networks(&container.network, entry, "connect");
+                self.emit(&container, "start");
+                self.watch_health(entry);
+                Ok(())
+            }
+            Err(NotStarted { error, code }) => {
+                entry.close_door();
+                self.change(entry, |container| {
+                    container.state.error.clone_from(&error.message);
+                    container.state.exit_code = code;
+                    container.state.status =
+                        if container.state.ever_started { Status::Exited } else { Status::Created };
+                })?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn launch(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), NotStarted> {
+        let (engine, container) = (Arc::clone(self), entry.now());
+        let Created { network, pid, shim } =
+            tokio::task::spawn_blocking(move || engine.create_process(&container))
+                .await
+                .map_err(Error::from)??;
+        let connected = Release { engine: self, id: Some(&entry.id) };
+        let dir = self.shim_dir(&entry.id);
+        entry.open_door(&dir).await?;
+        let started_at = begin(&dir).await?;
+        let shim_pid = shim.keep();
+        connected.keep();
+        self.change(entry, |container| {
+            let state = &mut container.state;
+            (state.status, state.pid, state.shim_pid) = (Status::Running, pid, shim_pid);
+            (state.exit_code, state.oom_killed) = (0, false);
+            state.error.clear();
+            state.started_at = Some(started_at);
+            state.ever_started = true;
+            state.health = None;
+            container.network = network;
+            container.network.sandbox_key = format!("/proc/{pid}/ns/net");
+        })?;
+        Ok(())
+    }
+
+    /// Everything up to the container's init, which then waits. Blocks.
+    fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
+        let sandbox = self.sandbox(container)?;
+        let connected = self.connect_networks(container, sandbox.as_ref())?;
+        let container = &Container { network: connected.settings.clone(), ..container.clone() };
+        make_bind_sources(container)?;
+        self.write_own_files(container)?;
+        let root = self.snapshots.mounts(&container.id).map_err(Error::from)?;
+        let config = self.shim_config(container, root)?;
+        let dir = fresh_directory(&self.shim_dir(&container.id))?;
+        let network = sandbox.as_ref().map(AsFd::as_fd);
+        match client::spawn(&self.options.shim, &dir, config, network).map_err(Error::from)? {
+            Answer::Created { pid, shim_pid } => {
+                let shim = Shim { dir: Some(dir), pid: shim_pid };
+                Ok(Created { network: connected.keep(), pid, shim })
+            }
+            answer => {
+                // Nothing runs there any more.
+                let _ = std::fs::remove_dir_all(&dir);
+                Err(NotStarted::container(&answer))
+            }
+        }
+    }
+
+    /// What the supervisor is told.
+    fn shim_config(&self, container: &Container, root: hull_snapshot::Mounts) -> Result<Config> {
+        let config = &container.config;
+        let security = SecurityOptions::parse(container.host.security_opt.as_deref().unwrap_or_default())?;
+        let capabilities = spec::capabilities_of(&container.host, &self.machine.capabilities)?;
+        let [rows, cols] = container.host.console_size;
+        let cgroup = container.cgroup_path(&self.options.cgroup_parent);
+        let mut facts = self.facts(container, &cgroup)?;
+        facts.devices = machine::devices(&container.host.resources, container.host.privileged)?;
+        facts.throttles = machine::throttles(&container.host.resources)?;
+        Ok(Config {
+            id: container.id.clone(),
+            spec: spec::of(container, &facts)?,
+            rootfs: Rootfs::Overlay { lower: root.lower, upper: root.upper, work: root.work },
+            user: Some(config.user.clone()).filter(|user| !user.is_empty()),
+            extra_groups: container.host.group_add.clone().unwrap_or_default(),
+            terminal: config.tty.then_some(Terminal { rows, cols }),
+            open_stdin: config.open_stdin,
+            stdin_once: config.stdin_once,
+            seccomp: self.filters.of(&security, container.host.privileged, &capabilities)?,
+            netns_fd: None,
+            log: log_config(&container.host.log_config, &container.log_path)?,
+            cgroup,
+        })
+    }
+
+    /// What a specification needs to know, without devices.
+    pub(crate) fn facts<'a>(&'a self, container: &Container, cgroup: &'a str) -> Result<Facts<'a>> {
+        let pid_of = match container.host.pid_mode.strip_prefix("container:") {
+            Some(other) => Some(self.running_pid(other)?),
+            None => None,
+        };
+        let init = container.host.resources.init.unwrap_or(self.options.init_by_default);
+        Ok(Facts {
+            capabilities: &self.machine.capabilities,
+            cgroup_v2: self.machine.cgroup_v2,
+            cgroup,
+            ulimits: &self.options.default_ulimits,
+            no_new_privileges: self.options.no_new_privileges,
+            shm_size: self.options.default_shm_size,
+            devices: spec::Devices::default(),
+            throttles: spec::Throttles::default(),
+            pid_of,
+            init: init.then(|| self.options.init.as_deref().unwrap_or(&self.options.shim)),
+            processors: self.machine.processors,
+        })
+    }
+
+    fn running_pid(&self, other: &str) -> Result<i32> {
+        let other = self.container(other)?;
+        if other.state.status.is_running() {
+            return Ok(other.state.pid);
+        }
+        Err(Error::conflict(format!("cannot join PID namespace of a non running container: {}", other.id)))
+    }
+}
+
+/// Ends a container's network connections unless kept.
+struct Release<'a> {
+    engine: &'a Engine,
+    id: Option<&'a str>,
+}
+
+impl Release<'_> {
+    fn keep(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // What stays behind is swept at the next opening.
+            let _ = self.engine.networks.release(id);
+        }
+    }
+}
+
+/// Gives the container's init the word; returns when its program executes.
+async fn begin(dir: &Path) -> Result<Timestamp, NotStarted> {
+    match supervisor::ask(dir, &Request::Start).await? {
+        (Answer::Started { started_at, .. }, _) => {
+            Ok(started_at.parse().unwrap_or_else(|_| Timestamp::now()))
+        }
+        (answer, _) => Err(NotStarted::container(&answer)),
+    }
+}
+
+/// `-v` of a path that is not there makes a directory, as in Docker.
+fn make_bind_sources(container: &Container) -> Result<()> {
+    for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
+        let source = Path::new(&mount.source);
+        if source.symlink_metadata().is_ok() {
+            continue;
+        }
+        if !mount.create_source {
+            return Err(Error::invalid(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                mount.source
+            )));
+        }
+        std::fs::create_dir_all(source).map_err(|error| {
+            let error = error.to_string().to_lowercase();
+            Error::system(format!(
+                "error while creating mount source path '{}': mkdir: {error}",
+                mount.source
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// An empty directory in the place of what a former run left.
+fn fresh_directory(dir: &Path) -> Result<PathBuf> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        removed => removed.on("remove", dir)?,
+    }
+    private_directory(dir)?;
+    Ok(dir.to_owned())
+}

@@ -1,0 +1,215 @@
+//! Ending containers: stop, kill, restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hull_cgroup::Cgroup;
+use hull_oci::Signal;
+use hull_shim::protocol::{self, Answer, Request};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::containers::{Entry, Progress};
+use crate::error::Kind;
+use crate::model::{Container, Status};
+use crate::{Engine, Error, Result, supervisor};
+
+/// Seconds between the stop signal and SIGKILL, if nobody says otherwise.
+const TIMEOUT: i64 = 10;
+/// How long a killed container may take to end.
+pub(crate) const AFTER_KILL: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Asks it to end, and kills it after `timeout` seconds (`None`: its own; negative: never).
+    pub async fn stop(
+        self: &Arc<Self>,
+        name: &str,
+        timeout: Option<i64>,
+        signal: Option<Signal>,
+    ) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        if self.cancel_restart(&entry).await? {
+            return Ok(());
+        }
+        if !entry.now().state.status.is_running() {
+            return Err(Error::new(Kind::NotModified, "container is already stopped"));
+        }
+        self.change(&entry, |container| container.state.stopped_by_user = true)?;
+        self.end(&entry, timeout, signal).await?;
+        self.emit(&entry.now(), "stop");
+        Ok(())
+    }
+
+    /// Sends the stop signal, waits, kills, waits.
+    async fn end(&self, entry: &Arc<Entry>, timeout: Option<i64>, signal: Option<Signal>) -> Result<()> {
+        let container = entry.now();
+        let mut progress = entry.progress.subscribe();
+        let exits = progress.borrow().exits;
+        if !entry.now().state.status.is_running() {
+            return Ok(());
+        }
+        let timeout = timeout.or(container.config.stop_timeout).unwrap_or(TIMEOUT);
+        let signal = signal.unwrap_or_else(|| stop_signal(&container));
+        self.deliver(entry, signal).await?;
+        let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
+        if ended(&mut progress, exits, patience).await {
+            return Ok(());
+        }
+        self.deliver(entry, Signal::KILL).await?;
+        if ended(&mut progress, exits, Some(AFTER_KILL)).await {
+            return Ok(());
+        }
+        Err(Error::system(format!(
+            "cannot stop container: {}: tried to kill container, but did not receive an exit event",
+            container.id
+        )))
+    }
+
+    /// Sends a signal to its init (`None`: SIGKILL).
+    pub async fn kill(self: &Arc<Self>, name: &str, signal: Option<Signal>) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        let container = entry.now();
+        if self.cancel_restart(&entry).await? {
+            return Ok(());
+        }
+        let not_running = || {
+            Error::conflict(format!(
+                "cannot kill container: {name}: container {} is not running",
+                container.id
+            ))
+        };
+        if !container.state.status.is_running() {
+            return Err(not_running());
+        }
+        let signal = signal.unwrap_or(Signal::KILL);
+        let is_final = signal == Signal::KILL || signal == stop_signal(&container);
+        if is_final {
+            self.change(&entry, |container| container.state.stopped_by_user = true)?;
+        }
+        let mut progress = entry.progress.subscribe();
+        let exits = progress.borrow().exits;
+        if !self.deliver(&entry, signal).await? {
+            return Err(not_running());
+        }
+        if signal == Signal::KILL {
+            // Docker answers when the container is gone.
+            ended(&mut progress, exits, Some(AFTER_KILL)).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal, and thaws a frozen container so that it can be delivered; false if nothing runs any more.
+    async fn deliver(&self, entry: &Entry, signal: Signal) -> Result<bool> {
+        let container = entry.now();
+        let kill = Request::Kill(protocol::Kill { signal: signal.number(), exec: None, all: false });
+        let delivered = match supervisor::ask(&self.shim_dir(&entry.id), &kill).await {
+            Ok((Answer::Ok, _)) => true,
+            Ok((Answer::NotRunning, _)) => false,
+            Ok((answer, _)) => return Err(supervisor::unexpected(&answer)),
+            // A supervisor that is gone has no container.
+            Err(_) => false,
+        };
+        if container.state.status == Status::Paused {
+            let cgroup = container.cgroup_path(&self.options.cgroup_parent);
+            match tokio::task::spawn_blocking(move || Cgroup::open(&cgroup)?.thaw()).await? {
+                // It has ended, and needs no thawing.
+                Err(hull_cgroup::Error::NotFound(_)) => {}
+                thawed => thawed?,
+            }
+            self.change(entry, |container| {
+                if container.state.status == Status::Paused {
+                    container.state.status = Status::Running;
+                }
+            })?;
+        }
+        if delivered {
+            let number = [("signal".to_owned(), signal.number().to_string())];
+            self.emit_with(&container, "kill", number);
+        }
+        Ok(delivered)
+    }
+
+    /// Ends the waiting for the restart policy's next try; false if there was none.
+    async fn cancel_restart(&self, entry: &Arc<Entry>) -> Result<bool> {
+        if entry.now().state.status != Status::Restarting {
+            return Ok(false);
+        }
+        let _gate = entry.gate.lock().await;
+        if entry.now().state.status != Status::Restarting {
+            return Ok(false);
+        }
+        let container = self.change(entry, |container| {
+            container.state.status = Status::Exited;
+            container.state.stopped_by_user = true;
+            container.state.finished_at.get_or_insert_with(Timestamp::now);
+        })?;
+        entry.progress.send_modify(|progress| progress.exits += 1);
+        self.emit(&container, "stop");
+        Ok(true)
+    }
+
+    /// Stops and starts it.
+    pub async fn restart(
+        self: &Arc<Self>,
+        name: &str,
+        timeout: Option<i64>,
+        signal: Option<Signal>,
+    ) -> Result<()> {
+        let entry = self.containers.find(name)?;
+        let container = entry.now();
+        match self.stop_for_restart(&entry, timeout, signal).await {
+            Err(error) if error.kind != Kind::NotModified => {
+                return Err(error.within(format!("Cannot restart container {name}")));
+            }
+            _ => {}
+        }
+        let gate = entry.gate.lock().await;
+        if !entry.now().state.status.is_running() {
+            self.change(&entry, |container| {
+                container.state.stopped_by_user = false;
+                container.restart_count = 0;
+            })?;
+            self.run(&entry)
+                .await
+                .map_err(|error| error.within(format!("Cannot restart container {name}")))?;
+        }
+        drop(gate);
+        self.emit(&container, "restart");
+        Ok(())
+    }
+
+    /// A container that is removed after its exit must survive being restarted.
+    async fn stop_for_restart(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        timeout: Option<i64>,
+        signal: Option<Signal>,
+    ) -> Result<()> {
+        let auto_remove = entry.now().host.auto_remove;
+        entry.change_in_memory(|container| container.host.auto_remove = false);
+        let stopped = self.stop(&entry.id, timeout, signal).await;
+        entry.change_in_memory(|container| container.host.auto_remove = auto_remove);
+        stopped
+    }
+}
+
+/// The signal that asks a container to end.
+fn stop_signal(container: &Container) -> Signal {
+    match container.config.stop_signal.as_str() {
+        "" => Signal::TERM,
+        text => Signal::parse(text).unwrap_or(Signal::TERM),
+    }
+}
+
+/// Waits for an exit; false after `patience`.
+pub(crate) async fn ended(
+    progress: &mut watch::Receiver<Progress>,
+    exits: u64,
+    patience: Option<Duration>,
+) -> bool {
+    let over = progress.wait_for(|progress| progress.exits > exits || progress.removed);
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, over).await.is_ok(),
+        None => over.await.is_ok(),
+    }
+}

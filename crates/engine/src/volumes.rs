@@ -1,0 +1,233 @@
+//! Volumes: directories that outlive containers.
+//!
+//! A volume is `volumes/<name>/_data` below the data root, and a row in the store. It is made by a request or by
+//! the first container that names it, filled from the image by the first container that mounts it empty, and
+//! removed only when no container, running or not, has it. A directory whose row was lost is adopted at the
+//! next opening: data is never dropped for a lack of bookkeeping.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use hull_sys::Context;
+use jiff::Timestamp;
+
+use crate::engine::private_directory;
+use crate::events::EventKind;
+use crate::measure::bytes_below;
+use crate::model::{MountKind, Pruned, Volume, VolumeRequest};
+use crate::store::Store;
+use crate::{Engine, Error, Result, identity};
+
+/// Every volume, by name.
+pub(crate) struct Volumes {
+    root: PathBuf,
+    by_name: Mutex<BTreeMap<String, Volume>>,
+}
+
+impl Volumes {
+    pub(crate) fn load(store: &Store, root: &Path) -> Result<Self> {
+        let recorded = store.volumes()?.into_iter().map(|volume| (volume.name.clone(), volume));
+        let mut by_name: BTreeMap<_, _> = recorded.collect();
+        for entry in fs::read_dir(root).on("open", root)?.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !by_name.contains_key(&name) && entry.path().join("_data").is_dir() {
+                let volume = Volume::new(&name, root, VolumeRequest::default());
+                store.put_volume(&volume)?;
+                by_name.insert(name, volume);
+            }
+        }
+        Ok(Self { root: root.to_owned(), by_name: Mutex::new(by_name) })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Volume>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, name: &str) -> Option<Volume> {
+        self.lock().get(name).cloned()
+    }
+}
+
+impl Volume {
+    fn new(name: &str, root: &Path, request: VolumeRequest) -> Self {
+        Self {
+            name: name.to_owned(),
+            driver: "local".into(),
+            mountpoint: root.join(name).join("_data"),
+            created: Timestamp::now(),
+            labels: request.labels,
+            options: request.options,
+            anonymous: request.name.is_empty(),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let mut letters = name.bytes();
+    let well_begun = letters.next().is_some_and(|letter| letter.is_ascii_alphanumeric());
+    if name.len() == 1 {
+        return Err(Error::invalid(format!(
+            "volume name is too short, names should be at least two alphanumeric characters: \"{name}\""
+        )));
+    }
+    if well_begun && letters.all(|letter| letter.is_ascii_alphanumeric() || b"_.-".contains(&letter)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
+         \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )))
+}
+
+impl Engine {
+    /// Makes a volume, or returns the one of that name.
+    pub async fn volume_create(&self, request: VolumeRequest) -> Result<Volume> {
+        self.make_volume(request).map(|(volume, _)| volume)
+    }
+
+    /// The same; also whether it is new.
+    pub(crate) fn make_volume(&self, request: VolumeRequest) -> Result<(Volume, bool)> {
+        check_driver(&request)?;
+        let name = match request.name.as_str() {
+            "" => identity::fresh()?,
+            name => {
+                check_name(name)?;
+                name.to_owned()
+            }
+        };
+        let mut volumes = self.volumes.lock();
+        if let Some(volume) = volumes.get(&name) {
+            return Ok((volume.clone(), false));
+        }
+        let volume = Volume::new(&name, &self.volumes.root, request);
+        private_directory(&self.volumes.root.join(&name))?;
+        // Recorded before the data directory exists: a volume without one is made again, one without a row is lost.
+        self.store.put_volume(&volume)?;
+        make_data(&volume.mountpoint)?;
+        volumes.insert(name, volume.clone());
+        drop(volumes);
+        self.emit_volume(&volume, "create");
+        Ok((volume, true))
+    }
+
+    fn emit_volume(&self, volume: &Volume, action: &str) {
+        let attributes = [("driver".to_owned(), volume.driver.clone())];
+        self.events.emit(EventKind::Volume, action, &volume.name, attributes.into());
+    }
+
+    /// Every volume, by name.
+    pub fn volumes(&self) -> Result<Vec<Volume>> {
+        Ok(self.volumes.lock().values().cloned().collect())
+    }
+
+    /// The volume of that name.
+    pub fn volume(&self, name: &str) -> Result<Volume> {
+        self.volumes.get(name).ok_or_else(|| Error::not_found(format!("get {name}: no such volume")))
+    }
+
+    /// Ids of the containers that use a volume.
+    pub fn volume_users(&self, name: &str) -> Vec<String> {
+        let uses = |mounts: &[crate::model::MountPoint]| {
+            mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name == name)
+        };
+        let containers = self.containers();
+        containers
+            .iter()
+            .filter(|container| uses(&container.mounts))
+            .map(|container| container.id.clone())
+            .collect()
+    }
+
+    /// Removes a volume that no container uses; with `force` it is no error if there is none.
+    pub async fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+        let volume = match self.volumes.get(name) {
+            None if force => return Ok(()),
+            None => return Err(Error::not_found(format!("get {name}: no such volume"))),
+            Some(volume) => volume,
+        };
+        let users = self.volume_users(name);
+        if !users.is_empty() {
+            return Err(Error::conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+        }
+        self.drop_volume(&volume).await
+    }
+
+    async fn drop_volume(&self, volume: &Volume) -> Result<()> {
+        let directory = self.volumes.root.join(&volume.name);
+        tokio::task::spawn_blocking(move || match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.on("remove", &directory),
+        })
+        .await??;
+        self.store.delete_volume(&volume.name)?;
+        self.volumes.lock().remove(&volume.name);
+        self.emit_volume(volume, "destroy");
+        Ok(())
+    }
+
+    /// Undoes [`Engine::make_volume`] for a container that did not come to be.
+    pub(crate) fn forget_new_volume(&self, name: &str) {
+        if self.volume_users(name).is_empty() && self.volumes.lock().remove(name).is_some() {
+            // What cannot be undone is an empty volume that `docker volume rm` removes.
+            let _ = self.store.delete_volume(name);
+            let _ = fs::remove_dir_all(self.volumes.root.join(name));
+        }
+    }
+
+    /// Removes anonymous volumes that only the container `id` used.
+    pub(crate) async fn remove_anonymous_volumes(&self, id: &str, names: &[String]) -> Result<()> {
+        for name in names {
+            let others = self.volume_users(name).into_iter().any(|user| user != id);
+            if let (false, Some(volume)) = (others, self.volumes.get(name)) {
+                self.drop_volume(&volume).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the unused volumes that `select` wants: without `all`, only anonymous ones.
+    pub async fn volumes_prune(&self, all: bool, select: impl Fn(&Volume) -> bool + Send) -> Result<Pruned> {
+        let wanted: Vec<_> = self
+            .volumes()?
+            .into_iter()
+            .filter(|volume| (all || volume.anonymous) && select(volume))
+            .collect();
+        let mut pruned = Pruned::default();
+        for volume in wanted {
+            if self.volume_users(&volume.name).is_empty() {
+                let size = bytes_below(volume.mountpoint.clone()).await?;
+                self.drop_volume(&volume).await?;
+                pruned.space_reclaimed += size;
+                pruned.removed.push(volume.name);
+            }
+        }
+        let attributes = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())];
+        self.events.emit(EventKind::Volume, "prune", "", attributes.into());
+        Ok(pruned)
+    }
+}
+
+fn check_driver(request: &VolumeRequest) -> Result<()> {
+    if !matches!(request.driver.as_str(), "" | "local") {
+        return Err(Error::not_found(format!(
+            "create {}: error looking up volume plugin {}: plugin \"{}\" not found",
+            request.name, request.driver, request.driver
+        )));
+    }
+    match request.options.iter().flatten().next() {
+        Some(_) => Err(Error::not_implemented("options of the local volume driver are not supported yet")),
+        None => Ok(()),
+    }
+}
+
+/// The data directory. Its owner is set by the first container's image.
+fn make_data(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.on("mkdir", path)?,
+    }
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755)).on("chmod", path)?)
+}

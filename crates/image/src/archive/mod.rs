@@ -1,0 +1,27 @@
+//! Images as one file: `load` and `save`.
+//!
+//! Both formats in one: an OCI image layout (`oci-layout`, `index.json`, `blobs/`), and Docker's archive, which is a
+//! `manifest.json` that names files by path. What Hull writes is both at once; what it reads may be either.
+
+mod contents;
+mod load;
+mod save;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::null_is_default;
+
+/// An image in `manifest.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    layers: Vec<String>,
+}
+
+/// `repositories`: repository, tag, top layer.
+type Repositories = BTreeMap<String, BTreeMap<String, String>>;

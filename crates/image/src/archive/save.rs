@@ -1,0 +1,170 @@
+//! `docker save`: one archive that is an OCI image layout and Docker's own format at once. The documents come first,
+//! so that a reader knows what is coming; layers are copied as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+
+use hull_oci::{Digest, Reference};
+use hull_snapshot::{Kind, Node, tar};
+
+use super::{DockerImage, Repositories};
+use crate::error::{Error, Result};
+use crate::manifest::{Descriptor, Index, media_type};
+use crate::query::{by_name, is_id_of, resolve};
+use crate::store::{Lease, NAME, Named, REF_NAME, Store, to_json};
+
+/// An image with the names under which it is saved.
+struct Chosen {
+    named: Named,
+    names: Vec<Reference>,
+}
+
+impl Store {
+    /// Writes the images of those names: a repository alone means all its tags, an id an image without names.
+    pub(crate) fn save(&self, words: &[String], archive: impl Write) -> Result<()> {
+        let lease = Lease::new(self);
+        let mut chosen: Vec<Chosen> = Vec::new();
+        for word in words {
+            for (named, name) in self.with_names(|names| choose(names, word))? {
+                add(&mut chosen, named, name);
+            }
+        }
+        let blobs = held(&lease, &chosen);
+        let mut writer = tar::Writer::new(archive);
+        document(&mut writer, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        document(&mut writer, "index.json", &to_json(&index(&chosen))?)?;
+        document(&mut writer, "manifest.json", &to_json(&chosen.iter().map(docker).collect::<Vec<_>>())?)?;
+        let repositories = repositories(&chosen);
+        if !repositories.is_empty() {
+            document(&mut writer, "repositories", &to_json(&repositories)?)?;
+        }
+        let directories: BTreeSet<&str> = blobs.iter().map(|digest| digest.algorithm().name()).collect();
+        directory(&mut writer, "blobs")?;
+        for algorithm in directories {
+            directory(&mut writer, &format!("blobs/{algorithm}"))?;
+        }
+        for digest in &blobs {
+            let size = self.blobs.size(digest).unwrap_or(0);
+            file(&mut writer, &path(digest), size, &mut self.blobs.file(digest)?)?;
+        }
+        writer.finish().map(drop).map_err(Error::from)
+    }
+}
+
+/// What a user's word means to `save`.
+fn choose(names: &[Named], word: &str) -> Result<Vec<(Named, Option<Reference>)>> {
+    let found = match Reference::parse(word) {
+        Ok(reference) if reference.tag().is_none() && reference.digest().is_none() => {
+            let tag = |named: &&Named| {
+                named
+                    .entry
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| name.tag().is_some() && name.name() == reference.name())
+            };
+            names.iter().filter(tag).map(|named| (named.clone(), named.entry.name.clone())).collect()
+        }
+        Ok(reference) => {
+            let named = by_name(names, &reference).ok_or_else(|| Error::no_such_image(word))?;
+            vec![(named.clone(), named.entry.name.clone().filter(|name| name.tag().is_some()))]
+        }
+        Err(_) => Vec::new(),
+    };
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let named = resolve(names, word)?;
+    let tag =
+        named.entry.name.clone().filter(|name| name.tag().is_some() && !is_id_of(word, &named.record.id));
+    Ok(vec![(named.clone(), tag)])
+}
+
+/// One entry for each image, with all its names.
+fn add(chosen: &mut Vec<Chosen>, named: Named, name: Option<Reference>) {
+    let same = chosen.iter_mut().find(|other| other.named.entry.target.digest == named.entry.target.digest);
+    match same {
+        Some(other) => other.names.extend(name.filter(|name| !other.names.contains(name))),
+        None => chosen.push(Chosen { named, names: name.into_iter().collect() }),
+    }
+}
+
+/// Every blob of the images, held.
+fn held(lease: &Lease<'_>, chosen: &[Chosen]) -> BTreeSet<Digest> {
+    let of = |image: &Chosen| {
+        let record = &image.named.record;
+        let mut digests = vec![image.named.entry.target.digest.clone(), record.id.clone()];
+        digests.extend(record.layers.iter().map(|layer| layer.digest.clone()));
+        digests
+    };
+    let digests: BTreeSet<Digest> = chosen.iter().flat_map(of).collect();
+    digests.iter().for_each(|digest| lease.hold(digest));
+    digests
+}
+
+fn index(chosen: &[Chosen]) -> Index {
+    let mut manifests = Vec::new();
+    for image in chosen {
+        let mut bare = image.named.entry.target.clone();
+        bare.platform = Some((&image.named.record.config.platform()).into());
+        let named = image.names.iter().map(|name| with_name(&bare, name));
+        match image.names.is_empty() {
+            true => manifests.push(bare.clone()),
+            false => manifests.extend(named),
+        }
+    }
+    Index {
+        schema_version: 2,
+        media_type: media_type::OCI_INDEX.to_owned(),
+        manifests,
+        annotations: BTreeMap::new(),
+    }
+}
+
+fn with_name(target: &Descriptor, name: &Reference) -> Descriptor {
+    let mut target = target.clone();
+    target.annotations.insert(NAME.to_owned(), name.to_string());
+    target.annotations.insert(REF_NAME.to_owned(), name.tag().unwrap_or_default().to_owned());
+    target
+}
+
+fn docker(image: &Chosen) -> DockerImage {
+    let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+    DockerImage {
+        config: path(&image.named.record.id),
+        repo_tags: (!tags.is_empty()).then_some(tags),
+        layers: image.named.record.layers.iter().map(|layer| path(&layer.digest)).collect(),
+    }
+}
+
+fn repositories(chosen: &[Chosen]) -> Repositories {
+    let mut repositories = Repositories::new();
+    for image in chosen {
+        let Some(top) = image.named.record.layers.last() else { continue };
+        for name in &image.names {
+            let tags = repositories.entry(name.familiar_name()).or_default();
+            tags.insert(name.tag().unwrap_or_default().to_owned(), top.digest.hex().to_owned());
+        }
+    }
+    repositories
+}
+
+fn path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+fn document(writer: &mut tar::Writer<impl Write>, path: &str, bytes: &[u8]) -> Result<()> {
+    file(writer, path, bytes.len() as u64, &mut &bytes[..])
+}
+
+fn file(writer: &mut tar::Writer<impl Write>, path: &str, size: u64, content: &mut dyn Read) -> Result<()> {
+    Ok(writer.append(&node(path, Kind::file(size), 0o644), content)?)
+}
+
+fn directory(writer: &mut tar::Writer<impl Write>, path: &str) -> Result<()> {
+    Ok(writer.append(&node(path, Kind::Directory, 0o755), &mut std::io::empty())?)
+}
+
+/// Owned by root, of 1970: the same images make the same archive.
+fn node(path: &str, kind: Kind, mode: u32) -> Node {
+    Node { path: path.into(), kind, mode, uid: 0, gid: 0, modified: Default::default(), xattrs: Vec::new() }
+}

@@ -1,0 +1,260 @@
+//! What the store keeps, and who refers to what.
+//!
+//! ```text
+//! <root>/                 0700, an OCI image layout
+//!   oci-layout
+//!   index.json            the names: see `table`
+//!   blobs/sha256/<hex>    manifests, configurations, layers as they came: see `blobs`
+//!   ingest/               blobs that are being written
+//! ```
+//!
+//! An image is an entry of the table whose manifest, configuration and layers are all here, the layers also unpacked
+//! in the snapshotter. The entry comes last when an image is made and goes first when it is removed, so a crash
+//! between leaves only blobs and layers without an entry, which [`Store::open`] sweeps. While the process runs, a
+//! [`Lease`] keeps what has no entry yet.
+
+mod blobs;
+mod lease;
+mod record;
+mod table;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hull_oci::{Digest, Reference};
+use hull_snapshot::Snapshotter;
+
+pub(crate) use blobs::{Blobs, Ingest, check_document_size, verify};
+pub(crate) use lease::Lease;
+pub(crate) use record::{Record, chain_ids, parse_config};
+pub(crate) use table::{Entry, NAME, REF_NAME, to_json};
+
+use crate::error::{Error, Result};
+use crate::manifest::Descriptor;
+use crate::pull::InFlight;
+use crate::settings::Settings;
+
+/// The state behind an [`ImageStore`](crate::ImageStore).
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+    pub(crate) blobs: Blobs,
+    pub(crate) snapshotter: Arc<Snapshotter>,
+    pub(crate) settings: Settings,
+    pub(crate) leases: lease::Leases,
+    pub(crate) in_flight: InFlight,
+    names: Mutex<Vec<Named>>,
+}
+
+/// An entry of the table with what its manifest says.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) entry: Entry,
+    pub(crate) record: Arc<Record>,
+}
+
+impl Store {
+    /// Opens the layout, gives up entries whose content a crash of the machine tore, and sweeps.
+    pub(crate) fn open(root: &Path, snapshotter: Arc<Snapshotter>, settings: Settings) -> Result<Self> {
+        blobs::private_dir(root)?;
+        let blobs = Blobs::open(root)?;
+        table::mark(root)?;
+        let entries = table::read(root)?;
+        let store = Self {
+            root: root.to_owned(),
+            blobs,
+            snapshotter,
+            settings,
+            leases: lease::Leases::default(),
+            in_flight: InFlight::default(),
+            names: Mutex::default(),
+        };
+        let count = entries.len();
+        let whole: Vec<Named> = entries.into_iter().filter_map(|entry| store.readmit(entry)).collect();
+        if whole.len() < count {
+            store.write_table(&whole)?;
+        }
+        *store.locked() = whole;
+        store.sweep_all()?;
+        Ok(store)
+    }
+
+    /// An entry of the file, if its image is still whole. Layers that the snapshotter gave up are unpacked again.
+    fn readmit(&self, entry: Entry) -> Option<Named> {
+        let admitted = self.record(&entry.target).and_then(|record| {
+            crate::unpack::restore(self, &record)?;
+            // Sizes are known only now where layers were restored.
+            self.record(&entry.target)
+        });
+        match admitted {
+            Ok(record) => Some(Named { entry, record: Arc::new(record) }),
+            Err(error) => {
+                let name = entry.name.as_ref().map(Reference::to_string).unwrap_or_default();
+                tracing::warn!(%error, name, manifest = %entry.target.digest, "image is damaged and given up");
+                None
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Named>> {
+        // The list is replaced as a whole: a panic elsewhere cannot leave half a change.
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_table(&self, names: &[Named]) -> Result<()> {
+        let entries: Vec<Entry> = names.iter().map(|named| named.entry.clone()).collect();
+        table::write(&self.root, &entries)
+    }
+
+    /// Looks at the table without copying it.
+    pub(crate) fn with_names<T>(&self, look: impl FnOnce(&[Named]) -> T) -> T {
+        look(&self.locked())
+    }
+
+    /// Changes the table, in the file first. If the change or the writing fails, nothing is changed.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Vec<Named>) -> Result<T>) -> Result<T> {
+        let mut names = self.locked();
+        let mut next = names.clone();
+        let answer = change(&mut next)?;
+        self.write_table(&next)?;
+        *names = next;
+        Ok(answer)
+    }
+
+    /// Gives an image its names. Tags move; an image that loses its last name keeps an entry without one, and an
+    /// entry without a name goes where there is one with.
+    pub(crate) fn register(
+        &self,
+        target: &Descriptor,
+        names: &[Reference],
+        parent: Option<Digest>,
+    ) -> Result<Arc<Record>> {
+        let record = Arc::new(self.record(target)?);
+        let tagged = Some(jiff::Timestamp::now().to_string());
+        self.change(|table| {
+            let parent = parent.or_else(|| known_parent(table, &record.id));
+            for name in names {
+                drop_name(table, name);
+                let (target, parent, tagged) = (target.clone(), parent.clone(), tagged.clone());
+                let entry = Entry { name: Some(name.clone()), target, parent, tagged };
+                table.push(Named { entry, record: Arc::clone(&record) });
+            }
+            if !table.iter().any(|named| named.record.id == record.id) {
+                let entry = Entry { name: None, target: target.clone(), parent, tagged: None };
+                table.push(Named { entry, record: Arc::clone(&record) });
+            }
+            drop_needless(table);
+            Ok(())
+        })?;
+        Ok(record)
+    }
+
+    /// Puts another manifest in the place of `manifest`: the same image, packed differently.
+    pub(crate) fn retarget(&self, manifest: &Digest, target: &Descriptor) -> Result<()> {
+        let record = Arc::new(self.record(target)?);
+        let before = self.change(|table| {
+            let mut before = Vec::new();
+            for named in table.iter_mut().filter(|named| named.entry.target.digest == *manifest) {
+                before.push(std::mem::replace(&mut named.entry.target, target.clone()).digest);
+                before.extend(named.record.layers.iter().map(|layer| layer.digest.clone()));
+                named.record = Arc::clone(&record);
+            }
+            Ok(before)
+        })?;
+        self.sweep(before).map(drop)
+    }
+
+    /// Gives an image one more name.
+    pub(crate) fn tag(&self, word: &str, target: Reference) -> Result<(Reference, Digest)> {
+        if target.digest().is_some() {
+            return Err(Error::Invalid("refusing to create a tag with a digest reference".to_owned()));
+        }
+        let name = target.with_default_tag();
+        let manifest = self.find(word)?.target;
+        let id = self.register(&manifest, std::slice::from_ref(&name), None)?.id.clone();
+        Ok((name, id))
+    }
+
+    /// Removes those of `candidates` (blobs and layers) that nothing refers to; how many bytes that freed, and the
+    /// layers that went.
+    pub(crate) fn sweep(&self, candidates: impl IntoIterator<Item = Digest>) -> Result<Swept> {
+        // Held all along: whoever wants to use a candidate waits here, and then finds it gone.
+        let leases = self.leases.lock();
+        let referenced = self.with_names(referenced);
+        let mut swept = Swept::default();
+        for digest in candidates {
+            if leases.contains_key(&digest) || referenced.contains(&digest) {
+                continue;
+            }
+            swept.bytes += self.blobs.remove(&digest)?;
+            self.sweep_layer(digest, &mut swept)?;
+        }
+        Ok(swept)
+    }
+
+    fn sweep_layer(&self, chain: Digest, swept: &mut Swept) -> Result<()> {
+        let Ok(size) = self.snapshotter.layer_size(&chain) else { return Ok(()) };
+        match self.snapshotter.remove_layer(&chain) {
+            Ok(()) => {
+                swept.bytes += size;
+                swept.layers.push(chain);
+                Ok(())
+            }
+            // A container stands on it; the sweep after the container's end takes it.
+            Err(hull_snapshot::Error::InUse(_) | hull_snapshot::Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(Error::System(error.to_string())),
+        }
+    }
+
+    /// Removes everything that nothing refers to.
+    pub(crate) fn sweep_all(&self) -> Result<Swept> {
+        let mut candidates = self.blobs.all()?;
+        candidates.extend(self.snapshotter.layers().map_err(|error| Error::System(error.to_string()))?);
+        self.sweep(candidates)
+    }
+}
+
+/// What a sweep took.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) bytes: u64,
+    pub(crate) layers: Vec<Digest>,
+}
+
+/// Everything the table refers to: manifests, configurations, layers packed and unpacked.
+fn referenced(names: &[Named]) -> HashSet<Digest> {
+    let mut all = HashSet::new();
+    for Named { entry, record } in names {
+        all.insert(entry.target.digest.clone());
+        all.insert(record.id.clone());
+        all.extend(record.layers.iter().map(|layer| layer.digest.clone()));
+        all.extend(record.chain_ids.iter().cloned());
+    }
+    all
+}
+
+fn known_parent(table: &[Named], id: &Digest) -> Option<Digest> {
+    table.iter().filter(|named| named.record.id == *id).find_map(|named| named.entry.parent.clone())
+}
+
+/// Takes a name from whoever has it; the image stays, if need be without a name.
+pub(crate) fn drop_name(table: &mut [Named], name: &Reference) {
+    for named in table.iter_mut().filter(|named| named.entry.name.as_ref() == Some(name)) {
+        named.entry.name = None;
+        named.entry.tagged = None;
+    }
+}
+
+/// One entry without a name is enough for an image, and none if it has a name.
+pub(crate) fn drop_needless(table: &mut Vec<Named>) {
+    let named: HashSet<Digest> = table
+        .iter()
+        .filter(|named| named.entry.name.is_some())
+        .map(|named| named.record.id.clone())
+        .collect();
+    let mut seen = HashSet::new();
+    table.retain(|each| {
+        each.entry.name.is_some() || (!named.contains(&each.record.id) && seen.insert(each.record.id.clone()))
+    });
+}

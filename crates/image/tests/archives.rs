@@ -1,0 +1,404 @@
+//! `load`, `save`, `import` and `commit`, with archives that are what they should be and with hostile ones.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod kit;
+
+use hull_image::{Commit, Config, Error, Import, Removed, Settings, Use};
+use hull_oci::{Digest, Reference};
+use hull_snapshot::Limits;
+use kit::{Fixture, Layout, archive, docker_archive, gzip};
+use serde_json::json;
+
+fn layer(text: &str) -> Vec<u8> {
+    archive(&[("etc/motd", text.as_bytes())])
+}
+
+#[tokio::test]
+async fn loads_dockers_archive() {
+    let fixture = Fixture::new();
+    let (below, above) = (layer("one"), layer("two"));
+    let bytes = docker_archive("app:1", &[&below, &above]);
+    assert_eq!(fixture.load(bytes).await.unwrap(), ["Loaded image: app:1"]);
+    let image = fixture.store.get("app:1").unwrap();
+    assert_eq!((image.size, image.layers.len()), (6, 2));
+    assert_eq!(fixture.read("app:1", "etc/motd"), "two");
+    assert_eq!(image.config.config.healthcheck.as_ref().unwrap().test, ["NONE"]);
+    let by_prefix = fixture.store.get(&image.id.hex()[..5]).unwrap();
+    assert_eq!(by_prefix.id, image.id);
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.store.get("app:1").unwrap().id, image.id);
+}
+
+type Packer<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
+#[tokio::test]
+async fn loads_a_layout_in_every_compression() {
+    let content = layer("hello");
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+    let plain = |bytes: &[u8]| bytes.to_vec();
+    let packers: [Packer<'_>; 3] = [&plain, &gzip, &zstd];
+    for inner in packers {
+        for outer in packers {
+            let fixture = Fixture::new();
+            let layout = Layout::new(Some("docker.io/library/app:1"), &[&content], inner);
+            let loaded = fixture.load(outer(&layout.archive())).await.unwrap();
+            assert_eq!(loaded, ["Loaded image: app:1"]);
+            assert_eq!(fixture.read("app:1", "etc/motd"), "hello");
+        }
+    }
+}
+
+#[tokio::test]
+async fn saved_images_load_again_unchanged() {
+    let source = Fixture::new();
+    let layout = Layout::new(Some("docker.io/library/app:1"), &[&layer("x")], gzip);
+    source.load(layout.archive()).await.unwrap();
+    source.store.tag("app:1", &Reference::parse("other").unwrap()).await.unwrap();
+    let image = source.store.get("app:1").unwrap();
+
+    for names in [vec!["app", "other:latest"], vec![image.id.short()]] {
+        let saved = source.save(&names).await.unwrap();
+        assert_eq!(saved, source.save(&names).await.unwrap(), "the same bytes each time");
+        let target = Fixture::new();
+        target.load(saved).await.unwrap();
+        let loaded = target.store.get(&image.id.to_string()).unwrap();
+        assert_eq!(loaded.target.digest, image.target.digest, "the manifest is kept");
+        assert_eq!(loaded.repo_tags.len(), names.len() % 3 * (names.len() - 1));
+    }
+    assert!(
+        matches!(source.save(&["absent"]).await, Err(Error::NotFound(text)) if text == "No such image: absent:latest")
+    );
+}
+
+#[tokio::test]
+async fn both_formats_of_one_archive_are_the_same_image() {
+    let source = Fixture::new();
+    source.load(docker_archive("app:1", &[&layer("x")])).await.unwrap();
+    let saved = source.save(&["app:1"]).await.unwrap();
+    // Without the layout's mark only Docker's manifest.json is left to go by.
+    let at = saved.windows(10).position(|window| window == b"oci-layout").unwrap();
+    let mut docker_only = saved.clone();
+    docker_only[at..at + 10].copy_from_slice(b"oci-l4y0ut");
+    let sum = checksum(&docker_only[..512]);
+    docker_only[148..156].copy_from_slice(&sum);
+    let target = Fixture::new();
+    assert_eq!(target.load(docker_only).await.unwrap(), ["Loaded image: app:1"]);
+    assert_eq!(target.store.get("app:1").unwrap().id, source.store.get("app:1").unwrap().id);
+}
+
+/// The checksum of a tar header, its own field counting as blanks.
+fn checksum(header: &[u8]) -> [u8; 8] {
+    let bytes =
+        header.iter().enumerate().map(|(index, byte)| if (148..156).contains(&index) { b' ' } else { *byte });
+    let sum: u32 = bytes.map(u32::from).sum();
+    format!("{sum:06o}\0 ").into_bytes().try_into().unwrap()
+}
+
+/// Loads what must be refused; the message. Nothing may be left of it.
+async fn refused(fixture: &Fixture, what: &str, bytes: Vec<u8>) -> String {
+    match fixture.load(bytes).await {
+        Ok(loaded) => panic!("{what}: accepted as {loaded:?}"),
+        Err(Error::Invalid(text) | Error::NotSupported(text)) => {
+            assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new(), "{what} left something");
+            text
+        }
+        Err(error) => panic!("{what}: {error:?} is not the archive's fault"),
+    }
+}
+
+#[tokio::test]
+async fn refuses_hostile_archives() {
+    let fixture = Fixture::with(Settings {
+        limits: Limits { max_bytes: 1 << 20, max_entries: 100 },
+        ..Settings::default()
+    });
+    let good = layer("x");
+    let layout = || Layout::new(None, &[&good], gzip);
+
+    let mut absent = layout();
+    absent.files.remove(1);
+    let text = refused(&fixture, "absent layer", absent.archive()).await;
+    assert!(text.contains("layer sha256:") && text.contains("missing"), "{text}");
+
+    let mut wrong = layout();
+    wrong.files[1].1 = gzip(b"something else");
+    assert!(refused(&fixture, "wrong digest", wrong.archive()).await.contains("does not match its digest"));
+
+    let whole = layout().archive();
+    for cut in [600, 1500, whole.len() / 2] {
+        refused(&fixture, "truncated", whole[..cut].to_vec()).await;
+    }
+    refused(&fixture, "truncated gzip", gzip(&whole)[..whole.len() / 20].to_vec()).await;
+    refused(&fixture, "truncated layer", Layout::new(None, &[&good[..700]], gzip).archive()).await;
+
+    let bomb = archive(&[("zeros", &vec![0; 2 << 20])]);
+    assert!(refused(&fixture, "bomb", Layout::new(None, &[&bomb], gzip).archive()).await.contains("limit"));
+    let outside = archive(&[("x -> /etc", b""), ("x/passwd", b"root::0:0")]);
+    let text = fixture.load(Layout::new(Some("out:1"), &[&outside], gzip).archive()).await;
+    assert!(!std::fs::read_to_string("/etc/passwd").unwrap().starts_with("root::0:0"), "{text:?}");
+    if text.is_ok() {
+        fixture.store.remove("out:1", true, false, vec![]).await.unwrap();
+    }
+
+    assert!(refused(&fixture, "no archive", b"hello".repeat(200)).await.contains("tar"));
+    refused(&fixture, "nothing", Vec::new()).await;
+    refused(&fixture, "no documents", archive(&[("readme", b"x")])).await;
+    assert!(refused(&fixture, "bzip2", b"BZh91AY&SY".to_vec()).await.contains("bzip2"));
+}
+
+#[tokio::test]
+async fn refuses_hostile_documents() {
+    let fixture = Fixture::new();
+    let good = layer("x");
+    let docker = |manifest: serde_json::Value, more: &[(&str, &[u8])]| {
+        let config = kit::config(&[&good]).to_string();
+        let manifest = manifest.to_string();
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("c", config.as_bytes()), ("l", &good), ("manifest.json", manifest.as_bytes())];
+        files.extend(more);
+        archive(&files)
+    };
+    let image =
+        |config: &str, layers: &[&str]| json!([{"Config": config, "RepoTags": ["a:1"], "Layers": layers}]);
+
+    for (what, manifest) in [
+        ("path outside", image("../../../etc/passwd", &["l"])),
+        ("absolute path", image("/etc/passwd", &["l"])),
+        ("absent configuration", image("nope", &["l"])),
+        ("too few layers", image("c", &[])),
+        ("too many layers", image("c", &["l", "l"])),
+        ("no images", json!([])),
+        ("another type", json!({"a": 1})),
+        ("bad tag", json!([{"Config": "c", "RepoTags": ["UPPER"], "Layers": ["l"]}])),
+        ("configuration that is a layer", image("l", &["l"])),
+        ("cycle", image("c", &["loop"])),
+    ] {
+        refused(&fixture, what, docker(manifest, &[("loop -> pool", b""), ("pool -> loop", b"")])).await;
+    }
+    refused(&fixture, "another layer", docker(image("c", &["other"]), &[("other", &layer("y"))])).await;
+    let text = refused(&fixture, "huge manifest", archive(&[("manifest.json", &vec![b' '; 5 << 20])])).await;
+    assert!(text.contains("4194304 bytes"), "{text}");
+
+    let mut both = Layout::new(None, &[&good], gzip);
+    let manifest: serde_json::Value = serde_json::from_slice(&both.files[3].1).unwrap();
+    let mut ambiguous = manifest.clone();
+    ambiguous["manifests"] = json!([]);
+    let descriptor =
+        both.blob("application/vnd.oci.image.manifest.v1+json", ambiguous.to_string().into_bytes());
+    both.index(descriptor, None);
+    refused(&fixture, "manifest and index at once", both.archive()).await;
+
+    let mut deep = Layout::new(None, &[&good], gzip);
+    let mut inner = json!({"mediaType": "", "digest": Digest::sha256(&deep.files[3].1), "size": 1});
+    for _ in 0..10 {
+        inner["platform"] = json!({"os": "linux", "architecture": hull_oci::Platform::host().architecture});
+        let index = json!({"schemaVersion": 2, "manifests": [inner]}).to_string().into_bytes();
+        inner = deep.blob("application/vnd.oci.image.index.v1+json", index);
+    }
+    deep.index(inner, None);
+    assert!(refused(&fixture, "index in index", deep.archive()).await.contains("index within index"));
+}
+
+#[test]
+fn damaged_archives_are_refused_or_harmless() {
+    use proptest::prelude::*;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fixture = Fixture::new();
+    let content = layer("some content");
+    let good =
+        [docker_archive("app:1", &[&content]), Layout::new(Some("app:1"), &[&content], gzip).archive()];
+    let damage = (
+        0..2_usize,
+        proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        any::<prop::sample::Index>(),
+    );
+    proptest!(ProptestConfig::with_cases(300), |((which, flips, cut) in damage)| {
+        let mut bytes = good[which].clone();
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(bytes.len() - cut.index(bytes.len()) / 8);
+        if runtime.block_on(fixture.load(bytes)).is_ok() {
+            let pruned = runtime.block_on(fixture.store.prune(true, |_| true, vec![]));
+            prop_assert!(pruned.is_ok());
+        }
+        prop_assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new());
+    });
+}
+
+#[tokio::test]
+async fn imports_a_root_file_system() {
+    let fixture = Fixture::new();
+    let content = layer("imported");
+    let import = || Import {
+        reference: Some(Reference::parse("fs").unwrap()),
+        changes: vec!["CMD [\"/bin/sh\"]".to_owned(), "ENV A=b".to_owned()],
+        source: "-".to_owned(),
+        ..Import::default()
+    };
+    for bytes in [content.clone(), gzip(&content), zstd::encode_all(&content[..], 1).unwrap()] {
+        let id = fixture.store.import(import(), std::io::Cursor::new(bytes)).await.unwrap();
+        let image = fixture.store.get("fs:latest").unwrap();
+        assert_eq!((image.id, image.config.config.env[0].as_str()), (id, "A=b"));
+        assert_eq!(fixture.read("fs", "etc/motd"), "imported");
+    }
+    assert_eq!(fixture.store.history("fs").unwrap()[0].comment, "Imported from -");
+    fixture.store.prune(true, |_| true, vec![]).await.unwrap();
+    for bytes in [content[..700].to_vec(), b"no archive at all, but long enough to be one".repeat(20)] {
+        let refused = fixture.store.import(import(), std::io::Cursor::new(bytes)).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    let bad = Import { changes: vec!["RUN x".to_owned()], ..import() };
+    assert!(fixture.store.import(bad, std::io::Cursor::new(content)).await.is_err());
+    assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn commits_what_a_container_changed() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    let base = fixture.store.get("app:1").unwrap();
+    let mounts = fixture.snapshotter.prepare("box", &base.chain_ids).unwrap();
+    let commit = |reference: Option<&str>| Commit {
+        parent: Some(base.id.clone()),
+        mounts: mounts.clone(),
+        config: base.config.config.clone(),
+        changes: vec!["LABEL a=b".to_owned()],
+        reference: reference.map(|name| Reference::parse(name).unwrap()),
+        author: "me".to_owned(),
+        comment: "why".to_owned(),
+        container: "c".repeat(64),
+        created_by: "sh".to_owned(),
+    };
+    fixture.store.commit(commit(Some("same"))).await.unwrap();
+    assert_eq!(fixture.store.get("same").unwrap().chain_ids, base.chain_ids, "no change, no layer");
+
+    std::fs::create_dir_all(mounts.upper.join("etc")).unwrap();
+    std::fs::write(mounts.upper.join("etc/motd"), "two").unwrap();
+    let id = fixture.store.commit(commit(Some("app:2"))).await.unwrap();
+    let image = fixture.store.by_id(&id).unwrap();
+    assert_eq!((image.parent.as_ref(), image.layers.len()), (Some(&base.id), 2));
+    assert_eq!(fixture.read("app:2", "etc/motd"), "two");
+    let history = fixture.store.history("app:2").unwrap();
+    assert_eq!((history[0].comment.as_str(), history[0].tags[0].as_str()), ("why", "app:2"));
+    assert_eq!((history[1].id.as_ref(), history[1].tags[0].as_str()), (Some(&base.id), "app:1"));
+    assert_eq!(image.config.config.labels.as_ref().unwrap()["a"], "b");
+
+    let child = fixture.store.remove(base.id.short(), false, false, vec![]).await.unwrap_err();
+    assert!(child.to_string().ends_with("(cannot be forced) - image has dependent child images"), "{child}");
+    fixture.snapshotter.remove("box").unwrap();
+}
+
+#[tokio::test]
+async fn removes_as_docker_does() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    let image = fixture.store.get("app:1").unwrap();
+    let used =
+        |running| vec![Use { image: image.id.clone(), container: "abcdefabcdefabcdef".to_owned(), running }];
+    let error = fixture.store.remove("app:1", false, false, used(false)).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "conflict: unable to remove repository reference \"app:1\" (must force) - container abcdefabcdef is using \
+             its referenced image {}",
+            image.id.short()
+        )
+    );
+    let error = fixture.store.remove(image.id.short(), true, false, used(true)).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("(cannot be forced) - image is being used by running container abcdefabcdef")
+    );
+
+    fixture.store.tag("app:1", &Reference::parse("app:2").unwrap()).await.unwrap();
+    let untagged = |name: &str| Removed::Untagged { reference: name.to_owned(), image: image.id.clone() };
+    assert_eq!(fixture.store.remove("app:2", false, false, used(false)).await.unwrap(), [untagged("app:2")]);
+    fixture.store.tag("app:1", &Reference::parse("other:2").unwrap()).await.unwrap();
+    let error = fixture.store.remove(image.id.short(), false, false, vec![]).await.unwrap_err();
+    assert!(error.to_string().ends_with("(must be forced) - image is referenced in multiple repositories"));
+    fixture.store.remove("other:2", false, false, vec![]).await.unwrap();
+
+    let mounts = fixture.snapshotter.prepare("box", &image.chain_ids).unwrap();
+    let removed = fixture.store.remove("app", true, false, vec![]).await;
+    assert!(matches!(removed, Err(Error::NotFound(_))), "app:latest never was");
+    let removed = fixture.store.remove("app:1", true, false, used(false)).await.unwrap();
+    assert_eq!(
+        removed,
+        [untagged("app:1"), Removed::Deleted(image.id.clone())],
+        "the container keeps the layer"
+    );
+    assert!(mounts.lower[0].join("etc/motd").exists());
+    fixture.snapshotter.remove("box").unwrap();
+    assert!(fixture.store.prune(false, |_| true, vec![]).await.unwrap().reclaimed > 0);
+    assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn prunes_what_nobody_uses() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    let first = fixture.store.get("app:1").unwrap();
+    fixture.load(docker_archive("app:1", &[&layer("two")])).await.unwrap();
+    assert!(fixture.store.by_id(&first.id).unwrap().is_dangling(), "the name moved");
+    let fixture = fixture.reopen();
+    let pruned = fixture.store.prune(false, |_| true, vec![]).await.unwrap();
+    assert_eq!(
+        pruned.removed,
+        [Removed::Deleted(first.id.clone()), Removed::DeletedLayer(first.chain_ids[0].clone())]
+    );
+    let second = fixture.store.get("app:1").unwrap();
+    let uses = vec![Use { image: second.id, container: "c".repeat(64), running: false }];
+    assert_eq!(fixture.store.prune(true, |_| true, uses).await.unwrap().removed, []);
+    let pruned = fixture.store.prune(true, |_| true, vec![]).await.unwrap();
+    assert_eq!(pruned.removed.len(), 3);
+    assert_eq!(fixture.store.list(true).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_restart_finds_images_and_sweeps_the_rest() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    fixture.load(docker_archive("torn:1", &[&layer("two")])).await.unwrap();
+    let (app, torn) = (fixture.store.get("app:1").unwrap(), fixture.store.get("torn:1").unwrap());
+    let images = fixture.directory.path().join("images");
+    let blob = |digest: &Digest| images.join("blobs/sha256").join(digest.hex());
+    std::fs::write(images.join("ingest/7"), "half a blob").unwrap();
+    std::fs::write(blob(&Digest::sha256(b"lost")), "lost").unwrap();
+    let stray = layer("stray");
+    fixture.snapshotter.apply(&Digest::sha256(&stray), &stray[..], &Limits::default()).unwrap();
+    // As after a crash of the machine: an unpacked layer is gone, and of another image the packed one is cut.
+    fixture.snapshotter.remove_layer(&app.chain_ids[0]).unwrap();
+    std::fs::write(blob(&torn.layers[0].digest), "cut").unwrap();
+
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.read("app:1", "etc/motd"), "one");
+    assert!(matches!(fixture.store.get("torn:1"), Err(Error::NotFound(_))));
+    // Manifest, configuration, layer packed and unpacked.
+    assert_eq!(fixture.remains().len(), 4, "{:?}", fixture.remains());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&images).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_name_may_not_be_a_digest_or_nonsense() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    let digest = Reference::parse("app").unwrap().with_digest(Digest::sha256(b"x"));
+    assert!(matches!(fixture.store.tag("app:1", &digest).await, Err(Error::Invalid(_))));
+    let text = |name: &str| fixture.store.get(name).unwrap_err().to_string();
+    assert_eq!(text("nope"), "No such image: nope:latest");
+    assert_eq!(text("deadbeef"), "No such image: deadbeef:latest");
+    assert_eq!(text("UPPER"), "invalid reference format: repository name (library/UPPER) must be lowercase");
+    assert_eq!(text(""), "invalid reference format");
+    let id = Digest::sha256(b"nope").to_string();
+    assert_eq!(text(&id), format!("No such image: {id}"));
+}
+
+#[test]
+fn the_default_configuration_is_empty() {
+    assert_eq!(serde_json::to_string(&Config::default()).unwrap(), r#"{"Env":[]}"#);
+}

@@ -1,0 +1,192 @@
+//! The bridge driver: a bridge of the host per network, a veth pair per endpoint.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use rustix::io::Errno;
+
+use crate::firewall::Passage;
+use crate::network::Ipam;
+use crate::route::{PortMode, Routes};
+use crate::{Config, Error, MacAddr, Network, Result, sysctl};
+
+const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
+const NAME: &str = "com.docker.network.bridge.name";
+const ICC: &str = "com.docker.network.bridge.enable_icc";
+const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
+const MTU: &str = "com.docker.network.driver.mtu";
+
+/// What the options of a bridge network say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The bridge's name.
+    pub(crate) bridge: String,
+    /// Containers reach each other.
+    pub(crate) icc: bool,
+    /// What leaves gets the host's address.
+    pub(crate) masquerade: bool,
+    /// Where ports are published that name no address; the daemon's default where absent.
+    pub(crate) host_ip: Option<Ipv4Addr>,
+    /// 0 leaves the kernel's.
+    pub(crate) mtu: u32,
+}
+
+impl Settings {
+    /// Reads the options; unknown ones are somebody else's.
+    pub(crate) fn parse(id: &str, options: &BTreeMap<String, String>) -> Result<Self> {
+        let bridge = match options.get(NAME).map(String::as_str) {
+            None | Some("") => format!("br-{}", id.get(..12).unwrap_or(id)),
+            Some(name) => name.to_owned(),
+        };
+        check_name(&bridge)?;
+        Ok(Self {
+            bridge,
+            icc: flag(options, ICC)?,
+            masquerade: flag(options, MASQUERADE)?,
+            host_ip: option(options, HOST_IP)?,
+            mtu: option(options, MTU)?.unwrap_or(0),
+        })
+    }
+
+    /// What the firewall has to know.
+    pub(crate) fn passage(&self, network: &Network, ipam: &Ipam) -> Passage {
+        Passage {
+            bridge: self.bridge.clone(),
+            subnet: ipam.subnet,
+            icc: self.icc,
+            masquerade: self.masquerade,
+            internal: network.internal,
+        }
+    }
+}
+
+/// The options that Docker shows of its default bridge network.
+pub(crate) fn default_options(bridge: &str, config: &Config) -> BTreeMap<String, String> {
+    let mut options = BTreeMap::from([
+        (DEFAULT_BRIDGE.to_owned(), "true".to_owned()),
+        (NAME.to_owned(), bridge.to_owned()),
+        (ICC.to_owned(), config.icc.to_string()),
+        (MASQUERADE.to_owned(), config.masquerade.to_string()),
+        (HOST_IP.to_owned(), config.default_ip.to_string()),
+    ]);
+    if config.mtu != 0 {
+        options.insert(MTU.to_owned(), config.mtu.to_string());
+    }
+    options
+}
+
+/// Makes the bridge unless it is there, and sees that it has its address and is up. Says whether it was made.
+pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, ipam: &Ipam) -> Result<bool> {
+    let name = settings.bridge.as_str();
+    let found = routes.find(name)?;
+    if found.as_ref().is_some_and(|link| link.kind != "bridge") {
+        return Err(Error::Invalid(format!("interface {name} exists and is not a bridge")));
+    }
+    let made = found.is_none();
+    if made {
+        routes.add_bridge(name, random_mac()?, settings.mtu)?;
+    }
+    match configure(routes, name, ipam) {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            if made {
+                // The first failure is the one to tell.
+                let _ = routes.remove(name);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The host's side takes nothing from what containers send about routers, and has no IPv6 of its own there.
+fn configure(routes: &mut Routes, name: &str, ipam: &Ipam) -> Result<()> {
+    if sysctl::has_ipv6() {
+        sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
+        sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
+    }
+    let address = ipnet::Ipv4Net::new(ipam.gateway, ipam.subnet.prefix_len())
+        .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))?;
+    match routes.configure(name, address, None) {
+        Err(error) if error.is(Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// How the bridge is to treat the port of an endpoint.
+///
+/// Where bridged frames pass the IP firewall, an address translated there leads straight to the other port: the
+/// forward chain then keeps neighbours apart (an isolated port would not even get what is published), and a container
+/// reaches its own published port only if its port may send back. Elsewhere the bridge itself does it.
+pub(crate) fn port_mode(settings: &Settings, publishes: bool, filtered: bool) -> PortMode {
+    PortMode { isolated: !settings.icc && !filtered, hairpin: publishes && filtered }
+}
+
+/// Lets the host reach published ports at 127.0.0.1: answers to that address come in by the bridge. The firewall
+/// refuses every other packet to a loopback address there, so it must stand before this is called.
+pub(crate) fn accept_loopback_answers(bridge: &str) -> Result<()> {
+    Ok(sysctl::write(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?)
+}
+
+fn random_mac() -> Result<MacAddr> {
+    let bytes = crate::networks::random::<6>()?;
+    let [_, b, c, d, e, f] = bytes;
+    Ok(MacAddr([0x02, b, c, d, e, f]))
+}
+
+/// The kernel's own rules for names of interfaces, and none that means something else in a path.
+fn check_name(name: &str) -> Result<()> {
+    let fits = name.len() < 16 && name != "." && name != "..";
+    match fits && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':') {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!("invalid bridge name {name:?}"))),
+    }
+}
+
+/// A flag as Go reads it; on where absent.
+fn flag(options: &BTreeMap<String, String>, key: &str) -> Result<bool> {
+    match options.get(key).map(String::as_str) {
+        None | Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
+        Some(value) => Err(invalid(key, value)),
+    }
+}
+
+fn option<T: std::str::FromStr>(options: &BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
+    match options.get(key).map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some(value) => value.parse().map(Some).map_err(|_| invalid(key, value)),
+    }
+}
+
+fn invalid(key: &str, value: &str) -> Error {
+    Error::Invalid(format!("invalid value for {key}: {value:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Settings> {
+        let options = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Settings::parse("0123456789abcdef", &options)
+    }
+
+    #[test]
+    fn options_have_dockers_defaults() {
+        let settings = parse(&[("somebody.else", "x")]).unwrap();
+        assert_eq!(settings.bridge, "br-0123456789ab");
+        assert!(settings.icc && settings.masquerade);
+        assert_eq!((settings.host_ip, settings.mtu), (None, 0));
+    }
+
+    #[test]
+    fn bad_options_are_refused() {
+        for (key, value) in
+            [(ICC, "maybe"), (MTU, "big"), (HOST_IP, "everywhere"), (NAME, "a/b"), (NAME, "sixteen-letters-")]
+        {
+            assert!(matches!(parse(&[(key, value)]), Err(Error::Invalid(_))), "{key}={value}");
+        }
+        assert!(!parse(&[(ICC, "F")]).unwrap().icc);
+    }
+}

@@ -1,0 +1,72 @@
+//! What the daemon's configuration says about networks.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+/// A range from which networks without a `--subnet` get theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// The whole range.
+    pub base: Ipv4Net,
+    /// The prefix length of one network.
+    pub size: u8,
+}
+
+/// The options of the daemon (dockerd's names in parentheses).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The bridge of the default network (`--bridge`); `None` is `--bridge=none`: no default bridge network.
+    pub bridge: Option<String>,
+    /// Address and prefix of the default bridge (`--bip`); from the pools where absent.
+    pub bip: Option<Ipv4Net>,
+    /// The part of the default bridge's subnet that containers get addresses from (`--fixed-cidr`).
+    pub fixed_cidr: Option<Ipv4Net>,
+    /// Whether containers of the default bridge reach each other (`--icc`).
+    pub icc: bool,
+    /// Whether the default bridge masquerades (`--ip-masq`).
+    pub masquerade: bool,
+    /// Whether to switch forwarding on (`--ip-forward`).
+    pub forward: bool,
+    /// Whether a host that did not forward before may forward what is not the containers' after Hull has
+    /// switched forwarding on (`--ip-forward-no-drop`).
+    pub forward_others: bool,
+    /// The host address for published ports that name none (`--ip`).
+    pub default_ip: Ipv4Addr,
+    /// The MTU of the default bridge (`--mtu`); 0 leaves the kernel's.
+    pub mtu: u32,
+    /// Where networks without a subnet get theirs (`--default-address-pool`).
+    pub pools: Vec<Pool>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bridge: Some("hull0".to_owned()),
+            bip: None,
+            fixed_cidr: None,
+            icc: true,
+            masquerade: true,
+            forward: true,
+            forward_others: false,
+            default_ip: Ipv4Addr::UNSPECIFIED,
+            mtu: 1500,
+            pools: default_pools(),
+        }
+    }
+}
+
+/// The pools of Docker: 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/16 in pieces of /20.
+fn default_pools() -> Vec<Pool> {
+    let pool =
+        |a, b, prefix, size| Pool { base: Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix), size };
+    vec![
+        pool(172, 17, 16, 16),
+        pool(172, 18, 16, 16),
+        pool(172, 19, 16, 16),
+        pool(172, 20, 14, 16),
+        pool(172, 24, 14, 16),
+        pool(172, 28, 14, 16),
+        pool(192, 168, 16, 20),
+    ]
+}

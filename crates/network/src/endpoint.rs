@@ -1,0 +1,99 @@
+//! The place of a container in a network.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, PortBinding, Published};
+
+/// An Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl MacAddr {
+    /// The locally administered address that belongs to an IPv4 address: 02:42 and its four bytes. An address
+    /// given to a new container thus never contradicts what its neighbours have in their ARP tables.
+    pub fn of(ip: Ipv4Addr) -> Self {
+        let [a, b, c, d] = ip.octets();
+        Self([0x02, 0x42, a, b, c, d])
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for MacAddr {
+    type Err = Error;
+
+    /// Six bytes, separated by `:` or `-`; a group address is no address of an interface.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::Invalid(format!("invalid MAC address: {text}"));
+        let mut bytes = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(invalid)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| invalid())?;
+        }
+        if parts.next().is_some() || bytes[0] & 1 == 1 {
+            return Err(invalid());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The wish to have a container in a network.
+#[derive(Debug, Clone, Default)]
+pub struct EndpointRequest {
+    /// The container's id.
+    pub container: String,
+    /// The container's name without a slash, for `network inspect` and for messages.
+    pub name: String,
+    /// The network's name, id or unambiguous beginning of an id.
+    pub network: String,
+    /// The address (`--ip`); the next free one where absent.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The Ethernet address (`--mac-address`); that of the IPv4 address where absent.
+    pub mac: Option<MacAddr>,
+    /// What to publish.
+    pub ports: Vec<PortBinding>,
+    /// The container's host name, recorded for name resolution.
+    pub hostname: String,
+    /// Further names in this network (`--network-alias`), recorded for name resolution.
+    pub aliases: Vec<String>,
+}
+
+/// A container's place in a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// The container's id.
+    pub container: String,
+    /// The container's name.
+    pub name: String,
+    /// The network's id.
+    pub network_id: String,
+    /// The network's name.
+    pub network: String,
+    /// The interface inside (`eth0`).
+    pub interface: String,
+    /// Address and prefix length.
+    pub address: Ipv4Net,
+    /// The default route's next hop; `None` in internal networks.
+    pub gateway: Option<Ipv4Addr>,
+    /// The Ethernet address.
+    pub mac: MacAddr,
+    /// The host's name, recorded for name resolution.
+    pub hostname: String,
+    /// Further names in this network.
+    pub aliases: Vec<String>,
+    /// The published ports, in the order of the request.
+    pub ports: Vec<Published>,
+}

@@ -1,0 +1,79 @@
+//! Which address a container gets.
+
+use std::net::Ipv4Addr;
+
+use crate::network::Ipam;
+
+/// The next free address after `last`, around the end of the range. An address that has just become free is
+/// thus the last one to be given again: connections and ARP entries that still mean its old owner fade first.
+pub(crate) fn next<E>(
+    ipam: &Ipam,
+    last: Option<Ipv4Addr>,
+    mut taken: impl FnMut(Ipv4Addr) -> Result<bool, E>,
+) -> Result<Option<Ipv4Addr>, E> {
+    let range = ipam.range.unwrap_or(ipam.subnet);
+    let (first, end) = (u32::from(range.network()), u32::from(range.broadcast()));
+    let start = last.map_or(first, |last| u32::from(last).saturating_add(1)).max(first);
+    for address in (start..=end).chain(first..start.min(end.saturating_add(1))).map(Ipv4Addr::from) {
+        if usable(ipam, address) && !taken(address)? {
+            return Ok(Some(address));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a container may have it: inside the subnet, and nobody's by definition.
+pub(crate) fn usable(ipam: &Ipam, address: Ipv4Addr) -> bool {
+    // Subnets of one or two addresses have neither a network nor a broadcast address (RFC 3021).
+    let edge = ipam.subnet.prefix_len() < 31
+        && (address == ipam.subnet.network() || address == ipam.subnet.broadcast());
+    ipam.subnet.contains(&address)
+        && !edge
+        && address != ipam.gateway
+        && !ipam.auxiliary.values().any(|auxiliary| *auxiliary == address)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn ipam(subnet: &str, range: Option<&str>) -> Ipam {
+        let subnet: ipnet::Ipv4Net = subnet.parse().unwrap();
+        Ipam {
+            subnet,
+            gateway: subnet.hosts().next().unwrap(),
+            range: range.map(|range| range.parse().unwrap()),
+            auxiliary: BTreeMap::from([("router".to_owned(), Ipv4Addr::new(10, 0, 0, 3))]),
+            chosen: true,
+        }
+    }
+
+    fn given(ipam: &Ipam, last: Option<[u8; 4]>, taken: &[[u8; 4]]) -> Option<Ipv4Addr> {
+        let taken = |ip: Ipv4Addr| Ok::<_, Infallible>(taken.contains(&ip.octets()));
+        next(ipam, last.map(Ipv4Addr::from), taken).unwrap()
+    }
+
+    #[test]
+    fn addresses_go_round_and_skip_the_reserved() {
+        let ipam = ipam("10.0.0.0/29", None);
+        assert_eq!(given(&ipam, None, &[]), Some([10, 0, 0, 2].into()));
+        assert_eq!(given(&ipam, Some([10, 0, 0, 2]), &[]), Some([10, 0, 0, 4].into()));
+        assert_eq!(given(&ipam, Some([10, 0, 0, 6]), &[]), Some([10, 0, 0, 2].into()));
+        assert_eq!(given(&ipam, Some([10, 0, 0, 4]), &[[10, 0, 0, 5]]), Some([10, 0, 0, 6].into()));
+        let all = [[10, 0, 0, 2], [10, 0, 0, 4], [10, 0, 0, 5], [10, 0, 0, 6]];
+        assert_eq!(given(&ipam, Some([10, 0, 0, 4]), &all), None);
+        assert_eq!(given(&ipam, Some([10, 0, 0, 4]), &[all[0], all[2], all[3]]), Some([10, 0, 0, 4].into()));
+    }
+
+    #[test]
+    fn a_range_bounds_what_is_given_not_what_is_usable() {
+        let ipam = ipam("10.0.0.0/24", Some("10.0.0.128/30"));
+        assert_eq!(given(&ipam, None, &[]), Some([10, 0, 0, 128].into()));
+        assert_eq!(given(&ipam, Some([10, 0, 0, 131]), &[]), Some([10, 0, 0, 128].into()));
+        assert!(usable(&ipam, [10, 0, 0, 9].into()));
+        assert!(!usable(&ipam, [10, 0, 1, 9].into()));
+    }
+}

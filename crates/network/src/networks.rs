@@ -1,0 +1,157 @@
+//! The networks of the host.
+//!
+//! An endpoint is *recorded* (its row holds the address and the ports), then *linked* (veth pair, addresses),
+//! then *published* (elements of the firewall's maps). Only `connect` moves it forward, only `disconnect`,
+//! `release` and `reconcile` remove it. After a crash the row tells what may exist in the kernel; `reconcile`
+//! removes what belongs to no running container.
+//!
+//! Locks, outermost first: the database, the reserved ports, a netlink socket. None is held across the others' work
+//! except the database's over the reservation of ports.
+
+mod attach;
+mod definition;
+mod reconcile;
+
+use std::fmt::Write;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use crate::bridge::Settings;
+use crate::firewall::Firewall;
+use crate::network::Ipam;
+use crate::records::Records;
+use crate::reservation::Ports;
+use crate::route::Routes;
+use crate::sweeper::Sweeper;
+use crate::{Config, Driver, Endpoint, Error, Network, Result, Sandbox};
+
+pub use reconcile::Reconciled;
+
+/// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most
+/// (`disconnect` of a running container: some tens), so an async caller uses a blocking section.
+pub struct Networks {
+    records: Records,
+    config: Config,
+    ports: Ports,
+    routes: Mutex<Routes>,
+    firewall: Firewall,
+    /// Whether the kernel has IPv6.
+    ipv6: bool,
+    /// Whether bridged frames passed the IP firewall when last looked.
+    filtered: AtomicBool,
+    sweeper: Sweeper,
+}
+
+impl Networks {
+    /// Opens the networks recorded in `db` (making the tables where absent), makes the bridges that are missing,
+    /// switches forwarding on and installs the firewall table anew, with everything that is recorded in it. All
+    /// of it is of the calling thread's network namespace, whatever thread calls later.
+    pub fn open(db: Arc<Mutex<Connection>>, config: Config) -> Result<Self> {
+        let networks = Self {
+            records: Records::open(db)?,
+            config,
+            ports: Ports::default(),
+            routes: Mutex::new(Routes::here()?),
+            firewall: Firewall::here()?,
+            ipv6: crate::sysctl::has_ipv6(),
+            filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
+            sweeper: Sweeper::start()?,
+        };
+        networks.define_predefined()?;
+        networks.restore()?;
+        Ok(networks)
+    }
+
+    /// A fresh network namespace, also right for `--network none`.
+    pub fn sandbox(&self) -> Result<Sandbox> {
+        Sandbox::new()
+    }
+
+    /// The network of this name, id, or unambiguous beginning of an id, with its endpoints.
+    pub fn inspect(&self, network: &str) -> Result<Network> {
+        self.records.read(|rows| {
+            let mut network = rows.network(network)?;
+            let endpoints = rows.endpoints_of_network(&network.id)?;
+            network.endpoints = endpoints.into_iter().map(|recorded| recorded.endpoint).collect();
+            Ok(network)
+        })
+    }
+
+    /// The same without its endpoints: the cost does not grow with their number.
+    pub fn find(&self, network: &str) -> Result<Network> {
+        self.records.read(|rows| rows.network(network))
+    }
+
+    /// All networks with their endpoints, oldest first.
+    pub fn list(&self) -> Result<Vec<Network>> {
+        self.records.read(|rows| {
+            let mut networks = rows.networks()?;
+            for recorded in rows.endpoints()? {
+                let id = &recorded.endpoint.network_id;
+                if let Some(network) = networks.iter_mut().find(|network| network.id == *id) {
+                    network.endpoints.push(recorded.endpoint);
+                }
+            }
+            Ok(networks)
+        })
+    }
+
+    /// The endpoints of a container, in the order of their making.
+    pub fn endpoints(&self, container: &str) -> Result<Vec<Endpoint>> {
+        let recorded = self.records.read(|rows| rows.endpoints_of_container(container))?;
+        Ok(recorded.into_iter().map(|recorded| recorded.endpoint).collect())
+    }
+
+    /// Records a container's new name.
+    pub fn rename(&self, container: &str, name: &str) -> Result<()> {
+        self.records.change(|rows| rows.rename(container, name))
+    }
+}
+
+/// A bridge network with what its options say.
+struct Bridged<'a> {
+    network: &'a Network,
+    ipam: &'a Ipam,
+    settings: Settings,
+}
+
+impl<'a> Bridged<'a> {
+    /// `None` for host and none.
+    fn of(network: &'a Network) -> Result<Option<Self>> {
+        let (Driver::Bridge, Some(ipam)) = (network.driver, network.ipam.first()) else { return Ok(None) };
+        Ok(Some(Self { network, ipam, settings: Settings::parse(&network.id, &network.options)? }))
+    }
+
+    fn passage(&self) -> crate::firewall::Passage {
+        self.settings.passage(self.network, self.ipam)
+    }
+}
+
+/// Locks; what a panicked thread has left is as good as any other state, because the kernel and the records are
+/// the truth.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Random bytes from the kernel.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let length = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| hull_sys::Error::new("getrandom", "", errno))?;
+    match length == N {
+        true => Ok(bytes),
+        false => Err(Error::System(hull_sys::Error::new("getrandom", "short read", rustix::io::Errno::IO))),
+    }
+}
+
+/// 64 hexadecimal digits.
+fn new_id() -> Result<String> {
+    let mut id = String::with_capacity(64);
+    for byte in random::<32>()? {
+        // Writing to a string cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    Ok(id)
+}

@@ -1,0 +1,289 @@
+//! Putting containers into networks and taking them out.
+
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+
+use ipnet::Ipv4Net;
+
+use super::{Bridged, Networks, lock, new_id};
+use crate::firewall::Target;
+use crate::network::Ipam;
+use crate::records::{Recorded, Rows};
+use crate::reservation::{Owner, Reservation};
+use crate::route::{Pair, PortMode, Routes};
+use crate::{Endpoint, EndpointRequest, Error, MacAddr, Network, Result, bridge, lease};
+
+/// What `connect` has done so far; dropped, it undoes it. Failures of undoing are left to `reconcile`, which
+/// finds the row.
+struct Attachment<'a> {
+    networks: &'a Networks,
+    network: Network,
+    recorded: Recorded,
+    reservation: Option<Reservation<'a>>,
+    linked: bool,
+}
+
+impl Attachment<'_> {
+    fn keep(mut self) -> Endpoint {
+        self.linked = false;
+        if let Some(reservation) = self.reservation.take() {
+            reservation.keep();
+        }
+        self.recorded.endpoint.clone()
+    }
+}
+
+impl Drop for Attachment<'_> {
+    fn drop(&mut self) {
+        if self.reservation.is_none() {
+            return;
+        }
+        if self.linked {
+            let _ = lock(&self.networks.routes).remove(&self.recorded.link());
+        }
+        let _ = self.networks.records.change(|rows| rows.remove_endpoint(&self.recorded.endpoint.id));
+    }
+}
+
+impl Networks {
+    /// Puts a container into a network: address, link, routes and published ports work when this returns; on
+    /// failure nothing of it is left. `namespace` is a sandbox, or the namespace of a running container. The first
+    /// network that is not internal gives the default route. The networks `host` and `none` have no endpoints.
+    pub fn connect(&self, namespace: BorrowedFd<'_>, request: EndpointRequest) -> Result<Endpoint> {
+        let mut attachment = self.record(&request)?;
+        self.link(&mut attachment, namespace)?;
+        self.publish(&attachment)?;
+        Ok(attachment.keep())
+    }
+
+    /// Takes a running container out of a network, its interface included. If it gave the default route,
+    /// another network of the container gives it from now on (`namespace` is needed for that).
+    pub fn disconnect(&self, namespace: BorrowedFd<'_>, container: &str, network: &str) -> Result<()> {
+        let recorded = self.records.read(|rows| {
+            let network = rows.network(network)?;
+            let mut endpoints = rows.endpoints_of_container(container)?.into_iter();
+            endpoints.find(|recorded| recorded.endpoint.network_id == network.id).ok_or_else(|| {
+                Error::Forbidden(format!(
+                    "container {container} is not connected to network {}",
+                    network.name
+                ))
+            })
+        })?;
+        self.withdraw(&recorded.endpoint)?;
+        lock(&self.routes).remove(&recorded.link())?;
+        self.forget(std::slice::from_ref(&recorded))?;
+        match recorded.default_route {
+            true => self.move_default_route(namespace, container),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends all endpoints of a container that has ended: ports, addresses and records. The links go with the
+    /// namespace. A container without endpoints is no error.
+    pub fn release(&self, container: &str) -> Result<()> {
+        let endpoints = self.records.read(|rows| rows.endpoints_of_container(container))?;
+        for recorded in &endpoints {
+            self.withdraw(&recorded.endpoint)?;
+        }
+        self.forget(&endpoints)?;
+        for recorded in &endpoints {
+            self.sweeper.see_off(recorded.link());
+        }
+        Ok(())
+    }
+
+    /// Frees what the records hold; the kernel's side is gone already or goes by itself.
+    pub(super) fn forget(&self, endpoints: &[Recorded]) -> Result<()> {
+        if endpoints.is_empty() {
+            return Ok(());
+        }
+        self.records.change(|rows| {
+            endpoints.iter().try_for_each(|recorded| rows.remove_endpoint(&recorded.endpoint.id))
+        })?;
+        for recorded in endpoints {
+            self.ports.release(&recorded.endpoint.id, &recorded.endpoint.ports);
+        }
+        Ok(())
+    }
+
+    fn withdraw(&self, endpoint: &Endpoint) -> Result<()> {
+        match target(endpoint) {
+            Some(target) => Ok(self.firewall.withdraw(&target)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Decides on address, interface and ports, and records them in one transaction.
+    fn record(&self, request: &EndpointRequest) -> Result<Attachment<'_>> {
+        let id = new_id()?;
+        self.records.change(|rows| {
+            let network = rows.network(&request.network)?;
+            let Some(bridged) = Bridged::of(&network)? else {
+                return Err(Error::Forbidden(format!(
+                    "container cannot be connected to network {} or disconnected from it",
+                    network.name
+                )));
+            };
+            let others = rows.endpoints_of_container(&request.container)?;
+            if others.iter().any(|other| other.endpoint.network_id == network.id) {
+                return Err(Error::Forbidden(format!(
+                    "endpoint with name {} already exists in network {}",
+                    request.name, network.name
+                )));
+            }
+            let address = choose_address(rows, &bridged, request.ipv4)?;
+            let owner = Owner { endpoint: &id, name: &request.name, address };
+            let wishes = if network.internal { &[][..] } else { &request.ports };
+            let default_ip = bridged.settings.host_ip.unwrap_or(self.config.default_ip);
+            let reservation = self.ports.reserve(owner, wishes, default_ip)?;
+            let recorded = Recorded {
+                default_route: !network.internal && !others.iter().any(|other| other.default_route),
+                endpoint: Endpoint {
+                    id: id.clone(),
+                    container: request.container.clone(),
+                    name: request.name.clone(),
+                    network_id: network.id.clone(),
+                    network: network.name.clone(),
+                    interface: free_interface(&others),
+                    address: with_prefix(address, bridged.ipam)?,
+                    gateway: (!network.internal).then_some(bridged.ipam.gateway),
+                    mac: request.mac.unwrap_or_else(|| MacAddr::of(address)),
+                    hostname: request.hostname.clone(),
+                    aliases: request.aliases.clone(),
+                    ports: reservation.published().to_vec(),
+                },
+            };
+            rows.add_endpoint(&recorded)?;
+            let reservation = Some(reservation);
+            drop(bridged);
+            Ok(Attachment { networks: self, network, recorded, reservation, linked: false })
+        })
+    }
+
+    fn link(&self, attachment: &mut Attachment<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+        let Some(bridged) = Bridged::of(&attachment.network)? else { return Ok(()) };
+        let mut inside = Routes::inside(namespace)?;
+        let endpoint = &attachment.recorded.endpoint;
+        let outside = attachment.recorded.link();
+        let mut routes = lock(&self.routes);
+        let bridge = match routes.find(&bridged.settings.bridge)? {
+            Some(bridge) => bridge,
+            None => restore_bridge(&mut routes, &bridged)?,
+        };
+        attachment.linked = true;
+        routes.add_pair(&Pair {
+            outside: &outside,
+            bridge: bridge.index,
+            inside: &endpoint.interface,
+            namespace,
+            mac: endpoint.mac,
+            mtu: bridged.settings.mtu,
+            ipv6: self.ipv6,
+        })?;
+        let filtered = self.filtered.load(Ordering::Relaxed);
+        let mode = bridge::port_mode(&bridged.settings, !endpoint.ports.is_empty(), filtered);
+        if mode != PortMode::default() {
+            routes.set_port_mode(&outside, mode)?;
+        }
+        drop(routes);
+        let gateway = endpoint.gateway.filter(|_| attachment.recorded.default_route);
+        inside.configure(&endpoint.interface, endpoint.address, gateway)?;
+        // The kernel passes on that a link has a carrier when it finds the time, and drops packets until then; it
+        // does so at once for a link that is asked for: the port first, which then gives the bridge its carrier.
+        let mut routes = lock(&self.routes);
+        for name in [&outside, &bridged.settings.bridge] {
+            routes.find(name)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, attachment: &Attachment<'_>) -> Result<()> {
+        let endpoint = &attachment.recorded.endpoint;
+        let Some(target) = target(endpoint) else { return Ok(()) };
+        self.healed(self.firewall.publish(&target))?;
+        match Bridged::of(&attachment.network)? {
+            Some(bridged) => bridge::accept_loopback_answers(&bridged.settings.bridge),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the default route to the oldest of the remaining networks that can.
+    fn move_default_route(&self, namespace: BorrowedFd<'_>, container: &str) -> Result<()> {
+        let endpoints = self.records.read(|rows| rows.endpoints_of_container(container))?;
+        let Some((endpoint, gateway)) = endpoints
+            .iter()
+            .find_map(|recorded| recorded.endpoint.gateway.map(|gateway| (&recorded.endpoint, gateway)))
+        else {
+            return Ok(());
+        };
+        Routes::inside(namespace)?.add_default(&endpoint.interface, gateway)?;
+        self.records.change(|rows| rows.set_default_route(&endpoint.id))
+    }
+}
+
+/// What leads to an endpoint; `None` without published ports.
+pub(super) fn target(endpoint: &Endpoint) -> Option<Target> {
+    let ports = endpoint.ports.clone();
+    (!ports.is_empty()).then(|| Target { address: endpoint.address.addr(), ports })
+}
+
+/// A bridge that somebody has removed is made again rather than reported.
+fn restore_bridge(routes: &mut Routes, bridged: &Bridged<'_>) -> Result<crate::route::Link> {
+    bridge::ensure(routes, &bridged.settings, bridged.ipam)?;
+    let name = &bridged.settings.bridge;
+    let found = routes.find(name)?;
+    Ok(found.ok_or_else(|| hull_sys::Error::new("find link", name, rustix::io::Errno::NODEV))?)
+}
+
+fn choose_address(rows: &Rows<'_>, bridged: &Bridged<'_>, wish: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
+    let (network, ipam) = (bridged.network, bridged.ipam);
+    if let Some(address) = wish {
+        return check_wish(rows, network, ipam, address).map(|()| address);
+    }
+    let last = rows.last_address(&network.id)?;
+    let next = lease::next(ipam, last, |address| rows.has_address(&network.id, address))?;
+    let address = next.ok_or_else(|| {
+        Error::Unavailable(format!(
+            "no available IPv4 addresses on this network's address pools: {} ({})",
+            network.name, network.id
+        ))
+    })?;
+    rows.set_last_address(&network.id, address)?;
+    Ok(address)
+}
+
+fn check_wish(rows: &Rows<'_>, network: &Network, ipam: &Ipam, address: Ipv4Addr) -> Result<()> {
+    if network.predefined() {
+        return Err(Error::Invalid(
+            "user specified IP address is supported on user defined networks only".to_owned(),
+        ));
+    }
+    if !ipam.chosen {
+        return Err(Error::Invalid(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+                .to_owned(),
+        ));
+    }
+    if !ipam.subnet.contains(&address) {
+        return Err(Error::Invalid(format!(
+            "no configured subnet or ip-range contain the IP address {address}"
+        )));
+    }
+    match !lease::usable(ipam, address) || rows.has_address(&network.id, address)? {
+        true => Err(Error::Forbidden("Address already in use".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn with_prefix(address: Ipv4Addr, ipam: &Ipam) -> Result<Ipv4Net> {
+    Ipv4Net::new(address, ipam.subnet.prefix_len())
+        .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
+}
+
+/// `eth0`, or the first number after it that none of the container's interfaces has.
+fn free_interface(others: &[Recorded]) -> String {
+    let taken = |name: &String| others.iter().any(|other| other.endpoint.interface == *name);
+    let mut names = (0..=others.len()).map(|number| format!("eth{number}"));
+    names.find(|name| !taken(name)).unwrap_or_else(|| "eth0".to_owned())
+}

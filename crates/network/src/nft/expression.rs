@@ -1,0 +1,208 @@
+//! The expressions a rule is made of.
+
+use hull_sys::netlink::Message;
+
+/// The chains of the table.
+pub(crate) mod chain {
+    /// Drops what must not even be looked at.
+    pub(crate) const GUARD: &str = "guard";
+    /// Arrivals that may be for a published port.
+    pub(crate) const PREROUTING: &str = "prerouting";
+    /// The host's own connections that may be for a published port.
+    pub(crate) const OUTPUT: &str = "output";
+    /// Where a packet to the host is turned to a container.
+    pub(crate) const PUBLISH: &str = "publish";
+    /// Where source addresses are replaced.
+    pub(crate) const POSTROUTING: &str = "postrouting";
+    /// What may pass through the host.
+    pub(crate) const FORWARD: &str = "forward";
+    /// What may pass to a container.
+    pub(crate) const INBOUND: &str = "inbound";
+}
+
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_DATA_VERDICT: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFTA_VERDICT_CHAIN: u16 = 2;
+const NFPROTO_IPV4: u32 = 2;
+const REG_VERDICT: u32 = 0;
+/// The first four bytes of the registers; the others follow in steps of four bytes.
+const REG32: u32 = 8;
+const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
+const META_L4PROTO: u32 = 16;
+const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+const PAYLOAD_NETWORK: u32 = 1;
+const PAYLOAD_TRANSPORT: u32 = 2;
+const FIB_TYPE: u32 = 3;
+const FIB_DADDR: u32 = 2;
+const NAT_DNAT: u32 = 1;
+const LOOKUP_INVERTED: u32 = 1;
+
+/// Where a packet goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verdict {
+    /// This hook's chain is done with it.
+    Accept,
+    /// Nobody sees it again.
+    Drop,
+    /// Through another chain, and back here from its end.
+    Jump(&'static str),
+}
+
+/// One step of a rule. Registers are given in words of four bytes, 0 to 15.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expression<'a> {
+    /// The name of the interface it came by (16 bytes) into a register.
+    InterfaceIn(u32),
+    /// The name of the interface it leaves by (16 bytes).
+    InterfaceOut(u32),
+    /// The transport protocol's number (1 byte).
+    TransportProtocol(u32),
+    /// The source address (4 bytes).
+    Source(u32),
+    /// The destination address (4 bytes).
+    Destination(u32),
+    /// The first byte of the source address.
+    SourceNet(u32),
+    /// The first byte of the destination address.
+    DestinationNet(u32),
+    /// The destination port (2 bytes).
+    DestinationPort(u32),
+    /// The kind of the destination address (`RTN_LOCAL`, …).
+    DestinationKind(u32),
+    /// The connection's state as a bit mask.
+    ConnectionState(u32),
+    /// The connection's status as a bit mask.
+    ConnectionStatus(u32),
+    /// Keeps these bits of a register.
+    Mask(u32, u32),
+    /// Goes on if the register has this content.
+    Equal(u32, &'a [u8]),
+    /// Goes on if the register has another content.
+    NotEqual(u32, &'a [u8]),
+    /// Goes on if the set has the key that begins in the register.
+    In(&'a str, u32),
+    /// Goes on if the set has not.
+    NotIn(&'a str, u32),
+    /// Goes on if the map has the key, and puts what it leads to into the second register.
+    Map(&'a str, u32, u32),
+    /// Sends it to the address in the first register, and the port in the second where given.
+    Destine(u32, Option<u32>),
+    /// Gives it the source address of the interface it leaves by.
+    Masquerade,
+    /// Ends the rule.
+    Then(Verdict),
+}
+
+impl Expression<'_> {
+    /// Appends it as an attribute pair of name and data.
+    pub(super) fn put(&self, message: &mut Message) {
+        message.put_str(NFTA_EXPR_NAME, self.name()).nest(NFTA_EXPR_DATA, |data| self.put_data(data));
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::InterfaceIn(_) | Self::InterfaceOut(_) | Self::TransportProtocol(_) => "meta",
+            Self::Source(_)
+            | Self::Destination(_)
+            | Self::SourceNet(_)
+            | Self::DestinationNet(_)
+            | Self::DestinationPort(_) => "payload",
+            Self::DestinationKind(_) => "fib",
+            Self::ConnectionState(_) | Self::ConnectionStatus(_) => "ct",
+            Self::Mask(..) => "bitwise",
+            Self::Equal(..) | Self::NotEqual(..) => "cmp",
+            Self::In(..) | Self::NotIn(..) | Self::Map(..) => "lookup",
+            Self::Destine(..) => "nat",
+            Self::Masquerade => "masq",
+            Self::Then(_) => "immediate",
+        }
+    }
+
+    fn put_data(&self, data: &mut Message) {
+        match *self {
+            Self::InterfaceIn(to) => put_numbers(data, &[REG32 + to, META_IIFNAME]),
+            Self::InterfaceOut(to) => put_numbers(data, &[REG32 + to, META_OIFNAME]),
+            Self::TransportProtocol(to) => put_numbers(data, &[REG32 + to, META_L4PROTO]),
+            Self::Source(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 12, 4]),
+            Self::Destination(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 16, 4]),
+            Self::SourceNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 12, 1]),
+            Self::DestinationNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 16, 1]),
+            Self::DestinationPort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 2, 2]),
+            Self::DestinationKind(to) => put_numbers(data, &[REG32 + to, FIB_TYPE, FIB_DADDR]),
+            Self::ConnectionState(to) => put_numbers(data, &[REG32 + to, CT_STATE]),
+            Self::ConnectionStatus(to) => put_numbers(data, &[REG32 + to, CT_STATUS]),
+            Self::Mask(register, mask) => put_mask(data, register, mask),
+            Self::Equal(register, value) => put_comparison(data, register, 0, value),
+            Self::NotEqual(register, value) => put_comparison(data, register, 1, value),
+            Self::In(set, key) => put_lookup(data, set, key, None, 0),
+            Self::NotIn(set, key) => put_lookup(data, set, key, None, LOOKUP_INVERTED),
+            Self::Map(map, key, to) => put_lookup(data, map, key, Some(to), 0),
+            Self::Destine(address, port) => put_nat(data, address, port),
+            Self::Masquerade => {}
+            Self::Then(verdict) => put_verdict(data, verdict),
+        }
+    }
+}
+
+/// Attributes 1, 2, 3, … as numbers: the shape of the expressions that only load something.
+fn put_numbers(data: &mut Message, numbers: &[u32]) {
+    for (kind, number) in (1..).zip(numbers) {
+        data.put(kind, &number.to_be_bytes());
+    }
+}
+
+fn put_mask(data: &mut Message, register: u32, mask: u32) {
+    put_numbers(data, &[REG32 + register, REG32 + register, 4]);
+    data.nest(4, |value| {
+        value.put(NFTA_DATA_VALUE, &mask.to_ne_bytes());
+    });
+    data.nest(5, |value| {
+        value.put(NFTA_DATA_VALUE, &[0; 4]);
+    });
+}
+
+fn put_comparison(data: &mut Message, register: u32, op: u32, with: &[u8]) {
+    put_numbers(data, &[REG32 + register, op]);
+    data.nest(3, |value| {
+        value.put(NFTA_DATA_VALUE, with);
+    });
+}
+
+fn put_lookup(data: &mut Message, set: &str, key: u32, to: Option<u32>, flags: u32) {
+    data.put_str(1, set).put(2, &(REG32 + key).to_be_bytes());
+    if let Some(to) = to {
+        data.put(3, &(REG32 + to).to_be_bytes());
+    }
+    if flags != 0 {
+        data.put(5, &flags.to_be_bytes());
+    }
+}
+
+fn put_nat(data: &mut Message, address: u32, port: Option<u32>) {
+    put_numbers(data, &[NAT_DNAT, NFPROTO_IPV4, REG32 + address]);
+    if let Some(port) = port {
+        data.put(5, &(REG32 + port).to_be_bytes());
+    }
+}
+
+fn put_verdict(data: &mut Message, verdict: Verdict) {
+    let (code, chain) = match verdict {
+        Verdict::Drop => (0i32, None),
+        Verdict::Accept => (1, None),
+        Verdict::Jump(chain) => (-3, Some(chain)),
+    };
+    data.put(1, &REG_VERDICT.to_be_bytes());
+    data.nest(2, |value| {
+        value.nest(NFTA_DATA_VERDICT, |verdict| {
+            verdict.put(NFTA_VERDICT_CODE, &code.to_be_bytes());
+            if let Some(chain) = chain {
+                verdict.put_str(NFTA_VERDICT_CHAIN, chain);
+            }
+        });
+    });
+}

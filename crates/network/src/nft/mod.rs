@@ -1,0 +1,182 @@
+//! nftables over netlink: the messages, as `linux/netfilter/nf_tables.h` defines them.
+//!
+//! Only what Hull's table needs is here. All numbers of nftables are in network byte order; what a rule
+//! compares is in the order of the register's content (addresses and ports: network, all else: host).
+
+mod expression;
+mod set;
+
+use std::sync::Mutex;
+
+use hull_sys::Result;
+use hull_sys::netlink::{APPEND, CREATE, Family, Message, Socket};
+use rustix::io::Errno;
+
+use crate::conntrack::{self, Stale};
+
+pub(crate) use expression::{Expression, Verdict, chain};
+pub(crate) use set::{Element, Field, Set};
+
+/// The table that everything is in.
+pub(crate) const TABLE: &str = "hull";
+
+const SUBSYSTEM: u16 = 10 << 8;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const NEWTABLE: u16 = SUBSYSTEM;
+const GETTABLE: u16 = SUBSYSTEM | 1;
+const DELTABLE: u16 = SUBSYSTEM | 2;
+const NEWCHAIN: u16 = SUBSYSTEM | 3;
+const NEWRULE: u16 = SUBSYSTEM | 6;
+const NFPROTO_IPV4: u8 = 2;
+const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
+const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
+const NFTA_CHAIN_TYPE: u16 = 7;
+const NFTA_HOOK_HOOKNUM: u16 = 1;
+const NFTA_HOOK_PRIORITY: u16 = 2;
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_LIST_ELEM: u16 = 1;
+const NF_ACCEPT: u32 = 1;
+
+/// Where in a packet's way a base chain is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Hook {
+    /// Arrived, not routed yet.
+    Prerouting = 0,
+    /// From one interface to another.
+    Forward = 2,
+    /// Made by the host itself.
+    Output = 3,
+    /// About to leave.
+    Postrouting = 4,
+}
+
+/// A change of the table: all of it happens, or nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    messages: Vec<Message>,
+}
+
+impl Transaction {
+    /// Empties the table if it exists and makes it.
+    pub(crate) fn replace_table(&mut self) {
+        // A table that is not there cannot be deleted, so it is made first: a no-op where it exists.
+        for (kind, flags, op) in [
+            (NEWTABLE, CREATE, "create table"),
+            (DELTABLE, 0, "delete table"),
+            (NEWTABLE, CREATE, "create table"),
+        ] {
+            let mut message = message(kind, flags, op, TABLE);
+            message.put_str(NFTA_TABLE_NAME, TABLE);
+            self.messages.push(message);
+        }
+    }
+
+    /// Makes a chain that others jump to.
+    pub(crate) fn chain(&mut self, name: &str) {
+        let mut message = message(NEWCHAIN, CREATE, "create chain", name);
+        message.put_str(NFTA_CHAIN_TABLE, TABLE).put_str(NFTA_CHAIN_NAME, name);
+        self.messages.push(message);
+    }
+
+    /// Makes a chain that the kernel calls; a packet at its end goes on. `kind` is `filter` or `nat`.
+    pub(crate) fn base_chain(&mut self, name: &str, kind: &str, hook: Hook, priority: i32) {
+        let mut message = message(NEWCHAIN, CREATE, "create chain", name);
+        message
+            .put_str(NFTA_CHAIN_TABLE, TABLE)
+            .put_str(NFTA_CHAIN_NAME, name)
+            .nest(NFTA_CHAIN_HOOK, |inside| {
+                inside
+                    .put(NFTA_HOOK_HOOKNUM, &(hook as u32).to_be_bytes())
+                    .put(NFTA_HOOK_PRIORITY, &priority.to_be_bytes());
+            })
+            .put_str(NFTA_CHAIN_TYPE, kind)
+            .put(NFTA_CHAIN_POLICY, &NF_ACCEPT.to_be_bytes());
+        self.messages.push(message);
+    }
+
+    /// Appends a rule to a chain.
+    pub(crate) fn rule(&mut self, chain: &str, expressions: &[Expression<'_>]) {
+        let mut message = message(NEWRULE, CREATE | APPEND, "add rule to chain", chain);
+        message.put_str(NFTA_RULE_TABLE, TABLE).put_str(NFTA_RULE_CHAIN, chain).nest(
+            NFTA_RULE_EXPRESSIONS,
+            |list| {
+                for expression in expressions {
+                    list.nest(NFTA_LIST_ELEM, |element| expression.put(element));
+                }
+            },
+        );
+        self.messages.push(message);
+    }
+
+    /// Makes a set or a map.
+    pub(crate) fn set(&mut self, set: &Set) {
+        self.messages.push(set.message());
+    }
+
+    /// Adds elements to a set; one that is there already must be the same.
+    pub(crate) fn add(&mut self, set: &str, elements: &[Element]) {
+        self.messages.extend(set::add(set, elements));
+    }
+
+    /// Removes elements from a set.
+    pub(crate) fn remove(&mut self, set: &str, elements: &[Element]) {
+        self.messages.extend(set::remove(set, elements));
+    }
+}
+
+/// A socket to the netfilter of the namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Netfilter {
+    socket: Mutex<Socket>,
+}
+
+impl Netfilter {
+    /// To the calling thread's namespace.
+    pub(crate) fn here() -> Result<Self> {
+        Ok(Self { socket: Mutex::new(Socket::open(Family::Netfilter)?) })
+    }
+
+    /// Commits a transaction.
+    pub(crate) fn commit(&self, transaction: Transaction) -> Result<()> {
+        if transaction.messages.is_empty() {
+            return Ok(());
+        }
+        let mut messages = Vec::with_capacity(transaction.messages.len() + 2);
+        messages.push(bracket(BATCH_BEGIN));
+        messages.extend(transaction.messages);
+        messages.push(bracket(BATCH_END));
+        crate::networks::lock(&self.socket).request(messages)
+    }
+
+    /// Forgets connections over UDP.
+    pub(crate) fn forget_connections(&self, stale: Stale<'_>) -> Result<()> {
+        conntrack::forget(&mut crate::networks::lock(&self.socket), stale)
+    }
+
+    /// Whether the table is there.
+    pub(crate) fn has_table(&self) -> Result<bool> {
+        let mut question = message(GETTABLE, 0, "find table", TABLE);
+        question.put_str(NFTA_TABLE_NAME, TABLE);
+        match crate::networks::lock(&self.socket).ask(question) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A message with `struct nfgenmsg`: family, version, resource.
+fn message(kind: u16, flags: u16, op: &'static str, object: &str) -> Message {
+    Message::new(kind, flags, op, object).fixed(&[NFPROTO_IPV4, 0, 0, 0])
+}
+
+fn bracket(kind: u16) -> Message {
+    let subsystem = (SUBSYSTEM >> 8).to_be_bytes();
+    Message::new(kind, 0, "nftables transaction", TABLE).fixed(&[0, 0, subsystem[0], subsystem[1]])
+}

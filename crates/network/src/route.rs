@@ -1,0 +1,331 @@
+//! Links, addresses and routes of one network namespace, over rtnetlink(7).
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use hull_sys::netlink::{Answer, CREATE, DUMP, EXCLUSIVE, Family, Message, Socket, attributes};
+use hull_sys::{Result, netns};
+use ipnet::Ipv4Net;
+use rustix::io::Errno;
+
+use crate::MacAddr;
+
+// linux/if_link.h, linux/veth.h, linux/rtnetlink.h
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_PROTINFO: u16 = 12;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_TABLE: u16 = 15;
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_BOOT: u8 = 3;
+const RTN_UNICAST: u8 = 1;
+const IFF_UP: u32 = 1;
+const AF_INET: u8 = 2;
+const AF_BRIDGE: u8 = 7;
+const AF_INET6: u16 = 10;
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+const ROUTE_HEADER: usize = 12;
+
+/// A link as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    /// The bridge it is a port of; 0 for none.
+    pub(crate) bridge: u32,
+    /// `bridge`, `veth`, …; empty for hardware.
+    pub(crate) kind: String,
+}
+
+/// A veth pair to be: one end a port of a bridge, the other inside a namespace.
+pub(crate) struct Pair<'a> {
+    pub(crate) outside: &'a str,
+    pub(crate) bridge: u32,
+    pub(crate) inside: &'a str,
+    pub(crate) namespace: BorrowedFd<'a>,
+    pub(crate) mac: MacAddr,
+    /// 0 leaves the kernel's.
+    pub(crate) mtu: u32,
+    /// Whether the kernel has IPv6, whose link-local addresses the outer end must not get.
+    pub(crate) ipv6: bool,
+}
+
+/// How a bridge treats one of its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct PortMode {
+    /// It reaches the bridge itself and no other isolated port.
+    pub(crate) isolated: bool,
+    /// What comes from it may go back to it.
+    pub(crate) hairpin: bool,
+}
+
+/// A socket to the namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    socket: Socket,
+}
+
+impl Routes {
+    /// To the calling thread's namespace.
+    pub(crate) fn here() -> Result<Self> {
+        Ok(Self { socket: Socket::open(Family::Route)? })
+    }
+
+    /// To this namespace.
+    pub(crate) fn inside(namespace: BorrowedFd<'_>) -> Result<Self> {
+        netns::within(namespace, Self::here)?
+    }
+
+    /// The link of this name.
+    pub(crate) fn find(&mut self, name: &str) -> Result<Option<Link>> {
+        let mut question = link_message(RTM_GETLINK, 0, "find link", name, 0, 0);
+        question.put_str(IFLA_IFNAME, name);
+        match self.socket.ask(question) {
+            Ok(answers) => Ok(answers.first().and_then(parse_link)),
+            Err(error) if error.is(Errno::NODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All links.
+    pub(crate) fn links(&mut self) -> Result<Vec<Link>> {
+        let question = link_message(RTM_GETLINK, DUMP, "list links", "", 0, 0);
+        Ok(self.socket.ask(question)?.iter().filter_map(parse_link).collect())
+    }
+
+    /// The IPv4 addresses of all links, with the links' indices.
+    pub(crate) fn addresses(&mut self) -> Result<Vec<(u32, Ipv4Net)>> {
+        let mut header = [0; ADDRESS_HEADER];
+        header[0] = AF_INET;
+        let question = Message::new(RTM_GETADDR, DUMP, "list addresses", "").fixed(&header);
+        Ok(self.socket.ask(question)?.iter().filter_map(parse_address).collect())
+    }
+
+    /// The destinations of the main table's IPv4 routes, without the default routes.
+    pub(crate) fn destinations(&mut self) -> Result<Vec<Ipv4Net>> {
+        let mut header = [0; ROUTE_HEADER];
+        header[0] = AF_INET;
+        let question = Message::new(RTM_GETROUTE, DUMP, "list routes", "").fixed(&header);
+        Ok(self.socket.ask(question)?.iter().filter_map(parse_destination).collect())
+    }
+
+    /// Makes a bridge, still down. Its Ethernet address is given, so that it never changes with the ports.
+    pub(crate) fn add_bridge(&mut self, name: &str, mac: MacAddr, mtu: u32) -> Result<()> {
+        let mut message = link_message(RTM_NEWLINK, CREATE | EXCLUSIVE, "create bridge", name, 0, 0);
+        message.put_str(IFLA_IFNAME, name).put(IFLA_ADDRESS, &mac.0);
+        put_mtu(&mut message, mtu);
+        message.nest(IFLA_LINKINFO, |info| {
+            info.put_str(IFLA_INFO_KIND, "bridge");
+        });
+        self.socket.request(vec![message])
+    }
+
+    /// Makes a veth pair: one end a port of the bridge and up, the other inside the namespace and down.
+    pub(crate) fn add_pair(&mut self, pair: &Pair<'_>) -> Result<()> {
+        let mut create = link_message(RTM_NEWLINK, CREATE | EXCLUSIVE, "create link", pair.outside, 0, 0);
+        create.put_str(IFLA_IFNAME, pair.outside);
+        put_mtu(&mut create, pair.mtu);
+        create.nest(IFLA_LINKINFO, |info| {
+            info.put_str(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |data| {
+                data.nest(VETH_INFO_PEER, |peer| put_peer(peer, pair));
+            });
+        });
+        let mut enslave = link_message(RTM_SETLINK, 0, "add port to bridge", pair.outside, 0, 0);
+        enslave.put_str(IFLA_IFNAME, pair.outside).put(IFLA_MASTER, &pair.bridge.to_ne_bytes());
+        if pair.ipv6 {
+            enslave.nest(IFLA_AF_SPEC, |families| {
+                families.nest(AF_INET6, |family| {
+                    family.put(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+                });
+            });
+        }
+        let mut up = link_message(RTM_SETLINK, 0, "set link up", pair.outside, 0, IFF_UP);
+        up.put_str(IFLA_IFNAME, pair.outside);
+        self.socket.request(vec![create, enslave, up])
+    }
+
+    /// Changes how its bridge treats a port.
+    pub(crate) fn set_port_mode(&mut self, name: &str, mode: PortMode) -> Result<()> {
+        // A message of the bridge family finds its port by index only.
+        let index = self.index(name)?;
+        let header = link_header(AF_BRIDGE, index, 0);
+        let mut message = Message::new(RTM_SETLINK, 0, "set mode of port", name).fixed(&header);
+        message.nest(IFLA_PROTINFO, |port| {
+            port.put(IFLA_BRPORT_MODE, &[u8::from(mode.hairpin)])
+                .put(IFLA_BRPORT_ISOLATED, &[u8::from(mode.isolated)]);
+        });
+        self.socket.request(vec![message])
+    }
+
+    /// Makes a link a port of a bridge.
+    pub(crate) fn enslave(&mut self, link: u32, name: &str, bridge: u32) -> Result<()> {
+        let mut message = link_message(RTM_SETLINK, 0, "add port to bridge", name, link, 0);
+        message.put(IFLA_MASTER, &bridge.to_ne_bytes());
+        self.socket.request(vec![message])
+    }
+
+    /// Sets a link up, gives it its address, and the default route where there is a gateway, all in one batch.
+    pub(crate) fn configure(
+        &mut self,
+        name: &str,
+        address: Ipv4Net,
+        gateway: Option<Ipv4Addr>,
+    ) -> Result<()> {
+        let index = self.index(name)?;
+        let up = link_message(RTM_SETLINK, 0, "set link up", name, index, IFF_UP);
+        let mut messages = vec![up, address_message(index, address)];
+        messages
+            .extend(gateway.map(|gateway| route_message(RTM_NEWROUTE, CREATE | EXCLUSIVE, index, gateway)));
+        self.socket.request(messages)
+    }
+
+    /// Adds a default route.
+    pub(crate) fn add_default(&mut self, name: &str, gateway: Ipv4Addr) -> Result<()> {
+        let index = self.index(name)?;
+        self.socket.request(vec![route_message(RTM_NEWROUTE, CREATE | EXCLUSIVE, index, gateway)])
+    }
+
+    /// Sets a link up.
+    pub(crate) fn up(&mut self, name: &str) -> Result<()> {
+        let mut message = link_message(RTM_SETLINK, 0, "set link up", name, 0, IFF_UP);
+        message.put_str(IFLA_IFNAME, name);
+        self.socket.request(vec![message])
+    }
+
+    /// Removes a link; one that is not there is as good as removed.
+    pub(crate) fn remove(&mut self, name: &str) -> Result<()> {
+        let mut message = link_message(RTM_DELLINK, 0, "remove link", name, 0, 0);
+        message.put_str(IFLA_IFNAME, name);
+        match self.socket.request(vec![message]) {
+            Err(error) if error.is(Errno::NODEV) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn index(&mut self, name: &str) -> Result<u32> {
+        let link = self.find(name)?;
+        link.map(|link| link.index).ok_or_else(|| hull_sys::Error::new("find link", name, Errno::NODEV))
+    }
+}
+
+/// `struct ifinfomsg`: family, type, index, flags, and which flags to change.
+fn link_message(kind: u16, flags: u16, op: &'static str, name: &str, index: u32, up: u32) -> Message {
+    Message::new(kind, flags, op, name).fixed(&link_header(0, index, up))
+}
+
+fn link_header(family: u8, index: u32, up: u32) -> [u8; LINK_HEADER] {
+    let mut header = [0; LINK_HEADER];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&up.to_ne_bytes());
+    header[12..16].copy_from_slice(&up.to_ne_bytes());
+    header
+}
+
+/// The inner end: created by the kernel right where it belongs, under its final name.
+fn put_peer(peer: &mut Message, pair: &Pair<'_>) {
+    let namespace = u32::try_from(pair.namespace.as_raw_fd()).unwrap_or(u32::MAX);
+    peer.put_bytes(&link_header(0, 0, 0))
+        .put_str(IFLA_IFNAME, pair.inside)
+        .put(IFLA_ADDRESS, &pair.mac.0)
+        .put(IFLA_NET_NS_FD, &namespace.to_ne_bytes());
+    put_mtu(peer, pair.mtu);
+}
+
+fn put_mtu(message: &mut Message, mtu: u32) {
+    if mtu != 0 {
+        message.put(IFLA_MTU, &mtu.to_ne_bytes());
+    }
+}
+
+/// `struct ifaddrmsg`: family, prefix length, flags, scope, index.
+fn address_message(index: u32, address: Ipv4Net) -> Message {
+    let mut header = [0; ADDRESS_HEADER];
+    header[0] = AF_INET;
+    header[1] = address.prefix_len();
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    let mut message =
+        Message::new(RTM_NEWADDR, CREATE | EXCLUSIVE, "add address", address.to_string()).fixed(&header);
+    message.put(IFA_LOCAL, &address.addr().octets()).put(IFA_ADDRESS, &address.addr().octets());
+    if address.prefix_len() < 31 {
+        message.put(IFA_BROADCAST, &address.broadcast().octets());
+    }
+    message
+}
+
+/// `struct rtmsg`: family, destination length, source length, tos, table, protocol, scope, type, flags.
+fn route_message(kind: u16, flags: u16, index: u32, gateway: Ipv4Addr) -> Message {
+    let mut header = [0; ROUTE_HEADER];
+    header[0] = AF_INET;
+    header[4] = RT_TABLE_MAIN;
+    header[5] = RTPROT_BOOT;
+    header[7] = RTN_UNICAST;
+    let mut message = Message::new(kind, flags, "default route via", gateway.to_string()).fixed(&header);
+    message.put(RTA_GATEWAY, &gateway.octets()).put(RTA_OIF, &index.to_ne_bytes());
+    message
+}
+
+fn parse_link(answer: &Answer) -> Option<Link> {
+    let index = u32::from_ne_bytes(answer.body.get(4..8)?.try_into().ok()?);
+    let mut link = Link { index, name: String::new(), bridge: 0, kind: String::new() };
+    for attribute in attributes(answer.body.get(LINK_HEADER..)?) {
+        match attribute.kind {
+            IFLA_IFNAME => link.name = attribute.text(),
+            IFLA_MASTER => link.bridge = attribute.number()?,
+            IFLA_LINKINFO => {
+                let kind = attributes(attribute.payload).find(|info| info.kind == IFLA_INFO_KIND);
+                link.kind = kind.map(|kind| kind.text()).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn parse_address(answer: &Answer) -> Option<(u32, Ipv4Net)> {
+    let prefix = *answer.body.get(1)?;
+    let index = u32::from_ne_bytes(answer.body.get(4..8)?.try_into().ok()?);
+    let local = attributes(answer.body.get(ADDRESS_HEADER..)?).find(|a| a.kind == IFA_LOCAL)?;
+    let octets: [u8; 4] = local.payload.try_into().ok()?;
+    Some((index, Ipv4Net::new(octets.into(), prefix).ok()?))
+}
+
+fn parse_destination(answer: &Answer) -> Option<Ipv4Net> {
+    let (prefix, mut table) = (*answer.body.get(1)?, u32::from(*answer.body.get(4)?));
+    let mut destination = None;
+    for attribute in attributes(answer.body.get(ROUTE_HEADER..)?) {
+        match attribute.kind {
+            RTA_DST => destination = Some(<[u8; 4]>::try_from(attribute.payload).ok()?),
+            RTA_TABLE => table = attribute.number()?,
+            _ => {}
+        }
+    }
+    let destination = Ipv4Net::new(destination?.into(), prefix).ok()?;
+    (table == u32::from(RT_TABLE_MAIN)).then_some(destination)
+}

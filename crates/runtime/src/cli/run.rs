@@ -1,0 +1,43 @@
+//! `run`: create and start, and stay until the end unless told otherwise.
+
+use std::process::ExitCode;
+
+use hull_cgroup::Cgroup;
+use hull_runtime::Gate;
+use lexopt::Parser;
+
+use super::bundle::Options;
+use super::container::Container;
+use super::error::Result;
+use super::{Global, create, foreground, require};
+
+pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
+    let mut options = Options::parse(parser)?;
+    options.is_run = true;
+    let id = require(options.id.clone())?;
+    let new = Container::create(&global.root, &id)?;
+    // Before the clone: a signal that comes from then on is for the container.
+    let signals = if options.detach { None } else { Some(foreground::take_signals()?) };
+    let mut created = create::make(&new, &options, Gate::Caller)?;
+    create::hand_out(&mut created, &options)?;
+    let mut running = created.start()?;
+    let Some(signals) = signals else {
+        new.keep();
+        return Ok(ExitCode::SUCCESS);
+    };
+    let ended = foreground::attend(&mut running, &signals);
+    if options.keep {
+        new.keep();
+    } else if let Some(cgroup) = running.cgroup {
+        end(&cgroup)?;
+    }
+    ended
+}
+
+/// Ends what is left of a container whose first process has ended: those that share a pid namespace with others.
+pub(super) fn end(cgroup: &Cgroup) -> Result<()> {
+    if !cgroup.pids()?.is_empty() {
+        cgroup.kill()?;
+    }
+    Ok(cgroup.remove()?)
+}

@@ -1,0 +1,360 @@
+//! The caller's half of a new container: everything that happens outside of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use hull_cgroup::Cgroup;
+use hull_oci::runtime::{LinuxIdMapping, Spec};
+use hull_sys::clone::{self, Child, Clone, Namespace, Side};
+use hull_sys::{Context, mount};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::channel::{Channel, Message};
+use crate::failure::Step;
+use crate::init::{self, Init, devices};
+use crate::plan::Plan;
+use crate::{Failure, seccomp};
+
+/// What becomes the container's `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// A directory of the host, with what is mounted below it.
+    Directory(PathBuf),
+    /// An overlay that only the container sees.
+    Overlay {
+        /// The read-only layers, top first.
+        lower: Vec<PathBuf>,
+        /// Where changes go.
+        upper: PathBuf,
+        /// The overlay's own directory, on the file system of `upper`.
+        work: PathBuf,
+    },
+}
+
+/// What a process reads and writes.
+#[derive(Debug)]
+pub enum Stdio {
+    /// What the caller has.
+    Inherit,
+    /// These three.
+    Fds {
+        /// Descriptor 0.
+        stdin: OwnedFd,
+        /// Descriptor 1.
+        stdout: OwnedFd,
+        /// Descriptor 2.
+        stderr: OwnedFd,
+    },
+    /// A terminal of the container's own devpts; its master side is handed back.
+    Terminal {
+        /// Lines; 0 × 0 sets no size.
+        rows: u16,
+        /// Columns.
+        cols: u16,
+    },
+}
+
+/// What lets a container that was created go on.
+#[derive(Debug)]
+pub enum Gate {
+    /// [`Created::start`].
+    Caller,
+    /// The first connection to this listening socket (`SOCK_SEQPACKET`), so that another process can start the
+    /// container: see [`crate::start`].
+    Listener(OwnedFd),
+}
+
+/// A container to be made.
+#[derive(Debug)]
+pub struct Create {
+    /// Its name, for messages.
+    pub id: String,
+    /// What it is to be. Relative sources of bind mounts are relative to the working directory.
+    pub spec: Spec,
+    /// Its root file system; `spec.root.path` is not looked at, `spec.root.readonly` is.
+    pub rootfs: Rootfs,
+    /// What its process reads and writes; `spec.process.terminal` is not looked at.
+    pub stdio: Stdio,
+    /// `user[:group]` by name or number, resolved in the container as Docker does; an empty text is root with the
+    /// groups that the container's files give it. `None` takes the numbers of `spec.process.user` as they are.
+    pub user: Option<String>,
+    /// Further groups by name or number, resolved in the container.
+    pub extra_groups: Vec<String>,
+    /// The compiled system call filter; `spec.linux.seccomp` is not looked at.
+    pub seccomp: Option<seccomp::Program>,
+    /// The cgroup to make (`/hull/<id>`), with the limits of `spec.linux.resources`.
+    pub cgroup: Option<String>,
+    /// The network namespace to join, whatever the spec says of it.
+    pub network: Option<OwnedFd>,
+    /// Who starts it.
+    pub gate: Gate,
+    /// How many descriptors from 3 on the process keeps.
+    pub preserve_fds: u32,
+    /// Whether it is killed when the caller ends (until it changes its user, which clears that: prctl(2)).
+    pub dies_with_caller: bool,
+}
+
+impl Create {
+    /// A container with nothing but a spec and a root: the caller's stdio, no cgroup, no filter.
+    pub fn new(id: impl Into<String>, spec: Spec, rootfs: Rootfs) -> Self {
+        Self {
+            id: id.into(),
+            spec,
+            rootfs,
+            stdio: Stdio::Inherit,
+            user: None,
+            extra_groups: Vec::new(),
+            seccomp: None,
+            cgroup: None,
+            network: None,
+            gate: Gate::Caller,
+            preserve_fds: 0,
+            dies_with_caller: false,
+        }
+    }
+}
+
+/// A container that waits to be started. Dropping it kills its process and removes its cgroup.
+#[derive(Debug)]
+pub struct Created {
+    /// Its first process, as the caller sees it.
+    pub pid: i32,
+    /// The master side of its terminal, if it has one; to be taken.
+    pub terminal: Option<OwnedFd>,
+    /// Its overlay, if it has one; may be taken. The kernel writes all that is dirty on the disk below (syncfs(2)) when
+    /// the last user of an overlay leaves, which would be the container's process on its way out. Who keeps this open
+    /// sees its end that much sooner.
+    pub rootfs: Option<OwnedFd>,
+    guard: Guard,
+    channel: Channel,
+}
+
+/// A process that executes the container's program. The caller is its parent and has to wait for it.
+#[derive(Debug)]
+pub struct Running {
+    /// Its id, as the caller sees it.
+    pub pid: i32,
+    /// Names it even after its end.
+    pub pidfd: OwnedFd,
+    /// The master side of its terminal, if it has one that was not taken from [`Created`].
+    pub terminal: Option<OwnedFd>,
+    /// The cgroup that was made for it; the caller removes it after the end.
+    pub cgroup: Option<Cgroup>,
+}
+
+/// Makes a container up to the point where only its program is missing. If that fails, nothing is left.
+pub fn create(create: Create) -> Result<Created, Failure> {
+    let plan = Plan::of(&create)?;
+    let root = detached_root(&create.rootfs).step("rootfs")?;
+    let group = Group::create(&create)?;
+    let entry = group.0.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
+    hide_program().step("clone")?;
+
+    let (ours, theirs) = Channel::pair().step("clone")?;
+    let into = entry.as_ref().and_then(|entry| entry.clone_fd());
+    let what = Clone { namespaces: plan.new_namespaces(), cgroup: into };
+    let joined = plan.pid_namespace();
+    let born = joined.map(|namespace| move || clone::join(namespace, Namespace::ProcessID));
+    let born = born.as_ref().map(|born| born as &dyn Fn() -> hull_sys::Result<()>);
+    let child = match clone_below(born, &what).step("clone")? {
+        Side::Parent(child) => child,
+        Side::Child => {
+            drop(ours);
+            let channel = theirs;
+            init::run(Init::new(&create, &plan, root, group.0.as_ref(), entry.as_ref()), channel)
+        }
+    };
+    drop(theirs);
+    let guard = Guard { child: Some(child), group };
+    let pid = guard.pid();
+    equip(&create, &plan, pid)?;
+    ours.go().step("clone")?;
+    let terminal = wait_ready(&ours).map_err(|failure| guard.explain(failure))?;
+    Ok(Created { pid, terminal, rootfs: root, guard, channel: ours })
+}
+
+/// Clones. What `born` joins is the pid namespace of children, for this one only.
+pub(crate) fn clone_below(
+    born: Option<&dyn Fn() -> hull_sys::Result<()>>,
+    what: &Clone<'_>,
+) -> hull_sys::Result<Side> {
+    let Some(born) = born else { return clone::clone(what) };
+    let path = "/proc/self/ns/pid";
+    let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)?;
+    born()?;
+    let side = clone::clone(what);
+    if !matches!(side, Ok(Side::Child)) {
+        clone::join(own.as_fd(), Namespace::ProcessID)?;
+    }
+    side
+}
+
+impl Created {
+    /// Names the process even after its end.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.guard.child.as_ref().map(|child| child.pidfd.as_fd())
+    }
+
+    /// Executes the program. Returns when that has succeeded; on failure nothing is left of the container.
+    pub fn start(self) -> Result<Running, Failure> {
+        self.channel.go().step("start")?;
+        wait_executed(&self.channel)?;
+        self.leave()
+    }
+
+    /// Leaves the container waiting for a connection to its [`Gate::Listener`], also after the end of the caller.
+    pub fn leave(self) -> Result<Running, Failure> {
+        let Self { terminal, guard, .. } = self;
+        guard.disarm(terminal).ok_or_else(lost)
+    }
+}
+
+/// Starts a container that waits at a [`Gate::Listener`]: `socket` is connected to it. Returns when its program
+/// is executed.
+pub fn start(socket: OwnedFd) -> Result<(), Failure> {
+    wait_executed(&Channel::from(socket))
+}
+
+/// Waits until the new process is set up; the terminal that it made.
+pub(crate) fn wait_ready(channel: &Channel) -> Result<Option<OwnedFd>, Failure> {
+    match channel.receive().step("clone")? {
+        Message::Ready(terminal) => Ok(terminal),
+        Message::Failed(failure) => Err(failure),
+        Message::Go | Message::End => Err(died("the new process ended before it was set up")),
+    }
+}
+
+/// Waits until the program is executed.
+pub(crate) fn wait_executed(channel: &Channel) -> Result<(), Failure> {
+    match channel.receive().step("start")? {
+        Message::End => Ok(()),
+        Message::Failed(failure) => Err(failure),
+        Message::Go | Message::Ready(_) => Err(died("the new process said nonsense")),
+    }
+}
+
+/// The failure of a process that is not there any more.
+pub(crate) fn lost() -> Failure {
+    died("the new process is gone")
+}
+
+fn died(text: &str) -> Failure {
+    Failure::text("clone", text)
+}
+
+/// The root file system as a mount that nobody sees yet. A directory is left to the new process, which sees it
+/// in its own mount namespace.
+fn detached_root(rootfs: &Rootfs) -> hull_sys::Result<Option<OwnedFd>> {
+    match rootfs {
+        Rootfs::Directory(_) => Ok(None),
+        Rootfs::Overlay { lower, upper, work } => mount::overlay(lower, Some((upper, work))).map(Some),
+    }
+}
+
+/// Keeps other processes from the memory and the program file of this one and its children until they execve.
+pub(crate) fn hide_program() -> hull_sys::Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).op("prctl set_dumpable")
+}
+
+/// What only the caller may set, done before the new process sets up itself.
+fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
+    if let (true, Some(linux)) = (plan.maps_users(), create.spec.linux()) {
+        write_map(pid, "uid_map", linux.uid_mappings()).step("user namespace")?;
+        write_map(pid, "gid_map", linux.gid_mappings()).step("user namespace")?;
+    }
+    match create.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
+        Some(score) => set_oom_score(&format!("/proc/{pid}/oom_score_adj"), score).step("oom score"),
+        None => Ok(()),
+    }
+}
+
+/// Sets how soon the kernel kills a process for memory: -1000 (never) to 1000.
+pub(crate) fn set_oom_score(path: &str, score: i32) -> hull_sys::Result<()> {
+    write(path, &score.to_string())
+}
+
+/// Writes a map of ids, as in user_namespaces(7).
+fn write_map(pid: i32, file: &str, mappings: &Option<Vec<LinuxIdMapping>>) -> hull_sys::Result<()> {
+    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
+    let map: String = mappings.iter().flatten().map(line).collect();
+    write(&format!("/proc/{pid}/{file}"), &map)
+}
+
+fn write(path: &str, text: &str) -> hull_sys::Result<()> {
+    let fd = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)?;
+    rustix::io::write(fd, text.as_bytes()).map(drop).on("write", path)
+}
+
+/// The cgroup made for a container; removed when dropped, unless it is taken out before.
+#[derive(Debug)]
+struct Group(Option<Cgroup>);
+
+impl Group {
+    fn create(create: &Create) -> Result<Self, Failure> {
+        let group = Self(create.cgroup.as_deref().map(Cgroup::create).transpose().step("cgroup")?);
+        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        if let (Some(cgroup), Some(resources)) = (&group.0, resources) {
+            cgroup.apply(&devices::allow_standard(resources)).step("cgroup")?;
+        }
+        Ok(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(cgroup) = self.0.take() {
+            // The failure that led here is the one worth telling; a cgroup in use is found by its owner's path.
+            let _ = cgroup.remove();
+        }
+    }
+}
+
+/// A process that is not to outlive its maker's failure.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    child: Option<Child>,
+    group: Group,
+}
+
+impl Guard {
+    /// Guards a process that joined a container.
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child: Some(child), group: Group(None) }
+    }
+
+    /// The process as the caller sees it.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(0, |child| child.pid.as_raw_nonzero().get())
+    }
+
+    /// A process that ends without a word has most likely been killed by its own limits.
+    fn explain(&self, failure: Failure) -> Failure {
+        match &self.group.0 {
+            Some(cgroup) if failure.step == "clone" && cgroup.oom_kills() > 0 => {
+                Failure::text("cgroup", "container init was OOM-killed (memory limit too low?)")
+            }
+            _ => failure,
+        }
+    }
+
+    /// The process may live.
+    pub(crate) fn disarm(mut self, terminal: Option<OwnedFd>) -> Option<Running> {
+        let cgroup = self.group.0.take();
+        let Child { pid, pidfd } = self.child.take()?;
+        Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup })
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(Child { pidfd, .. }) = self.child.take() {
+            // Both fail only if the process is gone, which is what they are for.
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+            });
+        }
+    }
+}

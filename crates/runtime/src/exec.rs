@@ -1,0 +1,103 @@
+//! A further process in a container that runs.
+//!
+//! The new process is a child of the caller, born in the container's pid namespace; everything else it joins by
+//! itself. It is in the container's cgroup before it touches anything of the container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use hull_cgroup::{Cgroup, Version};
+use hull_oci::runtime::Process;
+use hull_sys::Context;
+use hull_sys::clone::{self, Child, Clone, Namespace, Namespaces, Side};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::channel::Channel;
+use crate::create::{Guard, Running, Stdio, clone_below, hide_program, lost, wait_executed, wait_ready};
+use crate::failure::Step;
+use crate::init::{self, Join};
+use crate::{Failure, seccomp};
+
+/// A process to be run in a container.
+#[derive(Debug)]
+pub struct Exec {
+    /// The container's first process, as the caller sees it.
+    pub pid: i32,
+    /// What to run; all its paths are the container's.
+    pub process: Process,
+    /// As [`crate::Create::user`].
+    pub user: Option<String>,
+    /// As [`crate::Create::extra_groups`].
+    pub extra_groups: Vec<String>,
+    /// What it reads and writes; `process.terminal` is not looked at.
+    pub stdio: Stdio,
+    /// The compiled system call filter.
+    pub seccomp: Option<seccomp::Program>,
+    /// The cgroup to enter (the container's).
+    pub cgroup: Option<String>,
+    /// How many descriptors from 3 on the process keeps.
+    pub preserve_fds: u32,
+}
+
+impl Exec {
+    /// A process with the caller's stdio, as the numbers of its spec, without a cgroup or filter.
+    pub fn new(pid: i32, process: Process) -> Self {
+        Self {
+            pid,
+            process,
+            user: None,
+            extra_groups: Vec::new(),
+            stdio: Stdio::Inherit,
+            seccomp: None,
+            cgroup: None,
+            preserve_fds: 0,
+        }
+    }
+}
+
+/// Runs a process in a container. Returns when its program is executed; the caller is its parent.
+pub fn exec(exec: Exec) -> Result<Running, Failure> {
+    let container = open_process(exec.pid).step("namespaces")?;
+    let cgroup = exec.cgroup.as_deref().map(|path| open_cgroup(path, exec.pid)).transpose().step("cgroup")?;
+    let entry = cgroup.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
+    hide_program().step("clone")?;
+
+    let (ours, theirs) = Channel::pair().step("clone")?;
+    let what = Clone {
+        namespaces: Namespaces::default(),
+        cgroup: entry.as_ref().and_then(|entry| entry.clone_fd()),
+    };
+    let born = || clone::join_process(container.as_fd(), Namespaces::from_iter([Namespace::ProcessID]));
+    let child: Child = match clone_below(Some(&born), &what).step("clone")? {
+        Side::Parent(child) => child,
+        Side::Child => {
+            drop(ours);
+            init::run_join(Join::new(&exec, &container, entry.as_ref()), theirs)
+        }
+    };
+    drop(theirs);
+    let guard = Guard::of(child);
+    let terminal = wait_ready(&ours)?;
+    wait_executed(&ours)?;
+    guard.disarm(terminal).ok_or_else(lost)
+}
+
+fn open_process(pid: i32) -> hull_sys::Result<OwnedFd> {
+    let object = pid.to_string();
+    let pid = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH).on("pidfd_open", &object)?;
+    pidfd_open(pid, PidfdFlags::empty()).on("pidfd_open", object)
+}
+
+/// The container's cgroup, or the one below it that its first process is in: version 2 lets no process into a cgroup
+/// that controls its children, which a container with an init system has made of its own.
+fn open_cgroup(path: &str, pid: i32) -> hull_cgroup::Result<Cgroup> {
+    let cgroup = Cgroup::open(path)?;
+    if cgroup.version() != Version::V2 {
+        return Ok(cgroup);
+    }
+    let file = format!("/proc/{pid}/cgroup");
+    let lines = std::fs::read_to_string(&file).on("read", &file)?;
+    match lines.lines().find_map(|line| line.strip_prefix("0::")) {
+        Some(own) if own.strip_prefix(path).is_some_and(|below| below.starts_with('/')) => Cgroup::open(own),
+        _ => Ok(cgroup),
+    }
+}

@@ -1,0 +1,227 @@
+//! What a new process does between clone and execve: two ordered lists of named steps, one for the first process of
+//! a container ([`Init`]) and one for a process that joins ([`Join`]). The order is the design; each line says why
+//! it stands where it does. A step that fails names the [`Failure`] that the caller gets.
+//!
+//! The process has a copy of the caller's memory and descriptors. It allocates freely (the caller had one thread)
+//! and gives nothing back: whatever happens, it ends by execve or by `_exit`.
+
+mod console;
+pub(crate) mod devices;
+mod hide;
+mod kernel;
+mod mounts;
+mod namespaces;
+mod program;
+mod rootfs;
+mod task;
+
+use std::os::fd::OwnedFd;
+
+use hull_cgroup::{Cgroup, Entry};
+use hull_sys::clone::exit_now;
+use hull_sys::{Context, Result};
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::Signal;
+
+use crate::channel::{Channel, Message};
+use crate::create::{Create, Gate};
+use crate::exec::Exec;
+use crate::failure::{Failure, Step as _};
+use crate::plan::Plan;
+
+use mounts::Prepared;
+use task::Task;
+
+/// A named step.
+type Step<T> = (&'static str, fn(&mut T) -> Result<()>);
+
+/// The first process of a container, being set up.
+pub(crate) struct Init<'a> {
+    create: &'a Create,
+    plan: &'a Plan,
+    cgroup: Option<&'a Cgroup>,
+    entry: Option<&'a Entry>,
+    root_mount: Option<OwnedFd>,
+    mounts: Vec<Prepared>,
+    /// The container's device nodes as binds, in order, where they cannot be made.
+    device_binds: Vec<OwnedFd>,
+    /// Mounts that are written to once more before they become read-only.
+    read_only_later: Vec<OwnedFd>,
+    /// The root of /dev, if it was mounted here.
+    dev: Option<OwnedFd>,
+    task: Task<'a>,
+}
+
+impl<'a> Init<'a> {
+    /// The setup of a container.
+    const STEPS: &'a [Step<Self>] = &[
+        // First of all, so that the container pays for everything that is made from here on.
+        ("cgroup", namespaces::enter_cgroup),
+        // The cgroup namespace shows as its root where we are now. What is mounted shows the namespaces we are in.
+        ("namespaces", namespaces::enter),
+        // Everything of the host that the container is to see, while the host's paths are still there.
+        ("mounts", mounts::prepare),
+        // From here on no path leads to the host any more.
+        ("rootfs", rootfs::pivot),
+        // In the order of the spec: later ones lie in earlier ones.
+        ("mounts", mounts::place),
+        // /dev is there now, and still writable.
+        ("devices", devices::make),
+        // Before anything of the container can be seen by a program.
+        ("hostname", kernel::set_names),
+        ("sysctl", kernel::set_sysctls),
+        // Over what the mounts brought, and before the root can be read-only: the places are in it.
+        ("masked paths", hide::mask),
+        ("read-only paths", hide::make_read_only),
+        // The container's own files say who its user is, so all volumes must be there.
+        ("user", |init| init.task.resolve_user()),
+        // A session of its own, so that the terminal can be its controlling one.
+        ("console", |init| init.task.open_console()),
+        // Makes the directory if it is missing, so before the root is read-only.
+        ("cwd", |init| init.task.enter_directory()),
+        // The last change to any file is done.
+        ("read-only root", rootfs::finish),
+        // The rest is the process alone. Limits while it may still raise them.
+        ("limits", |init| init.task.set_limits()),
+        ("stdio", |init| init.task.take_stdio()),
+        // After all files are open. Keeps the capabilities: the last steps need some.
+        ("user", |init| init.task.become_user()),
+        // The change of the user would have undone it.
+        ("parent death", |init| init.die_with_caller()),
+        // As that user, so that the answer is the one that execve will give.
+        ("exec", |init| init.task.find_program()),
+    ];
+
+    /// All that the new process has to know. The caller's half makes it, after the clone.
+    pub(crate) fn new(
+        create: &'a Create,
+        plan: &'a Plan,
+        root_mount: Option<OwnedFd>,
+        cgroup: Option<&'a Cgroup>,
+        entry: Option<&'a Entry>,
+    ) -> std::result::Result<Self, Failure> {
+        Ok(Self {
+            create,
+            plan,
+            cgroup,
+            entry,
+            root_mount,
+            mounts: Vec::new(),
+            device_binds: Vec::new(),
+            read_only_later: Vec::new(),
+            dev: None,
+            task: Task::of_container(create)?,
+        })
+    }
+
+    /// Asks the kernel for SIGKILL when the caller ends. If it has ended already, the channel says so.
+    fn die_with_caller(&mut self) -> Result<()> {
+        let signal = self.create.dies_with_caller.then_some(Signal::KILL);
+        rustix::process::set_parent_process_death_signal(signal).op("prctl PR_SET_PDEATHSIG")
+    }
+}
+
+/// A process that joins a container, being set up.
+pub(crate) struct Join<'a> {
+    entry: Option<&'a Entry>,
+    pidfd: &'a OwnedFd,
+    pid: i32,
+    task: Task<'a>,
+}
+
+impl<'a> Join<'a> {
+    /// The setup of a process that joins a container.
+    const STEPS: &'a [Step<Self>] = &[
+        // First of all, so that the container pays for it; its file systems are the host's still.
+        ("cgroup", |join| namespaces::enter_v1(join.entry)),
+        // The kernel's view of itself has to be opened while ours is there: the container's /proc is not to be trusted.
+        ("namespaces", namespaces::join),
+        ("user", |join| join.task.resolve_user()),
+        ("console", |join| join.task.open_console()),
+        ("cwd", |join| join.task.enter_directory()),
+        ("limits", |join| join.task.set_limits()),
+        ("stdio", |join| join.task.take_stdio()),
+        ("user", |join| join.task.become_user()),
+        ("exec", |join| join.task.find_program()),
+    ];
+
+    /// All that the new process has to know.
+    pub(crate) fn new(exec: &'a Exec, pidfd: &'a OwnedFd, entry: Option<&'a Entry>) -> Self {
+        Self { entry, pidfd, pid: exec.pid, task: Task::of_exec(exec) }
+    }
+}
+
+impl<'a> Task<'a> {
+    /// What remains when a process has been let go.
+    const STEPS: &'a [Step<Self>] = &[
+        // Marks what the caller had open; what the steps opened is marked already.
+        ("descriptors", Self::close_descriptors),
+        ("signals", Self::reset_signals),
+        // Without no-new-privileges a filter needs a capability, so it comes before those go …
+        ("seccomp", Self::filter_calls_privileged),
+        ("capabilities", Self::drop_capabilities),
+        // … and otherwise last, so that it need not allow what only we do.
+        ("seccomp", Self::filter_calls_unprivileged),
+        ("exec", Self::execute),
+    ];
+}
+
+/// Goes through the life of a container's first process. Its end is execve, or `_exit` after having said why.
+pub(crate) fn run(init: std::result::Result<Init<'_>, Failure>, channel: Channel) -> ! {
+    let _end = EndWithoutReturn;
+    let mut channel = channel;
+    let Err(failure) = init.and_then(|init| live(init, &mut channel));
+    channel.failed(&failure);
+    exit_now(1)
+}
+
+fn live(mut init: Init<'_>, channel: &mut Channel) -> std::result::Result<std::convert::Infallible, Failure> {
+    wait_for_go(channel)?;
+    walk(Init::STEPS, &mut init)?;
+    channel.ready(init.task.master()).step("console")?;
+    match &init.create.gate {
+        Gate::Caller => wait_for_go(channel)?,
+        Gate::Listener(listener) => {
+            let starter = rustix::io::retry_on_intr(|| accept_with(listener, SocketFlags::CLOEXEC));
+            *channel = Channel::from(starter.op("accept").step("start")?);
+        }
+    }
+    execute(&mut init.task)
+}
+
+/// Goes through the life of a process that joins.
+pub(crate) fn run_join(mut join: Join<'_>, channel: Channel) -> ! {
+    let _end = EndWithoutReturn;
+    let lived = walk(Join::STEPS, &mut join)
+        .and_then(|()| channel.ready(join.task.master()).step("console"))
+        .and_then(|()| execute(&mut join.task));
+    let Err(failure) = lived;
+    channel.failed(&failure);
+    exit_now(1)
+}
+
+fn walk<T>(steps: &[Step<T>], subject: &mut T) -> std::result::Result<(), Failure> {
+    steps.iter().try_for_each(|(name, step)| step(subject).step(name))
+}
+
+fn execute(task: &mut Task<'_>) -> std::result::Result<std::convert::Infallible, Failure> {
+    walk(Task::STEPS, task)?;
+    Err(Failure::text("exec", "execve returned without an error"))
+}
+
+/// Waits until the caller lets the process go on. If the caller is gone, so is the process.
+fn wait_for_go(channel: &Channel) -> std::result::Result<(), Failure> {
+    match channel.receive().step("start")? {
+        Message::Go => Ok(()),
+        _ => exit_now(1),
+    }
+}
+
+/// Ends the process if a panic would carry it back into the caller's code.
+struct EndWithoutReturn;
+
+impl Drop for EndWithoutReturn {
+    fn drop(&mut self) {
+        exit_now(1)
+    }
+}

@@ -1,0 +1,101 @@
+//! Entering the cgroup and the namespaces.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use hull_cgroup::Entry;
+use hull_sys::clone::{self, Namespace, Namespaces};
+use hull_sys::root::Root;
+use hull_sys::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+
+use super::{Init, Join};
+
+pub(super) fn enter_cgroup(init: &mut Init<'_>) -> Result<()> {
+    // What is made for the container has exactly the permissions that it is made with.
+    rustix::process::umask(Mode::empty());
+    enter_v1(init.entry)
+}
+
+/// Enters what CLONE_INTO_CGROUP, by which the process was made, leaves out.
+pub(super) fn enter_v1(entry: Option<&Entry>) -> Result<()> {
+    entry.map_or(Ok(()), |entry| entry.enter_v1().op("write tasks"))
+}
+
+pub(super) fn enter(init: &mut Init<'_>) -> Result<()> {
+    for (kind, namespace) in &init.plan.joined {
+        clone::join(namespace.as_fd(), *kind)?;
+    }
+    if init.plan.cgroup_namespace {
+        clone::unshare(Namespace::ControlGroup)?;
+    }
+    if init.plan.time_namespace {
+        enter_time(init)?;
+    }
+    if init.plan.maps_users() {
+        // The mappings are set: be the root that they show.
+        rustix::thread::set_thread_groups(&[]).op("setgroups")?;
+        super::task::change_ids(0, 0)?;
+    }
+    Ok(())
+}
+
+/// Makes a time namespace and moves into it: only what is born into one, or joins it by hand, is in it. Its offsets
+/// can be set as long as it is empty.
+fn enter_time(init: &Init<'_>) -> Result<()> {
+    clone::unshare(Namespace::Time)?;
+    let offsets = init.create.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+    for (clock, offset) in offsets.into_iter().flatten() {
+        let line = format!("{clock} {} {}", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        let path = "/proc/self/timens_offsets";
+        let file =
+            rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)?;
+        rustix::io::write(&file, line.as_bytes()).on("write", format!("{path}: {line}"))?;
+    }
+    let path = "/proc/self/ns/time_for_children";
+    let namespace =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)?;
+    clone::join(namespace.as_fd(), Namespace::Time)
+}
+
+/// Joins all namespaces of a container but that of pids, into which the process was born.
+pub(super) fn join(join: &mut Join<'_>) -> Result<()> {
+    let proc =
+        rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on("open", "/proc")?;
+    if let Some(score) = join.task.process.oom_score_adj() {
+        crate::create::set_oom_score("/proc/self/oom_score_adj", score)?;
+    }
+    let mut kinds: Namespaces = [
+        Namespace::Mount,
+        Namespace::HostNameAndNISDomainName,
+        Namespace::InterProcessCommunication,
+        Namespace::Network,
+        Namespace::ControlGroup,
+    ]
+    .into_iter()
+    .collect();
+    // The kernel refuses to join a user namespace again; kernels without time namespaces know no such flag.
+    for kind in [Namespace::User, Namespace::Time] {
+        if differs(&proc, join.pid, kind)? {
+            kinds.insert(kind);
+        }
+    }
+    clone::join_process(join.pidfd.as_fd(), kinds)?;
+    if kinds.contains(Namespace::User) {
+        rustix::thread::set_thread_groups(&[]).op("setgroups")?;
+        super::task::change_ids(0, 0)?;
+    }
+    join.task.root = Some(Root::open("/")?);
+    join.task.procfs = Some(proc);
+    Ok(())
+}
+
+fn differs(proc: &OwnedFd, pid: i32, kind: Namespace) -> Result<bool> {
+    let stat = |who: &str| {
+        let path = format!("{who}/ns/{}", clone::name(kind));
+        match rustix::fs::statat(proc, &path, rustix::fs::AtFlags::empty()) {
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            stat => stat.map(|stat| Some((stat.st_dev, stat.st_ino))).on("stat", format!("/proc/{path}")),
+        }
+    };
+    Ok(stat("self")? != stat(&pid.to_string())?)
+}

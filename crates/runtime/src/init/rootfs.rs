@@ -1,0 +1,58 @@
+//! The container's root: attached, made the only one there is, and perhaps read-only.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use hull_sys::Result;
+use hull_sys::mount::{self, Attr, Change, Propagation};
+use hull_sys::root::Root;
+use rustix::fs::CWD;
+
+use super::Init;
+use crate::create::Rootfs;
+use crate::options;
+
+pub(super) fn pivot(init: &mut Init<'_>) -> Result<()> {
+    let root = match (init.root_mount.take(), &init.create.rootfs) {
+        (Some(root), _) => root,
+        (None, Rootfs::Directory(path)) => clone_directory(path)?,
+        (None, Rootfs::Overlay { lower, upper, work }) => mount::overlay(lower, Some((upper, work)))?,
+    };
+    // Neither our mounts nor the unmount of the host's tree may travel to the host. Copies that are to go on
+    // receiving or sending were made before this.
+    mount::set_propagation("/", Propagation::Private, true)?;
+    // On top of the host's root, where no directory of the host has to be lent for it.
+    mount::move_to_path(root.as_fd(), "/")?;
+    mount::pivot_root(root.as_fd())?;
+    init.task.root = Some(Root::open("/")?);
+    Ok(())
+}
+
+/// A directory with what is mounted below it; nothing of it stays tied to the host's mounts.
+fn clone_directory(path: &std::path::Path) -> Result<OwnedFd> {
+    let root = mount::open_tree_clone(CWD, path, true)?;
+    let private = Change { propagation: Some(Propagation::Private), ..Change::default() };
+    mount::set_attr(root.as_fd(), &private, true)?;
+    Ok(root)
+}
+
+/// What `linux.rootfsPropagation` says of the root itself. Each bind mount has a word of its own for that, which a
+/// propagation that reaches below the root would overrule.
+fn rootfs_propagation(init: &Init<'_>) -> Option<Propagation> {
+    let word = init.create.spec.linux().as_ref()?.rootfs_propagation().as_ref()?;
+    options::propagation(word).map(|(propagation, _)| propagation)
+}
+
+pub(super) fn finish(init: &mut Init<'_>) -> Result<()> {
+    let change = Change { set: Attr::MOUNT_ATTR_RDONLY, ..Change::default() };
+    for mount in init.read_only_later.drain(..) {
+        mount::set_attr(mount.as_fd(), &change, false)?;
+    }
+    let read_only = init.create.spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
+    let set = if read_only { Attr::MOUNT_ATTR_RDONLY } else { Attr::empty() };
+    // At the very end: mounts that are placed in a shared one become shared.
+    let change = Change { set, propagation: rootfs_propagation(init), ..Change::default() };
+    match &init.task.root {
+        Some(root) if !change.is_empty() => mount::set_attr(root.as_fd(), &change, false),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,36 @@
+//! The OCI runtime: makes a container's first process, and further ones inside of it.
+//!
+//! A container's process goes through these states; only the caller moves it on:
+//!
+//! ```text
+//! create() ──► Created ──start()──► Running ──► ended
+//!    │            └─ dropped: killed, its cgroup removed
+//!    └─ Failure: nothing is left
+//! exec() ────────────────────────► Running
+//! ```
+//!
+//! Nothing of this is kept anywhere but in the kernel: the process, its cgroup, and mounts that only its own
+//! namespace knows. When the caller dies, a process that was created but not started ends by itself (it reads
+//! the end of its [`Created`]), and one that runs goes on.
+//!
+//! Synchronous; the caller must have a single thread (clone3(2) copies only that). What the new process does is
+//! one ordered list of named steps, in `init` for [`create`] and in [`exec`] for a process that joins.
+//!
+//! The caller's program is protected from what it starts (CVE-2019-5736). It is marked not dumpable before the first
+//! clone, so that a process which shares a pid namespace with the new one cannot open its `/proc/PID/exe` before it has
+//! become the container's own program. That program may be `/proc/self/exe` itself, though; so the caller should run
+//! from [`hull_sys::clone::read_only_program`], as `hull-runtime` does.
+
+mod channel;
+mod create;
+mod exec;
+mod failure;
+mod init;
+mod options;
+mod passwd;
+mod plan;
+pub mod seccomp;
+
+pub use create::{Create, Created, Gate, Rootfs, Running, Stdio, create, start};
+pub use exec::{Exec, exec};
+pub use failure::Failure;

@@ -1,0 +1,165 @@
+//! A place for one test: mount and network namespaces of its own, a bundle with busybox, and a look around at the
+//! end for anything that was left behind.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hull_sys::clone::{self, Namespace};
+use hull_sys::mount::{self, Propagation};
+use serde_json::{Value, json};
+
+/// The programs that the containers of the tests call.
+const PROGRAMS: [&str; 21] = [
+    "sh", "true", "false", "echo", "cat", "ls", "id", "mount", "ps", "hostname", "env", "pwd", "sleep",
+    "stat", "grep", "readlink", "kill", "mkdir", "touch", "wc", "tty",
+];
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct Bed {
+    pub(crate) dir: PathBuf,
+    pub(crate) config: Value,
+    name: String,
+    mounts: String,
+}
+
+impl Bed {
+    /// Enters namespaces of its own (this thread alone) and makes a bundle.
+    pub(crate) fn new() -> Self {
+        clone::unshare(Namespace::Mount).expect("these tests need root");
+        clone::unshare(Namespace::Network).expect("unshare net");
+        mount::set_propagation("/", Propagation::Private, true).expect("make mounts private");
+        let name = format!("hull-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&name);
+        fs::create_dir_all(dir.join("rootfs/bin")).unwrap();
+        fs::create_dir_all(dir.join("rootfs/etc")).unwrap();
+        // By another process: what this one has open for writing, a test beside this one would hand on to its
+        // children, and a file that is open for writing cannot be executed.
+        let copied = Command::new("cp").arg("/bin/busybox").arg(dir.join("rootfs/bin")).status().unwrap();
+        assert!(copied.success(), "busybox-static is needed");
+        for program in PROGRAMS {
+            std::os::unix::fs::symlink("busybox", dir.join("rootfs/bin").join(program)).unwrap();
+        }
+        fs::write(
+            dir.join("rootfs/etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nweb:x:33:44::/var/www:/bin/sh\n",
+        )
+        .unwrap();
+        fs::write(dir.join("rootfs/etc/group"), "root:x:0:\nwww:x:44:\naudio:x:29:web\n").unwrap();
+        let mut config: Value = serde_json::from_str(include_str!("../../src/cli/spec.json")).unwrap();
+        config["process"]["terminal"] = json!(false);
+        config["linux"]["cgroupsPath"] = json!(format!("/{name}"));
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        Self { dir, config, name, mounts }
+    }
+
+    pub(crate) fn rootfs(&self) -> PathBuf {
+        self.dir.join("rootfs")
+    }
+
+    pub(crate) fn cgroup(&self) -> String {
+        format!("/{}", self.name)
+    }
+
+    /// The command line of `hull-runtime`, in this bed's own root directory.
+    pub(crate) fn runtime(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hull-runtime"));
+        command
+            .arg("--root")
+            .arg(self.dir.join("state"))
+            .args(args)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn write_config(&self) {
+        fs::write(self.dir.join("config.json"), self.config.to_string()).unwrap();
+    }
+
+    /// Runs a container to its end.
+    pub(crate) fn run(&mut self, args: &[&str]) -> Output {
+        self.config["process"]["args"] = json!(args);
+        self.write_config();
+        self.runtime(&["run", "c"]).output().unwrap()
+    }
+
+    /// What a shell in a container prints. It must succeed.
+    pub(crate) fn shell(&mut self, script: &str) -> String {
+        let output = self.run(&["sh", "-c", script]);
+        let (text, errors) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{script}: {errors}{text}");
+        text
+    }
+
+    /// The message of a container that cannot be made.
+    pub(crate) fn refusal(&mut self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(1), "{}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stderr)
+    }
+
+    /// Runs a command of `hull-runtime`, which must succeed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.runtime(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a command that leaves a container behind, which keeps what it is given as standard output.
+    pub(crate) fn leave(&self, args: &[&str]) {
+        let status = self.runtime(args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{args:?}");
+    }
+
+    /// Adds to the mounts of the spec.
+    pub(crate) fn mount(&mut self, mount: Value) {
+        self.config["mounts"].as_array_mut().unwrap().push(mount);
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ids = fs::read_dir(self.dir.join("state")).into_iter().flatten().flatten();
+            for id in ids.filter_map(|entry| entry.file_name().into_string().ok()) {
+                let _ = self.runtime(&["delete", "--force", &id]).status();
+            }
+            let _ = fs::remove_dir_all(&self.dir);
+            return;
+        }
+        let left = cgroups(&self.name);
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let state = fs::read_dir(self.dir.join("state")).map(|dir| dir.count()).unwrap_or(0);
+        let processes = processes_in(&self.dir);
+        fs::remove_dir_all(&self.dir).unwrap();
+        assert_eq!(left, Vec::<PathBuf>::new(), "cgroups were left behind");
+        assert_eq!(mounts, self.mounts, "mounts were left behind");
+        assert_eq!(state, 0, "containers were left behind");
+        assert_eq!(processes, Vec::<String>::new(), "processes were left behind");
+    }
+}
+
+/// The directories by that name in any hierarchy.
+fn cgroups(name: &str) -> Vec<PathBuf> {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let places = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|place| place.join(name));
+    places.filter(|place| place.exists()).collect()
+}
+
+/// Processes whose program lies below `dir`: those of containers.
+fn processes_in(dir: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let program = |entry: &fs::DirEntry| fs::read_link(entry.path().join("exe")).ok();
+    processes
+        .filter(|entry| program(entry).is_some_and(|program| program.starts_with(dir)))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

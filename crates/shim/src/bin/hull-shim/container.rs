@@ -1,0 +1,153 @@
+//! The container itself: its first process, its streams and its log.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use hull_cgroup::Cgroup;
+use hull_runtime::{Created, Failure, Running};
+use hull_shim::protocol::{Exit, Status};
+
+use crate::clock::Stamp;
+use crate::copy::{Chunk, Output, Streams};
+use crate::log::Log;
+
+/// One container, from its creation to its end.
+pub(crate) struct Container {
+    pub(crate) pid: i32,
+    pub(crate) cgroup: String,
+    pub(crate) streams: Streams,
+    pub(crate) stdin_once: bool,
+    pub(crate) log: Option<Log>,
+    pub(crate) started_at: Option<String>,
+    stage: Stage,
+    /// Closed when this process ends, after everybody has been told: then the kernel writes the changes to disk.
+    _rootfs: Option<OwnedFd>,
+}
+
+/// Where in its life it is. The states are described in the module of the program.
+enum Stage {
+    Created(Created),
+    Running(Running),
+    /// Init has ended; `give_up` is when we stop to wait for the end of its output.
+    Exited {
+        exit: Exit,
+        cgroup: Option<Cgroup>,
+        give_up: Instant,
+    },
+    Drained(Exit),
+    /// Only while one becomes another.
+    Between,
+}
+
+impl Container {
+    pub(crate) fn new(
+        mut created: Created,
+        streams: Streams,
+        log: Option<Log>,
+        cgroup: String,
+        stdin_once: bool,
+    ) -> Self {
+        let pid = created.pid;
+        let rootfs = created.rootfs.take();
+        let stage = Stage::Created(created);
+        Self { pid, cgroup, streams, stdin_once, log, started_at: None, stage, _rootfs: rootfs }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.stage {
+            Stage::Created(_) => Status::Created,
+            Stage::Running(_) => Status::Running,
+            Stage::Exited { .. } | Stage::Drained(_) | Stage::Between => Status::Exited,
+        }
+    }
+
+    /// Init, as long as there is one.
+    pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.stage {
+            Stage::Created(created) => created.pidfd(),
+            Stage::Running(running) => Some(running.pidfd.as_fd()),
+            Stage::Exited { .. } | Stage::Drained(_) | Stage::Between => None,
+        }
+    }
+
+    /// Lets init execute the program. `None`: it is not waiting for that.
+    pub(crate) fn start(&mut self) -> Option<Result<(), Failure>> {
+        match std::mem::replace(&mut self.stage, Stage::Between) {
+            Stage::Created(created) => Some(created.start().map(|running| {
+                self.started_at = Some(Stamp::now().to_string());
+                self.stage = Stage::Running(running);
+            })),
+            other => {
+                self.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Notes the end of init. Output is waited for until `give_up`.
+    pub(crate) fn ended(&mut self, exit: Exit, give_up: Instant) {
+        let cgroup = match std::mem::replace(&mut self.stage, Stage::Between) {
+            Stage::Running(running) => running.cgroup,
+            // A container that never started takes its cgroup with it.
+            _ => None,
+        };
+        self.stage = Stage::Exited { exit, cgroup, give_up };
+    }
+
+    /// When to stop waiting for the end of the output; `None` before the exit and after the end.
+    pub(crate) fn give_up(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Exited { give_up, .. } => Some(*give_up),
+            _ => None,
+        }
+    }
+
+    /// The cgroup that has to be emptied and removed after the exit.
+    pub(crate) fn remains(&self) -> Option<&Cgroup> {
+        match &self.stage {
+            Stage::Exited { cgroup, .. } => cgroup.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Nothing of the container is left but this record.
+    pub(crate) fn drained(&mut self) -> Option<&Exit> {
+        match std::mem::replace(&mut self.stage, Stage::Between) {
+            Stage::Exited { exit, .. } => self.stage = Stage::Drained(exit),
+            other => self.stage = other,
+        }
+        self.exit()
+    }
+
+    /// How it ended, once it is drained.
+    pub(crate) fn exit(&self) -> Option<&Exit> {
+        match &self.stage {
+            Stage::Drained(exit) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// The exit's record, to be completed until the container is drained.
+    pub(crate) fn exit_mut(&mut self) -> Option<&mut Exit> {
+        match &mut self.stage {
+            Stage::Exited { exit, .. } => Some(exit),
+            _ => None,
+        }
+    }
+}
+
+/// Logs a chunk of output and keeps the start of its last line.
+pub(crate) fn log_chunk(log: Option<&mut Log>, output: &mut Output, chunk: &Chunk<'_>) {
+    if let Some(log) = log {
+        let taken = log.append(output.stream, chunk.lines, &Stamp::now());
+        output.keep(&chunk.lines[taken..]);
+    }
+}
+
+/// Logs the line that was never ended.
+pub(crate) fn log_rest(log: Option<&mut Log>, output: &mut Output) {
+    let rest = output.take_rest();
+    if let Some(log) = log {
+        log.finish(output.stream, &rest, &Stamp::now());
+    }
+}

@@ -1,0 +1,79 @@
+//! From a [`Config`] to a container that waits to be started.
+
+use std::os::fd::OwnedFd;
+
+use hull_oci::runtime::{Process, Spec};
+use hull_runtime::{Create, Failure};
+use hull_shim::protocol::{Config, LogConfig};
+use hull_sys::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SignalFd};
+use hull_sys::{Context, Result, signal};
+use rustix::fs::{Mode, OFlags};
+
+use crate::container::Container;
+use crate::copy::{Streams, Wish};
+use crate::log::Log;
+use crate::supervisor::Supervisor;
+
+/// What would end an ordinary process, and the news of children. SIGPIPE is ignored by Rust's own start.
+const SIGNALS: &[i32] = &[SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+
+/// Makes the container. If that fails, nothing is left of it.
+pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure> {
+    let signals = SignalFd::new(SIGNALS).map_err(failure)?;
+    signal::become_subreaper().map_err(failure)?;
+    let log = open_log(&config.log).map_err(failure)?;
+    let wish = Wish { terminal: config.terminal, stdin: config.open_stdin };
+    let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
+    let network = config.netns_fd.map(|_| inherited_namespace()).transpose().map_err(failure)?;
+    let mut created = hull_runtime::create(Create {
+        stdio,
+        user: config.user,
+        extra_groups: config.extra_groups,
+        seccomp: config.seccomp,
+        cgroup: Some(config.cgroup.clone()),
+        network,
+        dies_with_caller: true,
+        ..Create::new(config.id, unprotected(config.spec), config.rootfs)
+    })?;
+    streams.attach(created.terminal.take()).map_err(failure)?;
+    let container = Container::new(created, streams, log, config.cgroup, config.stdin_once);
+    Supervisor::new(signals, container).map_err(failure)
+}
+
+/// A system call of the supervisor itself as the container's failure.
+pub(crate) fn failure(error: hull_sys::Error) -> Failure {
+    let hull_sys::Error { op, object, errno } = error;
+    Failure { step: "supervisor".into(), op: op.into(), object, errno }
+}
+
+pub(crate) fn open_null(access: OFlags) -> Result<OwnedFd> {
+    rustix::fs::open("/dev/null", access | OFlags::CLOEXEC, Mode::empty()).on("open", "/dev/null")
+}
+
+fn open_log(config: &LogConfig) -> Result<Option<Log>> {
+    match config {
+        LogConfig::None => Ok(None),
+        LogConfig::JsonFile(file) => Log::open(file).map(Some),
+    }
+}
+
+/// The network namespace that the daemon gave us as standard input.
+fn inherited_namespace() -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).op("dup network namespace")
+}
+
+/// The container is not to inherit our own protection from the kernel's memory killer, nor the daemon's.
+fn unprotected(mut spec: Spec) -> Spec {
+    if let Some(process) = spec.process().clone() {
+        spec.set_process(Some(with_oom_score(process)));
+    }
+    spec
+}
+
+/// `process` with the score that processes have when nobody sets one.
+pub(crate) fn with_oom_score(mut process: Process) -> Process {
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(Some(0));
+    }
+    process
+}

@@ -1,0 +1,73 @@
+//! A further process in the container, and its client.
+//!
+//! ```text
+//! Running ──the process ends──► Ended ──its output ends, or nobody of ours can write it──► (removed)
+//! ```
+//!
+//! It is a child of the supervisor. Its client may leave; the process stays, and its output is read and dropped.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use hull_runtime::{Failure, Running};
+use hull_shim::protocol::Exec;
+use hull_sys::signal;
+
+use crate::clock::Stamp;
+use crate::copy::{Streams, Wish};
+use crate::creation::{failure, with_oom_score};
+
+/// An exec session.
+pub(crate) struct Session {
+    /// What requests call it.
+    pub(crate) name: String,
+    pub(crate) pid: i32,
+    pub(crate) started_at: String,
+    pub(crate) streams: Streams,
+    running: Running,
+    end: Option<End>,
+}
+
+struct End {
+    code: i32,
+    give_up: Instant,
+}
+
+/// Runs the process. Returns when its program is executing.
+pub(crate) fn begin(init: i32, cgroup: &str, exec: Exec) -> Result<Session, Failure> {
+    let wish = Wish { terminal: exec.terminal, stdin: exec.stdin };
+    let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
+    let mut running = hull_runtime::exec(hull_runtime::Exec {
+        user: exec.user,
+        extra_groups: exec.extra_groups,
+        stdio,
+        seccomp: exec.seccomp,
+        cgroup: Some(cgroup.to_owned()),
+        ..hull_runtime::Exec::new(init, with_oom_score(exec.process))
+    })?;
+    streams.attach(running.terminal.take()).map_err(failure)?;
+    let started_at = Stamp::now().to_string();
+    Ok(Session { name: exec.id, pid: running.pid, started_at, streams, running, end: None })
+}
+
+impl Session {
+    pub(crate) fn kill(&self, number: i32) -> hull_sys::Result<()> {
+        signal::send(self.running.pidfd.as_fd(), number)
+    }
+
+    /// Notes the end of the process. Output is waited for until `give_up`.
+    pub(crate) fn ended(&mut self, code: i32, give_up: Instant) {
+        self.end = Some(End { code, give_up });
+    }
+
+    /// When to stop waiting for the end of the output; `None` while the process runs.
+    pub(crate) fn give_up(&self) -> Option<Instant> {
+        self.end.as_ref().map(|end| end.give_up)
+    }
+
+    /// The exit code, when nothing more will come.
+    pub(crate) fn finished(&self, now: Instant) -> Option<i32> {
+        let end = self.end.as_ref()?;
+        (self.streams.ended() || now >= end.give_up).then_some(end.code)
+    }
+}

@@ -1,0 +1,197 @@
+//! Docker's `json-file`, written.
+//!
+//! ```text
+//! Open ──write fails──► Failing ──next batch is written──► Open
+//!   └──rotate──► Open (a new file; the old one has `.1` behind its name)
+//! ```
+//!
+//! Output becomes records in a buffer, which is written when it is full and when its chunk of output ends; so the
+//! file is never behind the container by more than what is being read. A crash of the supervisor loses nothing
+//! that was read but the chunk at hand. When the disk is full, output is counted and dropped, whole records at
+//! a time: the file stays a sequence of lines of JSON, and the container never waits for it.
+
+mod record;
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use hull_shim::protocol::{JsonFile, Stream};
+use hull_sys::memory::Pages;
+use hull_sys::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+pub(crate) use self::record::LIMIT;
+use self::record::Recorder;
+use crate::clock::Stamp;
+
+const BUFFER: usize = 256 << 10;
+
+/// A container's log.
+pub(crate) struct Log {
+    path: PathBuf,
+    max_size: u64,
+    max_file: u32,
+    /// `None` after a rotation that could not make the new file; the next batch tries again.
+    file: Option<File>,
+    size: u64,
+    buffer: Pages,
+    used: usize,
+    /// How much room a record may take.
+    room: usize,
+    recorders: [Recorder; 2],
+    dropped: u64,
+}
+
+impl Log {
+    /// Opens the file for appending.
+    pub(crate) fn open(config: &JsonFile) -> Result<Self> {
+        let (file, size) = open(&config.path)?;
+        let recorders = [Stream::Stdout, Stream::Stderr].map(|stream| Recorder::new(stream, &config.attrs));
+        let room = recorders[0].room();
+        Ok(Self {
+            path: config.path.clone(),
+            max_size: config.max_size.unwrap_or(u64::MAX),
+            max_file: config.max_file.max(1),
+            file: Some(file),
+            size,
+            buffer: Pages::new(BUFFER + room)?,
+            used: 0,
+            room,
+            recorders,
+            dropped: 0,
+        })
+    }
+
+    /// Logs all lines of `text` that are complete or too long; how many bytes that was. The rest belongs in front
+    /// of what is read next.
+    pub(crate) fn append(&mut self, stream: Stream, text: &[u8], now: &Stamp) -> usize {
+        self.recorder(stream).stamp(now);
+        let mut at = 0;
+        while at < text.len() {
+            if self.buffer.len() - self.used < self.room {
+                self.flush();
+            }
+            let recorder = &self.recorders[usize::from(stream == Stream::Stderr)];
+            let left = self.max_size.saturating_sub(self.size + self.used as u64);
+            let enough = usize::try_from(left).unwrap_or(usize::MAX).max(1);
+            let (taken, written) = recorder.lines(&text[at..], &mut self.buffer[self.used..], enough);
+            if taken == 0 {
+                break;
+            }
+            at += taken;
+            self.wrote(written);
+        }
+        self.flush();
+        at
+    }
+
+    /// Logs what is left when the stream has ended: a line without a newline.
+    pub(crate) fn finish(&mut self, stream: Stream, rest: &[u8], now: &Stamp) {
+        if rest.is_empty() {
+            return;
+        }
+        self.recorder(stream).stamp(now);
+        let recorder = &self.recorders[usize::from(stream == Stream::Stderr)];
+        let written = recorder.rest(rest, &mut self.buffer[self.used..]);
+        self.wrote(written);
+        self.flush();
+    }
+
+    /// Bytes of records that could not be written.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Gives the buffer's memory back until the next output.
+    pub(crate) fn rest(&mut self) {
+        self.buffer.release();
+    }
+
+    fn recorder(&mut self, stream: Stream) -> &mut Recorder {
+        &mut self.recorders[usize::from(stream == Stream::Stderr)]
+    }
+
+    /// Records are in the buffer; the file is rotated if they fill it.
+    fn wrote(&mut self, count: usize) {
+        self.used += count;
+        if self.size + self.used as u64 >= self.max_size {
+            self.flush();
+        }
+        // A full disk does not fill the file.
+        if self.size >= self.max_size {
+            self.rotate();
+        }
+    }
+
+    /// Writes the buffer to the file, or drops it.
+    fn flush(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        if used == 0 {
+            return;
+        }
+        if self.file.is_none() {
+            self.reopen();
+        }
+        let written = self.file.as_ref().map_or(0, |file| write(file, self.size, &self.buffer[..used]));
+        self.size += written as u64;
+        self.dropped += (used - written) as u64;
+    }
+
+    /// Renames the files one number up, the oldest one out of existence, and begins a new one.
+    fn rotate(&mut self) {
+        self.file = None;
+        // Before the names move: ext4 writes a file to disk at once that takes the name of another one.
+        let _ = std::fs::remove_file(self.name(self.max_file - 1));
+        for number in (1..self.max_file).rev() {
+            // The first rotations find no files of the higher numbers.
+            let _ = std::fs::rename(self.name(number - 1), self.name(number));
+        }
+        self.reopen();
+    }
+
+    /// The name of the file that was rotated so many times.
+    fn name(&self, number: u32) -> PathBuf {
+        match number {
+            0 => self.path.clone(),
+            _ => PathBuf::from(format!("{}.{number}", self.path.display())),
+        }
+    }
+
+    fn reopen(&mut self) {
+        if let Ok((file, size)) = open(&self.path) {
+            (self.file, self.size) = (Some(file), size);
+        }
+    }
+}
+
+fn open(path: &PathBuf) -> Result<(File, u64)> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o640)).on("open log", path)?;
+    let size = rustix::fs::fstat(&fd).on("stat log", path)?.st_size;
+    Ok((File::from(fd), size as u64))
+}
+
+/// Appends as many whole records as the disk takes to a file of `size` bytes; how many bytes that was.
+fn write(file: &File, size: u64, records: &[u8]) -> usize {
+    let mut at = 0;
+    while at < records.len() {
+        match rustix::io::write(file, &records[at..]) {
+            Ok(count) if count > 0 => at += count,
+            Err(Errno::INTR) => {}
+            _ => return keep_whole(file, size, &records[..at]),
+        }
+    }
+    at
+}
+
+/// Cuts the file after the last whole one of the `written` records.
+fn keep_whole(file: &File, size: u64, written: &[u8]) -> usize {
+    let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    // Should this fail as well, readers skip the broken line.
+    let _ = rustix::fs::ftruncate(file, size + whole as u64);
+    whole
+}
+
+#[cfg(test)]
+mod tests;

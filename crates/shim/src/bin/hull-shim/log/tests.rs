@@ -1,0 +1,111 @@
+//! What is written to a log, byte by byte.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+
+fn log_in(dir: &Path) -> JsonFile {
+    JsonFile::bounded(dir.join("x-json.log"))
+}
+
+fn records(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).expect("log file");
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+}
+
+fn texts(records: &[Value]) -> String {
+    records.iter().map(|record| record["log"].as_str().expect("text")).collect()
+}
+
+#[test]
+fn records_are_dockers() {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut config = log_in(dir.path());
+    config.attrs.insert("tag".into(), "a\"b".into());
+    let mut log = Log::open(&config).expect("log");
+    assert_eq!(log.append(Stream::Stdout, b"one\ntwo\nthr", &Stamp::now()), 8);
+    log.finish(Stream::Stderr, b"end", &Stamp::now());
+    let records = records(&config.path);
+    assert_eq!(records.len(), 3);
+    assert_eq!(records[1]["log"], "two\n");
+    assert_eq!(records[1]["stream"], "stdout");
+    assert_eq!(records[1]["attrs"]["tag"], "a\"b");
+    assert_eq!(records[2]["log"], "end");
+    assert_eq!(records[2]["stream"], "stderr");
+    assert_eq!(records[2]["time"].as_str().map(str::len), Some(Stamp::SIZE));
+}
+
+#[test]
+fn rotation_keeps_the_youngest_and_loses_nothing_of_them() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: Some(10_000), max_file: 3, ..log_in(dir.path()) };
+    let mut log = Log::open(&config).expect("log");
+    let text: String = (0..1_000).map(|number| format!("line {number}\n")).collect();
+    assert_eq!(log.append(Stream::Stdout, text.as_bytes(), &Stamp::now()), text.len());
+    let name = |number| dir.path().join(format!("x-json.log.{number}"));
+    assert!(!name(3).exists());
+    let all = [records(&name(2)), records(&name(1)), records(&config.path)].concat();
+    assert!(text.ends_with(&texts(&all)), "the files hold the end of the output");
+    for file in [name(2), name(1)] {
+        let size = file.metadata().expect("metadata").len();
+        assert!((10_000..10_200).contains(&size), "{size}");
+    }
+}
+
+#[test]
+fn a_file_alone_starts_again() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: Some(1_000), max_file: 1, ..log_in(dir.path()) };
+    let mut log = Log::open(&config).expect("log");
+    for number in 0..100 {
+        log.append(Stream::Stdout, format!("line {number}\n").as_bytes(), &Stamp::now());
+    }
+    assert!(config.path.metadata().expect("metadata").len() < 1_000);
+    assert_eq!(std::fs::read_dir(dir.path()).expect("list").count(), 1);
+}
+
+#[test]
+fn large_output_comes_back_whole() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: None, ..log_in(dir.path()) };
+    let mut log = Log::open(&config).expect("log");
+    let text: String =
+        (0..100_000).map(|number| format!("{number} {}\n", "é\"x".repeat(number % 7))).collect();
+    let mut carry = 0;
+    for end in (0..text.len()).step_by(70_000).chain([text.len()]) {
+        carry += log.append(Stream::Stdout, &text.as_bytes()[carry..end], &Stamp::now());
+    }
+    assert_eq!(carry, text.len());
+    assert_eq!(texts(&records(&config.path)), text);
+    assert_eq!(log.dropped(), 0);
+}
+
+#[test]
+fn a_reopened_log_continues() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = log_in(dir.path());
+    for _ in 0..2 {
+        Log::open(&config).expect("log").append(Stream::Stdout, b"x\n", &Stamp::now());
+    }
+    assert_eq!(records(&config.path).len(), 2);
+}
+
+#[test]
+fn a_log_that_is_too_long_already_is_rotated() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: Some(100), max_file: 2, ..log_in(dir.path()) };
+    std::fs::write(&config.path, [b'\n'; 1000]).expect("file");
+    let mut log = Log::open(&config).expect("log");
+    assert_eq!(log.append(Stream::Stdout, b"x\ny\n", &Stamp::now()), 4);
+    assert_eq!(records(&config.path).len(), 1);
+}
+
+#[test]
+fn a_log_that_is_a_link_is_refused() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = log_in(dir.path());
+    std::os::unix::fs::symlink("/etc/passwd", &config.path).expect("link");
+    assert!(Log::open(&config).is_err_and(|error| error.is(Errno::LOOP)));
+}

@@ -1,0 +1,188 @@
+//! What a client asks for, done.
+
+use hull_cgroup::Cgroup;
+use hull_runtime::Failure;
+use hull_shim::protocol::{self, Answer, Attach, Exec, Kill, Request, Resize, State, Status};
+use hull_sys::signal::{self, SIGKILL};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::exec;
+use crate::session::{Key, Phase, Session, Target};
+use crate::supervisor::Supervisor;
+
+impl Supervisor {
+    /// Does what the line asks for.
+    pub(crate) fn ask(&mut self, key: Key, line: &[u8]) {
+        match protocol::decode(line) {
+            Ok(Request::Wait) => self.await_exit(key),
+            Ok(Request::Attach(attach)) => self.attach(key, attach),
+            Ok(Request::Exec(exec)) => self.exec(key, *exec),
+            Ok(request) => {
+                let answer = self.perform(request);
+                self.with(key, |session| session.dismiss(&answer));
+            }
+            Err(error) => {
+                let answer = Answer::Invalid(format!("not a request: {error}"));
+                self.with(key, |session| session.dismiss(&answer));
+            }
+        }
+    }
+
+    /// The requests that are over with their answer.
+    fn perform(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Start => self.start(),
+            Request::Resize(resize) => self.resize(&resize),
+            Request::Kill(kill) => self.kill(&kill),
+            Request::CloseStdin => {
+                self.close_input(Target::Container);
+                Answer::Ok
+            }
+            Request::State => Answer::State(self.state()),
+            Request::Wait | Request::Attach(_) | Request::Exec(_) => {
+                Answer::Invalid("not answered here".into())
+            }
+        }
+    }
+
+    fn start(&mut self) -> Answer {
+        match self.container.start() {
+            None => Answer::Invalid(format!("the container is {:?}, not created", self.container.status())),
+            Some(Ok(())) => {
+                let started_at = self.container.started_at.clone().unwrap_or_default();
+                Answer::Started { pid: self.container.pid, started_at }
+            }
+            Some(Err(failure)) => {
+                self.never_started(&failure);
+                Answer::Failed(failure)
+            }
+        }
+    }
+
+    fn await_exit(&mut self, key: Key) {
+        let exit = self.container.exit().cloned();
+        self.with(key, |session| match exit {
+            Some(exit) => session.dismiss(&Answer::Exited(exit)),
+            None => session.phase = Phase::Waiting,
+        });
+    }
+
+    fn attach(&mut self, key: Key, attach: Attach) {
+        self.with(key, |session| session.answer(&Answer::Ok));
+        self.begin_stream(key, Target::Container, attach);
+    }
+
+    fn exec(&mut self, key: Key, exec: Exec) {
+        let stdin = exec.stdin;
+        match self.begin_exec(exec) {
+            Ok(session) => {
+                let started_at = session.started_at.clone();
+                let answer = Answer::Started { pid: session.pid, started_at };
+                self.execs.insert(key, session);
+                self.with(key, |session| session.answer(&answer));
+                self.begin_stream(key, Target::Exec(key), Attach { stdin, stdout: true, stderr: true });
+            }
+            Err(answer) => self.with(key, |session| session.dismiss(&answer)),
+        }
+    }
+
+    fn begin_exec(&self, exec: Exec) -> Result<exec::Session, Answer> {
+        if self.execs.values().any(|session| session.name == exec.id) {
+            return Err(Answer::Invalid(format!("exec {} exists already", exec.id)));
+        }
+        if self.container.status() != Status::Running {
+            return Err(Answer::NotRunning);
+        }
+        exec::begin(self.container.pid, &self.container.cgroup, exec).map_err(Answer::Failed)
+    }
+
+    /// Makes a client's connection a stream; what came behind its request is input already.
+    fn begin_stream(&mut self, key: Key, target: Target, attach: Attach) {
+        self.with(key, |session| session.stream(target, attach));
+        let ahead = self.sessions.get_mut(&key).map(Session::take_ahead).unwrap_or_default();
+        if attach.stdin && !ahead.is_empty() {
+            self.feed(target, &ahead);
+        }
+    }
+
+    fn resize(&mut self, resize: &Resize) -> Answer {
+        let streams = match &resize.exec {
+            None => Some(&self.container.streams),
+            Some(name) => self.execs.values().find(|exec| exec.name == *name).map(|exec| &exec.streams),
+        };
+        match streams {
+            None => Answer::NotRunning,
+            Some(streams) if !streams.is_terminal() => Answer::Invalid("it has no terminal".into()),
+            Some(streams) if streams.resize(resize.rows, resize.cols) => Answer::Ok,
+            Some(_) => Answer::NotRunning,
+        }
+    }
+
+    fn kill(&mut self, kill: &Kill) -> Answer {
+        let outcome = match &kill.exec {
+            Some(name) => match self.execs.values().find(|exec| exec.name == *name) {
+                Some(exec) => exec.kill(kill.signal),
+                None => return Answer::NotRunning,
+            },
+            None if kill.all => kill_all(&self.container.cgroup, kill.signal),
+            None => match self.container.pidfd() {
+                Some(init) => signal::send(init, kill.signal),
+                None => return Answer::NotRunning,
+            },
+        };
+        match outcome {
+            Ok(()) => Answer::Ok,
+            Err(error) if error.is(rustix::io::Errno::SRCH) => Answer::NotRunning,
+            Err(error) => Answer::Invalid(error.to_string()),
+        }
+    }
+
+    fn state(&self) -> State {
+        let status = self.container.status();
+        State {
+            status,
+            pid: if status == Status::Exited { 0 } else { self.container.pid },
+            shim_pid: rustix::process::getpid().as_raw_nonzero().get(),
+            started_at: self.container.started_at.clone(),
+            execs: self.execs.values().map(|exec| exec.name.clone()).collect(),
+        }
+    }
+
+    fn with(&mut self, key: Key, act: impl FnOnce(&mut Session)) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            act(session);
+        }
+    }
+}
+
+/// Sends a signal to every process in the container's cgroup.
+fn kill_all(cgroup: &str, number: i32) -> hull_sys::Result<()> {
+    let system = |error: hull_cgroup::Error| match error {
+        hull_cgroup::Error::System(error) => error,
+        _ => hull_sys::Error::new("open cgroup", cgroup, rustix::io::Errno::SRCH),
+    };
+    let cgroup = Cgroup::open(cgroup).map_err(system)?;
+    if number == SIGKILL {
+        return cgroup.kill().map_err(system);
+    }
+    let processes = cgroup.pids().map_err(system)?;
+    let descriptors = processes.into_iter().filter_map(Pid::from_raw);
+    for process in descriptors.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        match signal::send(std::os::fd::AsFd::as_fd(&process), number) {
+            // It ended meanwhile.
+            Err(error) if error.is(rustix::io::Errno::SRCH) => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+/// Docker's exit code of a container whose program could not be executed.
+pub(crate) fn exit_code(failure: &Failure) -> i32 {
+    use rustix::io::Errno;
+    match failure.step.as_str() {
+        "exec" if failure.is(Errno::NOENT) => 127,
+        "exec" => 126,
+        _ => 128,
+    }
+}

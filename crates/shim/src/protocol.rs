@@ -1,0 +1,358 @@
+//! What the daemon and a supervisor say to each other.
+//!
+//! The directory `<exec-root>/shim/<container-id>` (mode 0700) holds [`CONFIG`] (a [`Config`], written
+//! before the supervisor is spawned), [`SOCKET`], [`PID`] (the supervisor's pid) and, once the container
+//! has ended, [`EXIT`] (an [`Exit`], written atomically).
+//!
+//! The supervisor prints one line, an [`Answer`] (`Created` or `Failed`), on its standard output. From then
+//! on it listens on the socket. A connection carries one [`Request`] as a line of JSON and gets one
+//! [`Answer`] as a line of JSON. After `Attach` and `Exec` the connection is a stream: towards the daemon
+//! frames with Docker's own header ([`Header`]), towards the container the bare bytes of its standard
+//! input, ended by `shutdown(SHUT_WR)`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hull_oci::runtime::{Process, Spec};
+pub use hull_runtime::seccomp::Program;
+pub use hull_runtime::{Failure, Rootfs};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The file of the supervisor's [`Config`].
+pub const CONFIG: &str = "config.json";
+/// The supervisor's stream socket, mode 0600.
+pub const SOCKET: &str = "sock";
+/// The file with the supervisor's pid in decimal.
+pub const PID: &str = "shim.pid";
+/// The file of the container's [`Exit`]; its presence means that the container has ended.
+pub const EXIT: &str = "exit.json";
+/// The longest request line a supervisor reads, in bytes.
+pub const MAX_REQUEST: usize = 1 << 20;
+/// The largest payload of a frame, in bytes.
+pub const MAX_FRAME: usize = 1 << 20;
+
+/// Everything a supervisor must know of its container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Config {
+    /// The container's full id.
+    pub id: String,
+    /// The OCI configuration; namespaces, mounts and the process are taken from it.
+    pub spec: Spec,
+    /// What becomes the container's `/`.
+    pub rootfs: Rootfs,
+    /// Docker's `--user` or the image's `USER`, resolved inside the new root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Docker's `--group-add`, resolved inside the new root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_groups: Vec<String>,
+    /// The initial size of the terminal; `None` gives the container pipes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Terminal>,
+    /// Docker's `OpenStdin`: the container's standard input can be attached to. Without it, it is `/dev/null`.
+    #[serde(default)]
+    pub open_stdin: bool,
+    /// Docker's `StdinOnce`: standard input is closed when the first client attached to it has left.
+    #[serde(default)]
+    pub stdin_once: bool,
+    /// The container's cgroup ("/hull/<id>"), made by the supervisor and removed after the exit.
+    pub cgroup: String,
+    /// The compiled seccomp policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Program>,
+    /// The inherited descriptor of the network namespace to join ([`crate::client::spawn`] passes 0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns_fd: Option<i32>,
+    /// Where the output is kept.
+    pub log: LogConfig,
+}
+
+/// A terminal's size in characters; 0 × 0 leaves it to the first resize.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub cols: u16,
+}
+
+/// Where a supervisor keeps the container's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogConfig {
+    /// Nowhere: only attached clients see it.
+    None,
+    /// Docker's `json-file`: `{"log":"line\n","stream":"stdout","time":"RFC 3339"}` lines.
+    JsonFile(JsonFile),
+}
+
+/// Docker's `json-file` driver, bounded unless told otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JsonFile {
+    /// The file that is written; older ones have `.1`, `.2`, … behind the name, `.1` the youngest.
+    pub path: PathBuf,
+    /// Bytes after which the file is rotated; `None` never rotates.
+    pub max_size: Option<u64>,
+    /// How many files are kept, the current one included; at least 1.
+    pub max_file: u32,
+    /// What Docker's `labels`, `env` and `tag` options put into the `attrs` of each line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attrs: BTreeMap<String, String>,
+}
+
+impl JsonFile {
+    /// The bounds of a log nobody gave bounds to: five files of 20 MiB.
+    pub fn bounded(path: PathBuf) -> Self {
+        Self { path, max_size: Some(20 << 20), max_file: 5, attrs: BTreeMap::new() }
+    }
+}
+
+/// What a daemon asks for: one line of JSON, the first thing on a connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Request {
+    /// Lets init execute the container's program. Answers `Started` or `Failed`.
+    Start,
+    /// Blocks until the container has ended, its output is in the log and [`EXIT`] is written. Answers `Exited`.
+    Wait,
+    /// Answers `Ok`, then streams: the output from here on, and input if asked for.
+    Attach(Attach),
+    /// Runs another process in the container. Answers `Started` or `Failed`, then streams as `Attach` does,
+    /// and ends with a frame of [`Stream::Exit`].
+    Exec(Box<Exec>),
+    /// Sets the size of the container's or an exec session's terminal, before or after the start. Answers `Ok`.
+    Resize(Resize),
+    /// Sends a signal. Answers `Ok` or `NotRunning`.
+    Kill(Kill),
+    /// Closes the container's standard input. Answers `Ok`.
+    CloseStdin,
+    /// Answers `State`.
+    State,
+}
+
+/// The streams a client attaches to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// Send what arrives on the connection to the container's standard input.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Send the container's standard output (for a terminal: everything).
+    #[serde(default)]
+    pub stdout: bool,
+    /// Send the container's standard error.
+    #[serde(default)]
+    pub stderr: bool,
+}
+
+/// A further process in a running container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exec {
+    /// The name that `Resize` and `Kill` use for it.
+    pub id: String,
+    /// Arguments, environment, directory, user, capabilities.
+    pub process: Process,
+    /// As in [`Config::user`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// As in [`Config::extra_groups`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_groups: Vec<String>,
+    /// As in [`Config::terminal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Terminal>,
+    /// Whether the connection's bytes are its standard input; without it, it is `/dev/null`.
+    #[serde(default)]
+    pub stdin: bool,
+    /// The compiled seccomp policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Program>,
+}
+
+/// A new size for a terminal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resize {
+    /// The exec session; `None` is the container.
+    #[serde(default)]
+    pub exec: Option<String>,
+    /// Lines.
+    pub rows: u16,
+    /// Columns.
+    pub cols: u16,
+}
+
+/// A signal to deliver.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kill {
+    /// Its number, as in signal(7).
+    pub signal: i32,
+    /// The exec session; `None` is the container's init.
+    #[serde(default)]
+    pub exec: Option<String>,
+    /// To every process of the container.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// What a supervisor answers: one line of JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Answer {
+    /// The container exists and its init waits for `Start` (on the supervisor's standard output only).
+    Created {
+        /// The container's init, as the host sees it.
+        pid: i32,
+        /// The supervisor.
+        shim_pid: i32,
+    },
+    /// Done.
+    Ok,
+    /// The program is executing.
+    Started {
+        /// Its process id as the host sees it.
+        pid: i32,
+        /// RFC 3339 with nanoseconds, UTC.
+        started_at: String,
+    },
+    /// The container could not be created or started, or the exec session not begun.
+    Failed(Failure),
+    /// The container has ended.
+    Exited(Exit),
+    /// There is no such process (any more), or it is not started yet.
+    NotRunning,
+    /// The container at this moment.
+    State(State),
+    /// The request makes no sense here (a second start, an unknown exec session, not JSON): why.
+    Invalid(String),
+}
+
+/// How a container ended; also what [`EXIT`] holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Docker's exit code: the process's own, or 128 + the number of the signal that ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When, RFC 3339 with nanoseconds, UTC.
+    pub at: String,
+    /// Whether the kernel killed a process of it for lack of memory.
+    pub oom: bool,
+    /// When it was started, if it was.
+    pub started_at: Option<String>,
+    /// Bytes of output that could not be logged (full disk).
+    #[serde(default)]
+    pub log_dropped: u64,
+}
+
+/// A container at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Where in its life it is.
+    pub status: Status,
+    /// The container's init as the host sees it; 0 when it has ended.
+    pub pid: i32,
+    /// The supervisor.
+    pub shim_pid: i32,
+    /// When it was started, if it was.
+    pub started_at: Option<String>,
+    /// The ids of the exec sessions that run.
+    pub execs: Vec<String>,
+}
+
+/// The life of a container as its supervisor sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// Init waits for `Start`.
+    Created,
+    /// The program executes.
+    Running,
+    /// Init has ended; its output may still be on its way to attached clients.
+    Exited,
+}
+
+/// What a frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, or everything a terminal shows.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The end of an exec session: four bytes, its exit code (as [`Exit::code`]), big endian.
+    Exit,
+}
+
+/// The header of a frame: Docker's, `[stream, 0, 0, 0, length as four bytes big endian]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// What follows.
+    pub stream: Stream,
+    /// How many bytes of it follow, at most [`MAX_FRAME`].
+    pub length: usize,
+}
+
+impl Header {
+    /// Bytes of an encoded header.
+    pub const SIZE: usize = 8;
+
+    /// The header as it is sent.
+    pub fn encode(self) -> [u8; Self::SIZE] {
+        let kind = match self.stream {
+            Stream::Stdout => 1,
+            Stream::Stderr => 2,
+            Stream::Exit => 255,
+        };
+        let [a, b, c, d] = (self.length as u32).to_be_bytes();
+        [kind, 0, 0, 0, a, b, c, d]
+    }
+
+    /// Reads a header; `None` if no supervisor of ours sent it.
+    pub fn decode(bytes: [u8; Self::SIZE]) -> Option<Self> {
+        let [kind, 0, 0, 0, a, b, c, d] = bytes else { return None };
+        let stream = match kind {
+            1 => Stream::Stdout,
+            2 => Stream::Stderr,
+            255 => Stream::Exit,
+            _ => return None,
+        };
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        (length <= MAX_FRAME).then_some(Self { stream, length })
+    }
+}
+
+/// A message as its line, newline included.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Reads a message from its line, with or without the newline.
+pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_survive_the_wire() {
+        for stream in [Stream::Stdout, Stream::Stderr, Stream::Exit] {
+            let header = Header { stream, length: 0x0102 };
+            assert_eq!(Header::decode(header.encode()), Some(header));
+        }
+        assert_eq!(Header { stream: Stream::Stderr, length: 258 }.encode(), [2, 0, 0, 0, 0, 0, 1, 2]);
+    }
+
+    #[test]
+    fn foreign_headers_are_refused() {
+        assert_eq!(Header::decode([3, 0, 0, 0, 0, 0, 0, 1]), None);
+        assert_eq!(Header::decode([1, 1, 0, 0, 0, 0, 0, 1]), None);
+        assert_eq!(Header::decode([1, 0, 0, 0, 255, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn messages_are_single_lines() {
+        let kill = Request::Kill(Kill { signal: 15, exec: Some("a\nb".into()), all: false });
+        let line = encode(&kill).expect("a request is JSON");
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert!(matches!(decode(&line), Ok(Request::Kill(Kill { signal: 15, .. }))));
+    }
+}

@@ -1,0 +1,29 @@
+//! Names and records.
+
+use super::*;
+
+#[test]
+fn keys_are_file_names() {
+    for key in ["a", "0123456789abcdef", "with-dash_and.dot"] {
+        assert!(check_key(key).is_ok(), "{key}");
+    }
+    for key in ["", ".", "..", ".hidden", "a/b", "a\0", "ä", &"x".repeat(129)] {
+        assert!(check_key(key).is_err(), "{key}");
+    }
+}
+
+#[test]
+fn records_that_were_cut_are_told_from_whole_ones() {
+    let chain = Digest::sha256(b"x");
+    let record = format!("{chain}\n{chain}\nend\n");
+    assert_eq!(read_lower(&record), Some(vec![chain.clone(), chain.clone()]));
+    assert_eq!(read_lower("end\n"), Some(Vec::new()));
+    for length in 0..record.len() {
+        assert_eq!(read_lower(&record[..length]), None, "{length}");
+    }
+    let facts = format!("{chain} 12 3 boot\n");
+    assert_eq!(Facts::parse(&facts).unwrap().applied, Applied { diff_id: chain, size: 12, entries: 3 });
+    for length in 0..facts.len() {
+        assert!(Facts::parse(&facts[..length]).is_none(), "{length}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the whole engine, a file per subject, in `tests/`. There is nothing else in this package.

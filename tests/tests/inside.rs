@@ -1,0 +1,147 @@
+//! Being in a running container: exec, attach, logs, terminals, files.
+
+use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
+
+fn sleeper(daemon: &Daemon, name: &str) {
+    daemon.hull(["run", "-d", "--name", name, "busybox", "sleep", "1000"]).ok();
+}
+
+#[test]
+fn exec_runs_beside_the_program() {
+    let daemon = Daemon::with_busybox();
+    sleeper(&daemon, "box");
+    assert_eq!(daemon.hull(["exec", "box", "cat", "/proc/1/comm"]).ok(), "sleep");
+    assert_eq!(
+        daemon
+            .hull([
+                "exec",
+                "-u",
+                "55:66",
+                "-w",
+                "/tmp",
+                "-e",
+                "A=b",
+                "box",
+                "sh",
+                "-c",
+                "id -u; pwd; echo $A"
+            ])
+            .ok(),
+        "55\n/tmp\nb"
+    );
+    assert_eq!(daemon.hull(["exec", "box", "sh", "-c", "exit 9"]).code, 9);
+    assert_eq!(daemon.hull_with_input(["exec", "-i", "box", "wc", "-c"], b"12345").ok(), "5");
+    let missing = daemon.hull(["exec", "box", "nosuchprogram"]);
+    assert_eq!(missing.code, 127, "{missing:#?}");
+    assert!((missing.stdout + &missing.stderr).contains("executable file not found"));
+    let both = daemon.hull(["exec", "box", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((both.stdout.as_str(), both.stderr.as_str()), ("out\n", "err\n"));
+    daemon.hull(["exec", "-d", "box", "touch", "/tmp/detached"]).ok();
+    assert!(eventually(PATIENCE, || daemon.hull(["exec", "box", "test", "-e", "/tmp/detached"]).code == 0));
+}
+
+#[test]
+fn exec_gets_the_containers_limits_and_no_more_rights() {
+    let daemon = Daemon::with_busybox();
+    sleeper(&daemon, "box");
+    let status = daemon.hull(["exec", "box", "grep", "-E", "CapEff|CapInh|Seccomp:", "/proc/self/status"]);
+    status.says("CapEff:\t00000000a80425fb").says("CapInh:\t0000000000000000").says("Seccomp:\t2");
+    let open = daemon.hull(["exec", "box", "ls", "/proc/self/fd"]);
+    assert_eq!(open.lines(), ["0", "1", "2", "3"], "3 is the directory that ls reads");
+}
+
+#[test]
+fn logs_have_every_line_with_its_time() {
+    let daemon = Daemon::with_busybox();
+    daemon
+        .hull([
+            "run",
+            "--name",
+            "box",
+            "busybox",
+            "sh",
+            "-c",
+            "for i in 1 2 3 4 5; do echo line $i; done; echo last >&2",
+        ])
+        .ok();
+    assert_eq!(daemon.hull(["logs", "box"]).stdout, "line 1\nline 2\nline 3\nline 4\nline 5\n");
+    assert_eq!(daemon.hull(["logs", "box"]).stderr, "last\n");
+    assert_eq!(daemon.hull(["logs", "--tail", "2", "box"]).stdout, "line 5\n");
+    let timed = daemon.hull(["logs", "-t", "box"]);
+    let (time, text) = timed.lines()[0].split_once(' ').expect("a time and a line");
+    assert_eq!(text, "line 1");
+    assert!(time.starts_with("20") && time.ends_with('Z') && time.contains('.'), "{time}");
+    assert_eq!(daemon.hull(["logs", "--since", "2100-01-01T00:00:00Z", "box"]).ok(), "");
+    assert_eq!(daemon.hull(["logs", "--until", "2000-01-01T00:00:00Z", "box"]).ok(), "");
+}
+
+#[test]
+fn following_a_log_ends_with_the_container() {
+    let daemon = Daemon::with_busybox();
+    let script = "for i in 1 2 3; do echo $i; sleep 0.1; done";
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sh", "-c", script]).ok();
+    assert_eq!(daemon.hull(["logs", "-f", "box"]).stdout, "1\n2\n3\n");
+}
+
+#[test]
+fn a_client_attaches_and_leaves() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "-i", "--name", "echo", "busybox", "cat"]).ok();
+    let mut client = daemon.spawn_hull(["attach", "echo"]);
+    client.write(b"ping\n");
+    client.wait_for("ping");
+    drop(client);
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.State.Running}}", "echo"]).ok(), "true");
+    let mut again = daemon.spawn_hull(["attach", "echo"]);
+    again.write(b"pong\n");
+    again.wait_for("pong");
+}
+
+#[test]
+fn a_lot_of_output_arrives_whole() {
+    let daemon = Daemon::with_busybox();
+    let output = daemon.hull(["run", "--rm", "busybox", "sh", "-c", "seq 1 200000"]);
+    let lines = output.lines();
+    assert_eq!((lines.len(), lines[0], lines[199_999]), (200_000, "1", "200000"));
+}
+
+#[test]
+fn files_go_in_and_out() {
+    let daemon = Daemon::with_busybox();
+    sleeper(&daemon, "box");
+    let (file, back) = (daemon.dir().join("file"), daemon.dir().join("back"));
+    std::fs::write(&file, "content").expect("write");
+    daemon.docker(["cp", file.to_str().expect("utf-8"), "box:/tmp/"]).ok();
+    assert_eq!(daemon.hull(["exec", "box", "cat", "/tmp/file"]).ok(), "content");
+    daemon.docker(["cp", "box:/tmp/file", back.to_str().expect("utf-8")]).ok();
+    assert_eq!(std::fs::read_to_string(&back).expect("copied back"), "content");
+    daemon.hull(["stop", "-t", "0", "box"]).ok();
+    daemon.docker(["cp", "box:/tmp/file", back.to_str().expect("utf-8")]).ok();
+    daemon
+        .docker(["cp", "box:/nosuch", "/tmp/x"])
+        .complains("Could not find the file /nosuch in container box")
+        .fails(1);
+}
+
+#[test]
+fn diff_export_and_commit_show_what_was_written() {
+    let daemon = Daemon::with_busybox();
+    daemon
+        .hull(["run", "--name", "author", "busybox", "sh", "-c", "echo text >/root/note; rm /etc/group"])
+        .ok();
+    let changes = daemon.hull(["diff", "author"]);
+    for line in ["A /root/note", "C /root", "D /etc/group", "C /etc"] {
+        assert!(changes.lines().contains(&line), "{line} is missing: {changes:#?}");
+    }
+    daemon.hull(["commit", "--change", "CMD [\"cat\",\"/root/note\"]", "author", "noted:1"]).ok();
+    assert_eq!(daemon.hull(["run", "--rm", "noted:1"]).ok(), "text");
+    daemon.hull(["run", "--rm", "noted:1", "test", "-e", "/etc/group"]).fails(1);
+    let archive = daemon.dir().join("root.tar");
+    daemon.hull(["export", "-o", archive.to_str().expect("utf-8"), "author"]).ok();
+    let listed = std::process::Command::new("tar").arg("-tf").arg(&archive).output().expect("tar");
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(names.contains("root/note") && !names.contains("etc/group"), "{names}");
+    daemon.hull(["rm", "author"]).ok();
+    daemon.hull(["rmi", "noted:1"]).ok();
+}

@@ -1,0 +1,150 @@
+//! The life of containers: every state, and the ways between them.
+
+use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
+
+fn status(daemon: &Daemon, name: &str) -> String {
+    daemon.hull(["inspect", "-f", "{{.State.Status}}", name]).ok().to_owned()
+}
+
+#[test]
+fn from_created_to_removed() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(status(&daemon, "box"), "created");
+    daemon.hull(["start", "box"]).ok();
+    assert_eq!(status(&daemon, "box"), "running");
+    daemon.hull(["pause", "box"]).ok();
+    assert_eq!(status(&daemon, "box"), "paused");
+    daemon.hull(["unpause", "box"]).ok();
+    daemon.hull(["rename", "box", "crate"]).ok();
+    daemon.hull(["restart", "-t", "0", "crate"]).ok();
+    assert_eq!(status(&daemon, "crate"), "running");
+    daemon.hull(["stop", "-t", "0", "crate"]).ok();
+    assert_eq!(
+        daemon.hull(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "crate"]).ok(),
+        "exited 137"
+    );
+    daemon.hull(["rm", "crate"]).ok();
+    assert_eq!(daemon.hull(["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn stop_asks_first() {
+    let daemon = Daemon::with_busybox();
+    let script = "trap 'echo asked; exit 3' TERM; echo ready; while true; do sleep 0.05; done";
+    daemon.hull(["run", "-d", "--name", "polite", "busybox", "sh", "-c", script]).ok();
+    assert!(eventually(PATIENCE, || daemon.hull(["logs", "polite"]).stdout.contains("ready")));
+    daemon.hull(["stop", "polite"]).ok();
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.State.ExitCode}}", "polite"]).ok(), "3");
+    daemon.hull(["logs", "polite"]).says("asked");
+    let usr1 = "trap 'exit 9' USR1; echo ready; while true; do sleep 0.05; done";
+    daemon.hull(["run", "-d", "--name", "own", "--stop-signal", "SIGUSR1", "busybox", "sh", "-c", usr1]).ok();
+    assert!(eventually(PATIENCE, || daemon.hull(["logs", "own"]).stdout.contains("ready")));
+    daemon.hull(["stop", "own"]).ok();
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.State.ExitCode}}", "own"]).ok(), "9");
+}
+
+#[test]
+fn restart_policies_decide() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "failing", "--restart", "on-failure:2", "busybox", "false"]).ok();
+    let count = |name: &str| {
+        daemon.hull(["inspect", "-f", "{{.RestartCount}} {{.State.Status}}", name]).ok().to_owned()
+    };
+    assert!(eventually(PATIENCE, || count("failing") == "2 exited"), "{}", count("failing"));
+    daemon.hull(["run", "-d", "--name", "fine", "--restart", "on-failure", "busybox", "true"]).ok();
+    daemon.hull(["wait", "fine"]).ok();
+    assert_eq!(count("fine"), "0 exited");
+    daemon.hull(["run", "-d", "--name", "always", "--restart", "always", "busybox", "sleep", "0.2"]).ok();
+    assert!(eventually(PATIENCE, || count("always").starts_with('2')), "{}", count("always"));
+    daemon.hull(["stop", "-t", "0", "always"]).ok();
+    assert!(count("always").ends_with("exited"), "a user's stop holds: {}", count("always"));
+}
+
+#[test]
+fn attached_start_and_wait() {
+    let daemon = Daemon::with_busybox();
+    daemon
+        .hull(["create", "--name", "echo", "-i", "busybox", "sh", "-c", "read line; echo got $line; exit 5"])
+        .ok();
+    let mut client = daemon.spawn_hull(["start", "-a", "-i", "echo"]);
+    client.write(b"a line\n");
+    let output = client.finish();
+    assert_eq!((output.stdout.as_str(), output.code), ("got a line\n", 5));
+    let waiting = daemon.spawn_hull(["wait", "echo"]);
+    assert_eq!(waiting.finish().ok(), "5");
+}
+
+#[test]
+fn ps_shows_and_filters() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "up", "--label", "tier=front", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["run", "--name", "down", "busybox", "sh", "-c", "exit 3"]).fails(3);
+    let list = |flags: &[&str]| {
+        let all = [&["ps", "--format", "{{.Names}}"], flags].concat();
+        daemon.hull(all).ok().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&[]), ["up"]);
+    assert_eq!(list(&["-a"]), ["down", "up"]);
+    assert_eq!(list(&["-a", "--filter", "exited=3"]), ["down"]);
+    assert_eq!(list(&["--filter", "label=tier=front"]), ["up"]);
+    assert_eq!(list(&["-a", "--filter", "status=exited"]), ["down"]);
+    assert_eq!(list(&["-a", "--filter", "ancestor=busybox", "--filter", "name=^up$"]), ["up"]);
+    assert_eq!(list(&["-l"]), ["down"]);
+    let table = daemon.hull(["ps", "-a"]);
+    let head = table.lines()[0].split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(head, "CONTAINER ID IMAGE COMMAND CREATED STATUS PORTS NAMES");
+    table.says("Exited (3)").says("Up ").says("\"sleep 1000\"");
+}
+
+#[test]
+fn events_tell_what_happened() {
+    let daemon = Daemon::with_busybox();
+    let events = daemon.spawn_hull(["events", "--filter", "container=story", "--format", "{{.Action}}"]);
+    // The listener is there when the daemon knows one; a run before that would be missed.
+    let listening = || daemon.api("GET", "/info", None).json()["NEventsListener"].as_i64() == Some(1);
+    assert!(eventually(PATIENCE, listening));
+    daemon.hull(["run", "--rm", "--name", "story", "busybox", "true"]).ok();
+    events.wait_for("destroy");
+    let told: Vec<String> = events.stdout().lines().map(str::to_owned).collect();
+    let order: Vec<_> = ["create", "start", "die", "destroy"]
+        .iter()
+        .map(|action| told.iter().position(|line| line == action))
+        .collect();
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{told:?}");
+}
+
+#[test]
+fn top_stats_and_rename_see_the_processes() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["top", "box"]).says("PID").says("sleep 1000");
+    let stats = daemon.hull(["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "box"]);
+    assert_eq!(stats.ok(), "box 1");
+}
+
+#[test]
+fn fifty_containers_start_side_by_side() {
+    let daemon = Daemon::with_busybox();
+    let clients: Vec<_> =
+        (0..50).map(|_| daemon.spawn_hull(["run", "-d", "busybox", "sleep", "1000"])).collect();
+    for client in clients {
+        client.finish().ok();
+    }
+    assert_eq!(daemon.hull(["ps", "-q"]).lines().len(), 50);
+}
+
+#[test]
+fn strangers_are_kept_out_of_the_directories() {
+    use std::os::unix::fs::PermissionsExt;
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "busybox", "sleep", "1000"]).ok();
+    let mode = |path: std::path::PathBuf| {
+        std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o7777
+    };
+    assert_eq!(mode(daemon.data_root()), 0o700);
+    assert_eq!(mode(daemon.exec_root()), 0o711, "a group may pass to a socket in it");
+    assert_eq!(mode(daemon.exec_root().join("shim")), 0o700);
+    assert_eq!(mode(daemon.socket()), 0o660);
+}

@@ -1,0 +1,79 @@
+//! Limits, held by the kernel.
+
+use std::fs;
+use std::path::PathBuf;
+
+use hull_testkit::Daemon;
+
+/// The file of a container's cgroup, in whichever hierarchy has it.
+fn cgroup_file(daemon: &Daemon, id: &str, controller: &str, v1: &str, v2: &str) -> String {
+    let below = format!("{}/{id}", daemon.cgroup().trim_start_matches('/'));
+    let roots = [PathBuf::from("/sys/fs/cgroup").join(controller), PathBuf::from("/sys/fs/cgroup")];
+    let candidates = roots.iter().flat_map(|root| [v1, v2].map(|file| root.join(&below).join(file)));
+    let found = candidates.into_iter().find_map(|path| fs::read_to_string(path).ok());
+    found.unwrap_or_else(|| panic!("no {v1} or {v2} for {id}")).trim().to_owned()
+}
+
+#[test]
+fn memory_kills_who_takes_too_much() {
+    let daemon = Daemon::with_busybox();
+    let output =
+        daemon.hull(["run", "--name", "greedy", "-m", "16m", "busybox", "sh", "-c", "tail /dev/zero"]);
+    assert_eq!(output.code, 137, "{output:#?}");
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.State.OOMKilled}}", "greedy"]).ok(), "true");
+}
+
+#[test]
+fn limits_reach_the_kernel() {
+    let daemon = Daemon::with_busybox();
+    let flags = ["-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--cpu-shares", "512"];
+    let all = [&["run", "-d"], &flags[..], &["busybox", "sleep", "1000"]].concat();
+    let id = daemon.hull(all).ok().to_owned();
+    assert_eq!(cgroup_file(&daemon, &id, "memory", "memory.limit_in_bytes", "memory.max"), "67108864");
+    assert_eq!(cgroup_file(&daemon, &id, "pids", "pids.max", "pids.max"), "50");
+    let quota = cgroup_file(&daemon, &id, "cpu", "cpu.cfs_quota_us", "cpu.max");
+    assert_eq!(quota.split(' ').next(), Some("50000"));
+    daemon.hull(["update", "-m", "128m", "--memory-swap", "-1", &id]).ok();
+    assert_eq!(cgroup_file(&daemon, &id, "memory", "memory.limit_in_bytes", "memory.max"), "134217728");
+}
+
+#[test]
+fn processes_are_counted() {
+    let daemon = Daemon::with_busybox();
+    let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; wait";
+    let output = daemon.hull(["run", "--rm", "--pids-limit", "5", "busybox", "sh", "-c", script]);
+    output.complains("can't fork");
+}
+
+#[test]
+fn ulimits_and_shm_are_set() {
+    let daemon = Daemon::with_busybox();
+    let output = daemon.hull([
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=100:200",
+        "--shm-size",
+        "8m",
+        "busybox",
+        "sh",
+        "-c",
+        "ulimit -n; ulimit -Hn; df -m /dev/shm | tail -1 | awk '{print $2}'",
+    ]);
+    assert_eq!(output.lines(), ["100", "200", "8"]);
+}
+
+#[test]
+fn a_paused_container_stands_still() {
+    let daemon = Daemon::with_busybox();
+    let script = "while true; do echo tick; sleep 0.01; done";
+    daemon.hull(["run", "-d", "--name", "clock", "busybox", "sh", "-c", script]).ok();
+    daemon.hull(["pause", "clock"]).ok();
+    let before = daemon.hull(["logs", "clock"]).lines().len();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let after = daemon.hull(["logs", "clock"]).lines().len();
+    assert_eq!(before, after);
+    daemon.hull(["exec", "clock", "true"]).complains("is paused, unpause the container before exec").fails(1);
+    daemon.hull(["unpause", "clock"]).ok();
+    daemon.hull(["exec", "clock", "true"]).ok();
+}

@@ -1,0 +1,123 @@
+//! Networks from the outside and from the inside.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
+
+fn fetch(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(b"GET /hello HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+const SERVE: &str = "mkdir /www; echo hello from inside >/www/hello; exec httpd -f -p 80 -h /www";
+
+#[test]
+fn a_published_port_is_served() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "web", "-p", "18081:80", "busybox", "sh", "-c", SERVE]).ok();
+    assert!(eventually(PATIENCE, || fetch("127.0.0.1:18081")
+        .is_some_and(|text| text.contains("hello from inside"))));
+    assert_eq!(daemon.hull(["port", "web", "80"]).lines()[0], "0.0.0.0:18081");
+    let address = daemon.hull(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"]).ok().to_owned();
+    assert!(fetch(&format!("{address}:80")).is_some(), "the host reaches the container by its address");
+    let other = ["run", "--rm", "busybox", "wget", "-q", "-O", "-", &format!("http://{address}/hello")];
+    assert_eq!(daemon.hull(other).ok(), "hello from inside");
+    daemon.hull(["rm", "-f", "web"]).ok();
+    assert!(fetch("127.0.0.1:18081").is_none(), "the port is closed again");
+}
+
+#[test]
+fn a_random_port_and_a_taken_one() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "one", "-p", "80", "busybox", "sh", "-c", SERVE]).ok();
+    let port =
+        daemon.hull(["port", "one", "80/tcp"]).lines()[0].rsplit(':').next().expect("a port").to_owned();
+    assert!(eventually(PATIENCE, || fetch(&format!("127.0.0.1:{port}")).is_some()));
+    let taken =
+        daemon.hull(["run", "-d", "--name", "two", "-p", &format!("{port}:80"), "busybox", "sleep", "9"]);
+    taken.complains("port is already allocated").fails(125);
+    let holder = std::net::TcpListener::bind("0.0.0.0:18082").expect("a port of another program");
+    let held = daemon.hull(["run", "--rm", "-p", "18082:80", "busybox", "true"]);
+    held.complains("address already in use").fails(125);
+    drop(holder);
+}
+
+#[test]
+fn the_modes_are_what_they_say() {
+    let daemon = Daemon::with_busybox();
+    let links = |mode: &str| {
+        daemon
+            .hull(["run", "--rm", "--network", mode, "busybox", "ls", "/sys/class/net"])
+            .ok()
+            .replace('\n', " ")
+    };
+    assert_eq!(links("none"), "lo");
+    assert_eq!(links("bridge"), "eth0 lo");
+    assert!(links("host").contains("hull0"), "the host's own links: {}", links("host"));
+    daemon.hull(["run", "-d", "--name", "owner", "busybox", "sleep", "1000"]).ok();
+    let address =
+        |name: &str| daemon.hull(["exec", name, "ip", "-4", "-o", "addr", "show", "eth0"]).ok().to_owned();
+    daemon
+        .hull(["run", "-d", "--name", "guest", "--network", "container:owner", "busybox", "sleep", "1000"])
+        .ok();
+    assert_eq!(address("owner"), address("guest"));
+}
+
+#[test]
+fn names_are_resolved_by_files() {
+    let daemon = Daemon::with_busybox();
+    let output = daemon.hull([
+        "run",
+        "--rm",
+        "--hostname",
+        "me",
+        "--add-host",
+        "db:10.1.2.3",
+        "--dns",
+        "9.9.9.9",
+        "busybox",
+        "cat",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/etc/hostname",
+    ]);
+    output.says("10.1.2.3\tdb").says("\tme").says("nameserver 9.9.9.9").says("127.0.0.1\tlocalhost");
+}
+
+#[test]
+fn user_defined_bridges_are_apart() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "--subnet", "10.77.0.0/24", "blue"]).ok();
+    daemon
+        .hull([
+            "run",
+            "-d",
+            "--name",
+            "in-blue",
+            "--network",
+            "blue",
+            "--ip",
+            "10.77.0.9",
+            "busybox",
+            "sh",
+            "-c",
+            SERVE,
+        ])
+        .ok();
+    let from = |network: &str| {
+        let url = "http://10.77.0.9/hello";
+        let script = format!("timeout 3 wget -q -O - {url}; exit $?");
+        let fetch = ["run", "--rm", "--network", network, "busybox", "sh", "-c", &script];
+        daemon.hull(fetch)
+    };
+    assert!(eventually(PATIENCE, || from("blue").code == 0), "{:#?}", from("blue"));
+    assert_ne!(from("bridge").code, 0, "another network's containers do not reach it");
+    daemon.hull(["network", "rm", "blue"]).complains("has active endpoints").fails(1);
+    daemon.hull(["rm", "-f", "in-blue"]).ok();
+    daemon.hull(["network", "rm", "blue"]).ok();
+}

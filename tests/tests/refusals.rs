@@ -1,0 +1,114 @@
+//! Bad input gets the error that a user of Docker expects, and changes nothing.
+
+use hull_testkit::Daemon;
+
+#[test]
+fn a_missing_program_is_127_and_a_directory_126() {
+    let daemon = Daemon::with_busybox();
+    let missing = daemon.hull(["run", "--rm", "busybox", "nosuchprogram"]);
+    missing.complains(r#"exec: "nosuchprogram": executable file not found in $PATH"#).fails(127);
+    daemon.hull(["run", "--rm", "busybox", "/nosuch/path"]).complains("no such file or directory").fails(127);
+    daemon.hull(["run", "--rm", "busybox", "/tmp"]).fails(126);
+    daemon.hull(["run", "--rm", "busybox", "/etc/passwd"]).complains("permission denied").fails(126);
+    assert_eq!(daemon.hull(["ps", "-aq"]).ok(), "", "a failed run --rm leaves no container");
+}
+
+#[test]
+fn a_failed_start_keeps_the_container_and_says_why() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "--name", "broken", "busybox", "nosuchprogram"]).fails(127);
+    let state =
+        daemon.hull(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "broken"]);
+    assert!(state.ok().starts_with("created 127 "), "{state:#?}");
+    state.says("executable file not found");
+    daemon.hull(["start", "broken"]).complains("executable file not found").fails(1);
+}
+
+#[test]
+fn names_are_unique_and_well_formed() {
+    let daemon = Daemon::with_busybox();
+    let id = daemon.hull(["create", "--name", "web", "busybox"]).ok().to_owned();
+    let again = daemon.hull(["create", "--name", "web", "busybox"]);
+    again.complains(&format!(
+        "Conflict. The container name \"/web\" is already in use by container \"{id}\". You have to remove (or \
+         rename) that container to be able to reuse that name."
+    ));
+    daemon
+        .hull(["create", "--name", "a b", "busybox"])
+        .complains("Invalid container name (a b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
+    assert_eq!(daemon.hull(["ps", "-aq", "--no-trunc"]).ok(), id);
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let daemon = Daemon::with_busybox();
+    for command in ["start", "stop", "kill", "rm", "pause", "logs", "wait"] {
+        daemon.hull([command, "nosuch"]).complains("No such container: nosuch").fails(1);
+    }
+    daemon.hull(["inspect", "nosuch"]).complains("No such object: nosuch").fails(1);
+    daemon.hull(["rmi", "nosuch"]).complains("No such image: nosuch:latest").fails(1);
+    daemon.hull(["exec", "nosuch", "true"]).complains("No such container: nosuch").fails(1);
+    let gone = daemon.api("POST", "/containers/create", Some(&serde_json::json!({"Image": "nosuch:1"})));
+    assert_eq!((gone.status, gone.message()), (404, "No such image: nosuch:1".to_owned()));
+}
+
+#[test]
+fn states_forbid_what_they_forbid() {
+    let daemon = Daemon::with_busybox();
+    let id = daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok().to_owned();
+    daemon.hull(["rm", "box"]).complains("container is running").fails(1);
+    daemon.hull(["unpause", "box"]).complains("is not paused").fails(1);
+    daemon.hull(["rmi", "busybox"]).complains("container").fails(1);
+    assert_eq!(daemon.api("POST", "/containers/box/start", None).status, 304);
+    daemon.hull(["kill", "box"]).ok();
+    daemon.hull(["wait", "box"]).ok();
+    daemon.hull(["kill", "box"]).complains("is not running").fails(1);
+    daemon.hull(["exec", "box", "true"]).complains(&format!("container {id} is not running")).fails(1);
+    assert_eq!(daemon.api("POST", "/containers/box/stop", None).status, 304);
+}
+
+#[test]
+fn flags_and_sizes_are_checked_before_anything_is_made() {
+    let daemon = Daemon::with_busybox();
+    for (flags, text, code) in [
+        (vec!["run", "--nosuchflag", "busybox"], "nosuchflag", 125),
+        (vec!["run", "-m", "4x", "busybox"], "invalid", 125),
+        (vec!["run", "-m", "1m", "busybox"], "Minimum memory limit allowed is 6MB", 125),
+        (vec!["run", "--cpus", "1000", "busybox"], "range of CPUs is from 0.01 to", 125),
+        (vec!["run", "--restart", "sometimes", "busybox"], "restart policy", 125),
+        (vec!["run", "-p", "99999:80", "busybox"], "invalid hostPort: 99999", 125),
+        (vec!["run", "-v", "relative/path:/x:frob", "busybox"], "invalid", 125),
+        (
+            vec!["run", "--mount", "type=bind,source=/nonexistent,target=/x", "busybox"],
+            "bind source path does not exist: /nonexistent",
+            125,
+        ),
+        (vec!["run", "--network", "nosuchnetwork", "busybox"], "network nosuchnetwork not found", 125),
+        (vec!["run", "--cap-add", "FROB", "busybox"], "FROB", 125),
+        (vec!["run", "--security-opt", "frob=1", "busybox"], "frob", 125),
+        (vec!["run", "-u", "4294967296", "busybox"], "", 125),
+        (vec!["run", "Not/Valid", "true"], "must be lowercase", 125),
+    ] {
+        let output = daemon.hull(&flags);
+        assert!(output.stderr.contains(text), "{flags:?}: no {text:?} in {output:#?}");
+        assert!((125..=126).contains(&output.code), "{flags:?}: {code} is wanted: {output:#?}");
+    }
+    let left = daemon.hull(["ps", "-a", "--format", "{{.Command}} {{.Status}}"]);
+    assert!(left.lines().len() <= 2, "only what failed at its start is left: {left:#?}");
+}
+
+#[test]
+fn the_api_refuses_what_is_no_request() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.api("GET", "/nosuchpath", None).message(), "page not found");
+    assert_eq!(daemon.api("GET", "/v1.10/info", None).status, 400);
+    let new = daemon.api("GET", "/v9.99/info", None);
+    assert!(new.message().contains("client version 9.99 is too new"), "{}", new.message());
+    let filter = daemon.api("GET", "/containers/json?filters=%7B%22frob%22%3A%5B%22x%22%5D%7D", None);
+    assert_eq!((filter.status, filter.message()), (400, "invalid filter 'frob'".to_owned()));
+    let build = daemon.api("POST", "/build", None);
+    assert_eq!(build.status, 501);
+    assert!(build.message().contains("not supported yet"));
+    let swarm = daemon.api("GET", "/nodes", None);
+    assert_eq!(swarm.status, 503);
+}

@@ -1,0 +1,66 @@
+//! Pushing to a real registry and pulling from it, through both clients.
+
+use std::fs;
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
+
+/// Debian's docker-registry on a port of the test's own network; it ends with the test.
+struct Registry(Child);
+
+impl Registry {
+    fn start(daemon: &Daemon) -> Self {
+        let root = daemon.dir().join("registry");
+        let config = daemon.dir().join("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:5000\n",
+            root.display()
+        );
+        fs::write(&config, text).expect("write");
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let registry = Self(command.spawn().expect("docker-registry: `make test` installs it"));
+        assert!(eventually(PATIENCE, || TcpStream::connect("127.0.0.1:5000").is_ok()));
+        registry
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_image_goes_out_and_comes_back() {
+    let daemon = Daemon::with_busybox();
+    let _registry = Registry::start(&daemon);
+    let name = "127.0.0.1:5000/team/box:1";
+    daemon.hull(["tag", "busybox", name]).ok();
+    daemon.hull(["push", name]).says("1: digest: sha256:");
+    daemon.hull(["rmi", name, "busybox"]).says("Deleted: sha256:");
+    let pulled = daemon.hull(["pull", name]);
+    pulled.says("Pull complete").says("Status: Downloaded newer image for 127.0.0.1:5000/team/box:1");
+    daemon.hull(["pull", name]).says("Status: Image is up to date for");
+    assert_eq!(daemon.hull(["run", "--rm", name, "echo", "back again"]).ok(), "back again");
+    daemon.hull(["pull", "127.0.0.1:5000/team/box:2"]).complains("not found").fails(1);
+}
+
+#[test]
+fn dockers_client_pushes_and_a_run_pulls() {
+    let daemon = Daemon::with_busybox();
+    let _registry = Registry::start(&daemon);
+    let name = "127.0.0.1:5000/box";
+    daemon.docker(["tag", "busybox", name]).ok();
+    daemon.docker(["push", name]).says("latest: digest: sha256:");
+    daemon.docker(["rmi", name, "busybox"]).ok();
+    let run = daemon.docker(["run", "--rm", name, "echo", "pulled and run"]);
+    assert_eq!(run.ok(), "pulled and run");
+    run.complains("Unable to find image '127.0.0.1:5000/box:latest' locally");
+    daemon.hull(["rmi", name]).ok();
+    let run = daemon.hull(["run", "--rm", name, "echo", "by hull, too"]);
+    assert_eq!(run.ok(), "by hull, too");
+}

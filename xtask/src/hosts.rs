@@ -1,0 +1,75 @@
+//! The tests that depend on the host's version of cgroups, once more on the kinds of host that this one is not:
+//! version 2 alone in a virtual machine (`tests/vm/run`), and on a hybrid host also version 1 alone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::say;
+use crate::trial::target_directory;
+
+/// What `tests/vm/run` exits with when there is no machine to be had.
+const NO_MACHINE: i32 = 125;
+
+/// The test binaries for version 2, by target name: of the cgroup crate, and of the runtime.
+const VERSION_2: [&str; 3] = ["hierarchies", "lifecycle", "confinement"];
+
+/// Those for version 1 alone.
+const VERSION_1: [&str; 1] = ["hierarchies"];
+
+/// What it exits with when the machine came to a stand.
+const STOOD_STILL: i32 = 124;
+
+/// Where a hybrid host has its version 2 hierarchy.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// Runs them; the failures with their reasons. Where QEMU cannot be had that is said, and is a failure only if
+/// the machine was `asked` for.
+pub(crate) fn run(binaries: &[(String, PathBuf, PathBuf)], asked: bool) -> Vec<(String, String)> {
+    let those =
+        |targets: &'static [&str]| binaries.iter().filter(|(target, ..)| targets.contains(&target.as_str()));
+    let mut failures = Vec::new();
+    if Path::new(UNIFIED).join("cgroup.procs").exists() {
+        failures.extend(those(&VERSION_1).filter_map(|(target, binary, _)| on_version_1(target, binary)));
+    }
+    failures.extend(those(&VERSION_2).filter_map(|(target, binary, _)| on_version_2(target, binary, asked)));
+    failures
+}
+
+/// In a mount namespace without the version 2 hierarchy.
+fn on_version_1(target: &str, binary: &Path) -> Option<(String, String)> {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(format!(r#"umount {UNIFIED} && exec "$0""#)).arg(binary);
+    judge(format!("{target} on cgroup version 1"), command, None)
+}
+
+fn on_version_2(target: &str, binary: &Path, asked: bool) -> Option<(String, String)> {
+    // What the runtime's tests run.
+    let runtime = target_directory().join("debug/hull-runtime");
+    let mut command = Command::new("tests/vm/run");
+    command.arg("-f").arg(runtime).arg(binary);
+    judge(format!("{target} on cgroup version 2"), command, (!asked).then_some(NO_MACHINE))
+}
+
+/// Runs a command; why it failed, unless with the status that is `excused`, which is only told.
+fn judge(label: String, mut command: Command, excused: Option<i32>) -> Option<(String, String)> {
+    let mut attempt = || match command.stdin(Stdio::null()).output() {
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+        }
+        Err(why) => (Some(NO_MACHINE), format!("{command:?}: {why}")),
+    };
+    let (mut code, mut text) = attempt();
+    if code == Some(STOOD_STILL) {
+        // An emulated machine on a busy host locks up now and then. A program that hangs does so twice.
+        say(format!("{label}: the machine came to a stand, once more\n{text}"));
+        (code, text) = attempt();
+    }
+    match code {
+        Some(0) => say(format!("{label}: ok")),
+        code if excused.is_some() && code == excused => say(format!("{label}: NOT RUN\n{text}")),
+        _ => return Some((label, text)),
+    }
+    None
+}
