@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 
 /// A store in a directory of its own, and what a test needs to look into it.
 pub(crate) struct Fixture {
-    /// Holds the directory.
-    pub(crate) directory: tempfile::TempDir,
     /// The store.
     pub(crate) store: ImageStore,
     /// Its layers.
     pub(crate) snapshotter: Arc<Snapshotter>,
+    /// Holds the directory. Last: whoever writes there in the background has ended when it is removed.
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Fixture {
