@@ -169,7 +169,13 @@ impl Engine {
         Ok(Config {
             id: container.id.clone(),
             spec: spec::of(container, &facts)?,
-            rootfs: Rootfs::Overlay { lower: root.lower, upper: root.upper, work: root.work },
+            rootfs: Rootfs::Overlay {
+                lower: root.lower,
+                upper: root.upper,
+                work: root.work,
+                // It does not outlive the machine's next start: that finds it ended, and removes it.
+                volatile: container.host.auto_remove,
+            },
             user: Some(config.user.clone()).filter(|user| !user.is_empty()),
             extra_groups: container.host.group_add.clone().unwrap_or_default(),
             terminal: config.tty.then_some(Terminal { rows, cols }),

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use hull_cgroup::Cgroup;
 use hull_oci::runtime::{LinuxIdMapping, Spec};
+use hull_sys::Context;
 use hull_sys::clone::{self, Child, Clone, Namespace, Side};
-use hull_sys::{Context, mount};
+use hull_sys::mount::{self, Writable};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,9 @@ pub enum Rootfs {
         upper: PathBuf,
         /// The overlay's own directory, on the file system of `upper`.
         work: PathBuf,
+        /// Nothing waits for the disk: see [`mount::Writable`].
+        #[serde(default)]
+        volatile: bool,
     },
 }
 
@@ -249,7 +253,9 @@ fn died(text: &str) -> Failure {
 fn detached_root(rootfs: &Rootfs) -> hull_sys::Result<Option<OwnedFd>> {
     match rootfs {
         Rootfs::Directory(_) => Ok(None),
-        Rootfs::Overlay { lower, upper, work } => mount::overlay(lower, Some((upper, work))).map(Some),
+        Rootfs::Overlay { lower, upper, work, volatile } => {
+            mount::overlay(lower, Some(Writable { upper, work, volatile: *volatile })).map(Some)
+        }
     }
 }
 

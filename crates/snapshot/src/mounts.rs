@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use hull_sys::mount;
+use hull_sys::mount::{self, Writable};
 
 use crate::Result;
 
@@ -23,7 +23,11 @@ impl Mounts {
     ///
     /// The kernel calls two mounts of one upper directory at a time undefined: not for a container that runs.
     pub fn mount(&self) -> Result<OwnedFd> {
-        Ok(mount::overlay(&self.lower, Some((&self.upper, &self.work)))?)
+        Ok(mount::overlay(&self.lower, Some(self.writable()))?)
+    }
+
+    fn writable(&self) -> Writable<'_> {
+        Writable { upper: &self.upper, work: &self.work, volatile: false }
     }
 
     /// The same tree, read-only, with the upper directory as one more lower one: nothing is ever written,

@@ -241,7 +241,13 @@ impl Snapshotter {
         if let Some(missing) = layers.iter().find(|chain| !self.has_layer(chain)) {
             return Err(no_layer(missing));
         }
-        Ok(self.mounts_of(key, layers))
+        let mounts = self.mounts_of(key, layers);
+        // The kernel's mark of a volatile mount that has ended: nothing is lost while the machine runs, and what does
+        // not outlive its next start is not mounted any more.
+        match fs::remove_dir(mounts.work.join("work/incompat/volatile")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("rmdir", &mounts.work)?,
+            _ => Ok(mounts),
+        }
     }
 
     /// Removes the snapshot `key` with all that was written to it. Nothing may have it mounted.

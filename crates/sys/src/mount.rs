@@ -21,38 +21,50 @@ use crate::{Context, Error, Result};
 /// The longest value that fsconfig(2) accepts for a string option, in bytes.
 const VALUE_MAX: usize = 255;
 
-/// An overlay file system, detached: `lower` with the top layer first, and optionally the pair of an
-/// upper and a work directory (without it the mount is read-only).
+/// The writable half of an overlay.
+#[derive(Debug, Clone, Copy)]
+pub struct Writable<'a> {
+    /// Where changes go.
+    pub upper: &'a Path,
+    /// The overlay's own directory, on the file system of `upper`.
+    pub work: &'a Path,
+    /// Nothing waits for the disk: not fsync(2), not syncfs(2), not the unmount. For trees that nobody needs after a
+    /// crash of the machine. The kernel leaves a mark in `work`, with which it refuses the next mount.
+    pub volatile: bool,
+}
+
+/// An overlay file system, detached: `lower` with the top layer first, and optionally where changes go (without
+/// that the mount is read-only).
 ///
 /// Layers are handed over one by one (`lowerdir+`, Linux 6.7). Older kernels take a single string of at
 /// most 255 bytes; there the layers are named by the numbers of their descriptors, which is enough for
 /// some eighty of them. That way the working directory is changed for a moment: call it from a process
 /// with one thread where such kernels matter.
-pub fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
+pub fn overlay(lower: &[PathBuf], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
     if lower.is_empty() {
         return Err(Error::new("overlay", "no lower layer", Errno::INVAL));
     }
-    match overlay_by_layer(lower, upper) {
-        Err(error) if error.is(Errno::INVAL) => overlay_by_string(lower, upper),
+    match overlay_by_layer(lower, writable) {
+        Err(error) if error.is(Errno::INVAL) => overlay_by_string(lower, writable),
         made => made,
     }
 }
 
-fn overlay_by_layer(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
+fn overlay_by_layer(lower: &[PathBuf], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
     let fs = Filesystem::open("overlay")?;
     // Descriptors that stand in for overlong paths; they live until the file system exists.
     let mut held = Vec::new();
     for layer in lower {
         fs.set_path("lowerdir+", layer, &mut held)?;
     }
-    if let Some((upper, work)) = upper {
-        fs.set_path("upperdir", upper, &mut held)?;
-        fs.set_path("workdir", work, &mut held)?;
+    if let Some(writable) = writable {
+        fs.set_path("upperdir", writable.upper, &mut held)?;
+        fs.set_path("workdir", writable.work, &mut held)?;
     }
-    overlay_mount(&fs, upper.is_none(), &lower[0])
+    overlay_mount(&fs, writable, &lower[0])
 }
 
-fn overlay_by_string(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
+fn overlay_by_string(lower: &[PathBuf], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
     let open = |path: &Path| {
         rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .on("open", path)
@@ -69,23 +81,26 @@ fn overlay_by_string(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result
     }
     let fs = Filesystem::open("overlay")?;
     fs.set("lowerdir", &names)?;
-    let pair = upper.map(|(upper, work)| Ok::<_, Error>((open(upper)?, open(work)?))).transpose()?;
+    let pair = writable.map(|to| Ok::<_, Error>((open(to.upper)?, open(to.work)?))).transpose()?;
     if let Some((upper, work)) = &pair {
         fs.set("upperdir", &upper.as_raw_fd().to_string())?;
         fs.set("workdir", &work.as_raw_fd().to_string())?;
     }
     let _there = WorkingDirectory::change("/proc/self/fd")?;
-    overlay_mount(&fs, upper.is_none(), &lower[0])
+    overlay_mount(&fs, writable, &lower[0])
 }
 
-fn overlay_mount(fs: &Filesystem, read_only: bool, top: &Path) -> Result<OwnedFd> {
+fn overlay_mount(fs: &Filesystem, writable: Option<Writable<'_>>, top: &Path) -> Result<OwnedFd> {
     // Redirects and metadata-only copies are extended attributes that an image could bring along;
     // following them would let one layer name files of another.
     fs.set("redirect_dir", "nofollow")?;
     fs.set("metacopy", "off")?;
     // An index would tie the upper directory to these very lower ones by their inodes.
     fs.set("index", "off")?;
-    let attr = if read_only { Attr::MOUNT_ATTR_RDONLY } else { Attr::empty() };
+    if writable.is_some_and(|writable| writable.volatile) {
+        fs.flag("volatile")?;
+    }
+    let attr = if writable.is_none() { Attr::MOUNT_ATTR_RDONLY } else { Attr::empty() };
     fs.create().map_err(|e| Error::new("mount overlay", top.to_string_lossy(), e.errno))?;
     fs.mount(attr)
 }
@@ -97,7 +112,7 @@ pub fn new_fs(fstype: &str, options: &[(&str, Option<&str>)], attr: Attr) -> Res
     for (key, value) in options {
         match value {
             Some(value) => fs.set(key, value)?,
-            None => linux::fsconfig_set_flag(&fs.context, *key).on("fsconfig", format!("{fstype} {key}"))?,
+            None => fs.flag(key)?,
         }
     }
     fs.create()?;
@@ -114,6 +129,10 @@ impl Filesystem {
     fn open(fstype: &str) -> Result<Self> {
         let context = linux::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).on("fsopen", fstype)?;
         Ok(Self { fstype: fstype.to_owned(), context })
+    }
+
+    fn flag(&self, key: &str) -> Result<()> {
+        linux::fsconfig_set_flag(&self.context, key).on("fsconfig", format!("{} {key}", self.fstype))
     }
 
     fn set(&self, key: &str, value: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use hull_sys::Result;
-use hull_sys::mount::{self, Attr, Change, Propagation};
+use hull_sys::mount::{self, Attr, Change, Propagation, Writable};
 use hull_sys::root::Root;
 use rustix::fs::CWD;
 
@@ -15,7 +15,9 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Result<()> {
     let root = match (init.root_mount.take(), &init.create.rootfs) {
         (Some(root), _) => root,
         (None, Rootfs::Directory(path)) => clone_directory(path)?,
-        (None, Rootfs::Overlay { lower, upper, work }) => mount::overlay(lower, Some((upper, work)))?,
+        (None, Rootfs::Overlay { lower, upper, work, volatile }) => {
+            mount::overlay(lower, Some(Writable { upper, work, volatile: *volatile }))?
+        }
     };
     // Neither our mounts nor the unmount of the host's tree may travel to the host. Copies that are to go on
     // receiving or sending were made before this.

@@ -59,6 +59,7 @@ impl Host {
                 lower: vec![self.dir.path().join("root")],
                 upper: home.join("upper"),
                 work: home.join("work"),
+                volatile: false,
             },
             user: None,
             extra_groups: vec![],
