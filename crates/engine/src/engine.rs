@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hull_cgroup::Cgroup;
 use hull_image::ImageStore;
 use hull_network::Networks;
-use hull_snapshot::Snapshotter;
+use hull_shim::client::Program;
+use hull_snapshot::{Reaper, Snapshotter};
 use hull_sys::Context;
 
 use crate::containers::{Containers, Entry};
@@ -100,6 +101,9 @@ pub struct Engine {
     pub(crate) volumes: Volumes,
     pub(crate) filters: Filters,
     pub(crate) events: Events,
+    /// Directories that nobody names any more.
+    pub(crate) reaper: Reaper,
+    shim: OnceLock<Program>,
 }
 
 impl Engine {
@@ -145,6 +149,8 @@ impl Engine {
             volumes,
             filters,
             events,
+            reaper: Reaper::default(),
+            shim: OnceLock::new(),
         })
     }
 
@@ -162,11 +168,23 @@ impl Engine {
     /// need nobody.
     pub async fn shutdown(&self) {
         self.store.checkpoint();
+        self.reaper.wait();
         let runs = self.containers().iter().any(|container| container.state.status.is_running());
         let parent = format!("/{}", self.options.cgroup_parent.trim_matches('/'));
         if let (false, Ok(cgroup)) = (runs, Cgroup::open(&parent)) {
             // Nothing is in it; one that stays is used again.
             let _ = cgroup.remove();
+        }
+    }
+
+    /// The supervisor's program.
+    pub(crate) fn shim(&self) -> Result<&Program> {
+        match self.shim.get() {
+            Some(program) => Ok(program),
+            None => {
+                let program = Program::open(&self.options.shim)?;
+                Ok(self.shim.get_or_init(|| program))
+            }
         }
     }
 

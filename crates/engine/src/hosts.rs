@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -150,7 +151,7 @@ fn resolv_conf(container: &Container, daemon: &Resolver, host: &str, own_namespa
 }
 
 impl Engine {
-    /// Writes the three files of a container.
+    /// Writes the three files of a container; /etc/hosts as far as it is known before it has an address.
     pub(crate) fn write_own_files(&self, container: &Container) -> Result<()> {
         let mode = NetworkMode::parse(&container.host.network_mode);
         if matches!(mode, NetworkMode::Container(_)) {
@@ -187,8 +188,12 @@ impl Engine {
     }
 }
 
+/// Writes in place, and not by truncating first: ext4 flushes a file that is written anew so when it is closed.
 fn put(path: &Path, text: &str) -> Result<()> {
-    Ok(fs::write(path, text).on("write", path)?)
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(false).open(path).on("open", path)?;
+    file.write_all(text.as_bytes()).on("write", path)?;
+    Ok(file.set_len(text.len() as u64).on("truncate", path)?)
 }
 
 #[cfg(test)]

@@ -104,8 +104,17 @@ impl Engine {
         if let Err(error) = self.release_networks(&entry.id).await {
             tracing::error!(container = entry.id, "release its networks: {error}");
         }
+        self.discard_shim_dir(container);
+    }
+
+    /// Takes the directory of a supervisor that is gone out of the way of the next one.
+    fn discard_shim_dir(&self, container: &Container) {
+        let dir = self.shim_dir(&container.id);
+        let gone = dir.with_extension(container.state.shim_pid.to_string());
+        if std::fs::rename(&dir, &gone).is_ok() {
+            self.reaper.push(gone);
+        }
         // Left behind, it is swept at the next start of the container or of the engine.
-        let _ = std::fs::remove_dir_all(self.shim_dir(&entry.id));
     }
 
     fn tell_exit(&self, entry: &Entry, container: &Container, exit: &Exit, finished: Timestamp) {

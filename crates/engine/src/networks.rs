@@ -109,6 +109,13 @@ impl Engine {
         }
     }
 
+    /// Sees that the next start finds a network namespace that is ready.
+    pub(crate) fn prepare_sandbox(&self) {
+        let networks = Arc::clone(&self.networks);
+        // Whoever finds none makes one.
+        tokio::task::spawn_blocking(move || networks.prepare_sandbox());
+    }
+
     /// Connects a container that is about to start with its networks.
     pub(crate) fn connect_networks(
         &self,

@@ -67,6 +67,7 @@ impl Engine {
             self.remove_anonymous_volumes(&entry.id, &anonymous_volumes(&container)).await?;
         }
         self.store.delete_container(&entry.id)?;
+        self.reaper.push(container.directory.clone());
         self.containers.remove(&entry.id);
         self.execs.forget(&entry.id);
         // Last: whoever waits for the removal finds nothing left of it.
@@ -75,21 +76,12 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes the writable layer away. Deleting what was in it is nothing that anybody waits for.
     async fn erase_files(&self, container: &Container) -> Result<()> {
         let (snapshots, id) = (Arc::clone(&self.snapshots), container.id.clone());
-        let (directory, shim) = (container.directory.clone(), self.shim_dir(&container.id));
-        tokio::task::spawn_blocking(move || {
-            match snapshots.remove(&id) {
-                Err(hull_snapshot::Error::NotFound(_)) => {}
-                removed => removed?,
-            }
-            for directory in [directory, shim] {
-                match std::fs::remove_dir_all(&directory) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                    removed => hull_sys::Context::on(removed, "remove", &directory)?,
-                }
-            }
-            Ok(())
+        tokio::task::spawn_blocking(move || match snapshots.remove(&id) {
+            Err(hull_snapshot::Error::NotFound(_)) => Ok(()),
+            removed => Ok(removed?),
         })
         .await?
     }

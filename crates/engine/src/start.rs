@@ -2,7 +2,7 @@
 
 mod log;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
-use crate::model::{Container, MountKind, NetworkSettings, Status};
+use crate::model::{Container, MountKind, NetworkMode, NetworkSettings, Status};
+use crate::networks::Connected;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::{Engine, Error, Result, machine, supervisor};
 
@@ -91,6 +92,7 @@ impl Engine {
                 self.emit_networks(&container.network, entry, "connect");
                 self.emit(&container, "start");
                 self.watch_health(entry);
+                self.prepare_sandbox();
                 Ok(())
             }
             Err(NotStarted { error, code }) => {
@@ -135,19 +137,39 @@ impl Engine {
     /// Everything up to the container's init, which then waits. Blocks.
     fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
         let sandbox = self.sandbox(container)?;
-        let connected = self.connect_networks(container, sandbox.as_ref())?;
-        let container = &Container { network: connected.settings.clone(), ..container.clone() };
         make_bind_sources(container)?;
         self.write_own_files(container)?;
+        let connect = || self.connect(container, sandbox.as_ref());
+        let spawn = || self.spawn_shim(container, sandbox.as_ref());
+        let (connected, (pid, shim)) = match needs_network_first(container) {
+            true => (connect()?, spawn()?),
+            false => {
+                let (connected, spawned) = side_by_side(connect, spawn)?;
+                (connected?, spawned?)
+            }
+        };
+        Ok(Created { network: connected.keep(), pid, shim })
+    }
+
+    /// Connects it with its networks, and tells /etc/hosts what came of that.
+    fn connect(&self, container: &Container, sandbox: Option<&OwnedFd>) -> Result<Connected<'_>> {
+        let connected = self.connect_networks(container, sandbox)?;
+        self.write_hosts(&Container { network: connected.settings.clone(), ..container.clone() })?;
+        Ok(connected)
+    }
+
+    /// Starts the supervisor, which makes the container's init.
+    fn spawn_shim(
+        &self,
+        container: &Container,
+        sandbox: Option<&OwnedFd>,
+    ) -> Result<(i32, Shim), NotStarted> {
         let root = self.snapshots.mounts(&container.id).map_err(Error::from)?;
         let config = self.shim_config(container, root)?;
         let dir = fresh_directory(&self.shim_dir(&container.id))?;
-        let network = sandbox.as_ref().map(AsFd::as_fd);
-        match client::spawn(&self.options.shim, &dir, config, network).map_err(Error::from)? {
-            Answer::Created { pid, shim_pid } => {
-                let shim = Shim { dir: Some(dir), pid: shim_pid };
-                Ok(Created { network: connected.keep(), pid, shim })
-            }
+        let network = sandbox.map(AsFd::as_fd);
+        match client::spawn(self.shim()?, &dir, config, network).map_err(Error::from)? {
+            Answer::Created { pid, shim_pid } => Ok((pid, Shim { dir: Some(dir), pid: shim_pid })),
             answer => {
                 // Nothing runs there any more.
                 let _ = std::fs::remove_dir_all(&dir);
@@ -238,6 +260,22 @@ impl Drop for Release<'_> {
             let _ = self.engine.networks.release(id);
         }
     }
+}
+
+/// Whether its init looks at the network before it has the word; true, too, where connecting takes no time.
+fn needs_network_first(container: &Container) -> bool {
+    let connects = matches!(NetworkMode::parse(&container.host.network_mode), NetworkMode::Network(_));
+    !connects || container.host.sysctls.iter().flatten().any(|(name, _)| name.starts_with("net."))
+}
+
+/// Does both at the same time, the first on a thread of its own.
+fn side_by_side<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> Result<(A, B)> {
+    std::thread::scope(|scope| {
+        let one = std::thread::Builder::new().spawn_scoped(scope, one).op("spawn thread")?;
+        let other = other();
+        let one = one.join().map_err(|_| Error::system("the thread that connects networks has failed"))?;
+        Ok((one, other))
+    })
 }
 
 /// Gives the container's init the word; returns when its program executes.

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use hull_sys::{Context, Error, Result};
@@ -21,12 +21,29 @@ use crate::protocol::{self, Answer, Config, Exit, Request};
 /// The longest answer line that is read, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
+/// The program `hull-shim`, opened once for all containers.
+///
+/// By way of a read-only mount: until it executes a program, the container's process is a copy of the supervisor, and
+/// that program may be `/proc/self/exe` (CVE-2019-5736).
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl Program {
+    /// Opens the program at `path`. What is put in its place later is not executed by way of this.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), file: hull_sys::clone::read_only_program(path)? })
+    }
+}
+
 /// Writes `config` into `dir`, starts a supervisor there and returns its first word: `Created` or `Failed`.
 ///
 /// `network` is the network namespace the container joins; it travels as the supervisor's standard input.
 /// The supervisor is no child of the caller when this returns, whatever it answered.
 pub fn spawn(
-    binary: &Path,
+    program: &Program,
     dir: &Path,
     mut config: Config,
     network: Option<BorrowedFd<'_>>,
@@ -37,18 +54,15 @@ pub fn spawn(
         Some(fd) => Stdio::from(fd.try_clone_to_owned().op("dup network namespace")?),
         None => Stdio::null(),
     };
-    // By way of a read-only mount: until it executes a program, the container's process is a copy of the supervisor, and
-    // that program may be `/proc/self/exe` (CVE-2019-5736).
-    let program = hull_sys::clone::read_only_program(binary)?;
-    let mut child = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
-        .arg0(binary)
+    let mut child = Command::new(format!("/proc/self/fd/{}", program.file.as_raw_fd()))
+        .arg0(&program.path)
         .arg(dir)
         .env_clear()
         .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .on("execute", binary)?;
+        .on("execute", &program.path)?;
     let answer = first_word(&mut child, dir);
     // The process we spawned only forked the supervisor; it is already gone.
     child.wait().op("wait for hull-shim")?;
@@ -57,7 +71,7 @@ pub fn spawn(
 
 fn first_word(child: &mut Child, dir: &Path) -> Result<Answer> {
     match child.stdout.take() {
-        Some(stdout) => read_answer(stdout, dir),
+        Some(stdout) => read_line(BufReader::new(stdout), dir),
         None => Err(Error::new("read from", "hull-shim", Errno::BADF)),
     }
 }
@@ -100,10 +114,12 @@ pub fn exit_record(dir: &Path) -> Result<Option<Exit>> {
 
 /// Reads one line byte by byte: what follows it belongs to whoever streams next.
 fn read_answer(from: impl Read, dir: &Path) -> Result<Answer> {
+    read_line(BufReader::with_capacity(1, from), dir)
+}
+
+fn read_line(from: impl BufRead, dir: &Path) -> Result<Answer> {
     let mut line = Vec::new();
-    BufReader::with_capacity(1, from.take(MAX_ANSWER))
-        .read_until(b'\n', &mut line)
-        .on("read from the supervisor in", dir)?;
+    from.take(MAX_ANSWER).read_until(b'\n', &mut line).on("read from the supervisor in", dir)?;
     protocol::decode(&line).map_err(io::Error::from).on("parse the answer of the supervisor in", dir)
 }
 

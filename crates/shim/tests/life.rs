@@ -82,15 +82,15 @@ fn a_container_that_is_never_started_can_be_killed() {
 fn a_program_that_is_not_there() {
     let host = Host::new();
     let container = host.container(&["/bin/nope"]);
-    let failure = match client::spawn(&kit::shim(), &container.dir(), container.config.clone(), None).unwrap()
-    {
-        Answer::Failed(failure) => failure,
-        Answer::Created { .. } => match container.ask(&Request::Start) {
+    let failure =
+        match client::spawn(&kit::program(), &container.dir(), container.config.clone(), None).unwrap() {
             Answer::Failed(failure) => failure,
+            Answer::Created { .. } => match container.ask(&Request::Start) {
+                Answer::Failed(failure) => failure,
+                answer => panic!("{answer:?}"),
+            },
             answer => panic!("{answer:?}"),
-        },
-        answer => panic!("{answer:?}"),
-    };
+        };
     assert_eq!((failure.step.as_str(), failure.object.as_str(), failure.errno), ("exec", "/bin/nope", 2));
     eventually("the cgroup is gone", || !container.cgroup_exists());
     eventually("the socket is gone", || !container.dir().join(protocol::SOCKET).exists());
@@ -101,7 +101,7 @@ fn a_container_that_cannot_be_made() {
     let host = Host::new();
     let mut container = host.shell("true");
     container.config.user = Some("nobody-of-this-name".into());
-    let answer = client::spawn(&kit::shim(), &container.dir(), container.config.clone(), None).unwrap();
+    let answer = client::spawn(&kit::program(), &container.dir(), container.config.clone(), None).unwrap();
     assert!(matches!(&answer, Answer::Failed(failure) if failure.step == "user"), "{answer:?}");
     assert!(!container.cgroup_exists());
 }

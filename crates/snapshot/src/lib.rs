@@ -33,5 +33,6 @@ pub use error::{Error, Result};
 pub use limits::Limits;
 pub use mounts::Mounts;
 pub use node::{Kind, Node};
+pub use reaper::Reaper;
 pub use snapshotter::{Applied, Snapshotter, Usage};
 pub use unpack::{Extraction, extract};

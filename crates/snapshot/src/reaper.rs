@@ -3,7 +3,8 @@
 //! Removing a container is one rename(2); deleting its files is nothing that anybody waits for. It can be slow without
 //! being large: unmounting an overlay syncs the file system, and the first changes after that wait for the journal.
 //!
-//! What is queued lies below `unfinished/`, so whatever a crash cuts off is queued again by the next start.
+//! What is queued is nothing that anybody still names, so whatever a crash cuts off is found and queued again by the
+//! next start: for the snapshotter all that lies below `unfinished/`.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use hull_sys::root::Root;
 
 /// A queue of trees, worked off by one thread for as long as there are any. Dropping it waits for the end of that.
 #[derive(Debug, Default)]
-pub(crate) struct Reaper {
+pub struct Reaper {
     queue: Arc<Queue>,
 }
 
@@ -31,7 +32,7 @@ struct State {
 
 impl Reaper {
     /// Removes the tree at `path`, soon.
-    pub(crate) fn push(&self, path: PathBuf) {
+    pub fn push(&self, path: PathBuf) {
         let mut state = self.queue.lock();
         state.waiting.push_back(path);
         if std::mem::replace(&mut state.running, true) {
@@ -48,7 +49,7 @@ impl Reaper {
     }
 
     /// Waits until nothing is queued.
-    pub(crate) fn wait(&self) {
+    pub fn wait(&self) {
         let mut state = self.queue.lock();
         while state.running {
             state = self.queue.idle.wait(state).unwrap_or_else(PoisonError::into_inner);

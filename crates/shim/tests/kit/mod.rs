@@ -145,7 +145,7 @@ impl Container<'_> {
     }
 
     pub(crate) fn create(mut self) -> Self {
-        match client::spawn(&shim(), &self.dir(), self.config.clone(), None).unwrap() {
+        match client::spawn(&program(), &self.dir(), self.config.clone(), None).unwrap() {
             Answer::Created { pid, shim_pid } => (self.pid, self.shim_pid) = (pid, shim_pid),
             answer => panic!("{answer:?}"),
         }
@@ -302,6 +302,10 @@ impl Client {
         }
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), code)
     }
+}
+
+pub(crate) fn program() -> client::Program {
+    client::Program::open(&shim()).unwrap()
 }
 
 /// The supervisor under test: cargo's, or the one that `HULL_SHIM` names.
