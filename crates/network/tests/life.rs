@@ -72,8 +72,9 @@ fn a_refused_endpoint_leaves_nothing() {
 
         // The same where the kernel refuses: the interface's name is taken inside.
         let busy = networks.sandbox().unwrap();
-        hull_sys::netns::within(busy.as_fd(), || second_wire(&hull_sys::netns::create(|| ()).unwrap().0))
-            .unwrap();
+        // Held: with its namespace the other end would go, and with that this one.
+        let (elsewhere, ()) = hull_sys::netns::create(|| ()).unwrap();
+        hull_sys::netns::within(busy.as_fd(), || second_wire(&elsewhere)).unwrap();
         hull_sys::netns::within(busy.as_fd(), || rename_link("wire9", "eth0")).unwrap();
         assert!(networks.connect(busy.as_fd(), request("busy", "bridge", &ports[..1])).is_err());
         assert_eq!(links(), links_before);
