@@ -4,6 +4,9 @@
 //! A test is failed by its own exit status, by its time running out, or by what it leaves: a process (known by the
 //! test's mark in its environment or command line), a cgroup below its own, a file in its own directory, a mount or
 //! a link on the host.
+//!
+//! A test that fails has a second turn when all others are done. If it succeeds then it is *unsteady*: named, with
+//! what it said, as something to mend; a few such do not fail a run on a busy machine, more do.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,6 +23,9 @@ use crate::{Outcome, say};
 
 /// Longer than the slowest test on two busy cores.
 const TIME_OUT: Duration = Duration::from_secs(240);
+
+/// So many unsteady tests are bad luck; one more is a bug.
+const UNSTEADY_MAX: usize = 2;
 
 /// Below cargo's directory: the programs that the tests of the whole engine run.
 pub(crate) const PROGRAMS: &str = "programs";
@@ -46,12 +52,18 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let binaries = build()?;
     let trials = select(&binaries, &filters)?;
     let started = Instant::now();
-    let mut failures = run_all(&trials);
+    let (unsteady, mut failures) = again(run_all(&trials));
     if filters.is_empty() || !flags.is_empty() {
         failures.extend(crate::hosts::run(&binaries, !flags.is_empty()));
     }
+    for (label, why) in &unsteady {
+        say(format!("\n---- unsteady: {label}\n{why}"));
+    }
     for (label, why) in &failures {
         say(format!("\n---- {label}\n{why}"));
+    }
+    if unsteady.len() > UNSTEADY_MAX {
+        return Err(format!("{} unsteady tests", unsteady.len()));
     }
     say(format!("\n{:.1} s", started.elapsed().as_secs_f64()));
     say(format!("{} passed, {} failed", trials.len() - failures.len(), failures.len()));
@@ -151,8 +163,30 @@ fn select(binaries: &[(String, PathBuf, PathBuf)], filters: &[String]) -> Result
     Ok(trials)
 }
 
+/// A test's name, and why it failed.
+type Failed = (String, String);
+
+/// Gives those that failed a second turn, one by one: the unsteady ones, and those that failed twice.
+fn again(failures: Vec<(&Trial, String)>) -> (Vec<Failed>, Vec<Failed>) {
+    let (mut unsteady, mut failed) = (Vec::new(), Vec::new());
+    for (trial, why) in failures {
+        let label = trial.label();
+        match run_one(trial) {
+            Ok(()) => unsteady.push((label, why)),
+            Err(_) => failed.push((label, why)),
+        }
+    }
+    (unsteady, failed)
+}
+
+impl Trial {
+    fn label(&self) -> String {
+        format!("{}::{}", self.crate_name, self.name)
+    }
+}
+
 /// Runs all of them, as many at once as there are processors; the failures with their reasons.
-fn run_all(trials: &[Trial]) -> Vec<(String, String)> {
+fn run_all(trials: &[Trial]) -> Vec<(&Trial, String)> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let workers = thread::available_parallelism().map_or(2, |n| n.get());
@@ -160,13 +194,12 @@ fn run_all(trials: &[Trial]) -> Vec<(String, String)> {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let label = format!("{}::{}", trial.crate_name, trial.name);
                     let started = Instant::now();
                     let verdict = run_one(trial);
                     let word = if verdict.is_ok() { "ok" } else { "FAILED" };
-                    say(format!("{word:>6} {:>7.3} s  {label}", started.elapsed().as_secs_f64()));
+                    say(format!("{word:>6} {:>7.3} s  {}", started.elapsed().as_secs_f64(), trial.label()));
                     if let (Err(why), Ok(mut list)) = (verdict, failures.lock()) {
-                        list.push((label, why));
+                        list.push((trial, why));
                     }
                 }
             });
