@@ -115,6 +115,9 @@ impl Engine {
                     log_failure("finish a removal", self.erase(entry, false).await);
                 }
                 Status::Restarting => self.restart_later(entry, Duration::ZERO),
+                Status::Exited if entry.now().host.auto_remove => {
+                    log_failure("finish a removal", self.remove(&entry.id, false, true).await);
+                }
                 _ => {}
             }
         }

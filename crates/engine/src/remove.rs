@@ -52,21 +52,26 @@ impl Engine {
     }
 
     /// Takes away all there is of a container whose gate the caller holds: intent first, record last.
-    pub(crate) async fn erase(&self, entry: &Arc<Entry>, volumes: bool) -> Result<()> {
-        let container = self.change(entry, |container| container.state.status = Status::Removing)?;
+    pub(crate) async fn erase(self: &Arc<Self>, entry: &Arc<Entry>, volumes: bool) -> Result<()> {
+        let container = self.change(entry, |container| {
+            container.state.status = Status::Removing;
+            // A removal that was cut goes on as it was meant.
+            container.state.takes_volumes |= volumes;
+        })?;
         if let Err(error) = self.erase_files(&container).await {
             self.change(entry, |container| container.state.status = Status::Dead)?;
             return Err(error.within(format!("cannot remove container \"/{}\"", container.name)));
         }
         entry.close_door();
+        if container.state.takes_volumes {
+            self.remove_anonymous_volumes(&entry.id, &anonymous_volumes(&container)).await?;
+        }
         self.store.delete_container(&entry.id)?;
         self.containers.remove(&entry.id);
         self.execs.forget(&entry.id);
-        entry.progress.send_modify(|progress| progress.removed = true);
+        // Last: whoever waits for the removal finds nothing left of it.
         self.emit(&container, "destroy");
-        if volumes {
-            self.remove_anonymous_volumes(&entry.id, &anonymous_volumes(&container)).await?;
-        }
+        entry.progress.send_modify(|progress| progress.removed = true);
         Ok(())
     }
 

@@ -76,6 +76,9 @@ pub struct State {
     pub stopped_by_user: bool,
     /// Whether it was started at least once.
     pub ever_started: bool,
+    /// Whether its removal takes its anonymous volumes along.
+    #[serde(default)]
+    pub takes_volumes: bool,
 }
 
 /// What the health probes say.
