@@ -12,6 +12,8 @@ pub mod images;
 pub mod leaks;
 pub mod namespaces;
 pub mod output;
+pub mod steps;
+pub mod world;
 
 pub use daemon::Daemon;
 pub use output::{Output, Running};

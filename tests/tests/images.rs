@@ -177,3 +177,25 @@ fn a_container_becomes_an_image() {
     let history = daemon.hull(["history", "--format", "{{.Comment}}", "noted:1"]);
     assert_eq!(history.lines()[0], "a note");
 }
+
+#[test]
+fn what_was_made_to_mount_on_is_no_change() {
+    let daemon = Daemon::start();
+    let busybox = fs::read(images::busybox_program()).unwrap();
+    let bare = pack(&[(directory("bin", 0o755), b""), (file("bin/busybox", 0o755), &busybox)]);
+    load(&daemon, &Image::of(vec![bare]).docker_archive("bare:1")).ok();
+    let run = ["run", "--name", "author", "-v", "/data", "bare:1", "busybox", "touch", "/made"];
+    daemon.hull(run).ok();
+    assert_eq!(daemon.hull(["diff", "author"]).lines(), ["A /data", "A /made"]);
+    daemon.hull(["commit", "author", "bare:2"]).ok();
+    daemon.hull(["run", "--rm", "bare:2", "busybox", "test", "-e", "/made"]).ok();
+    // Through an archive, where mounts do not show.
+    daemon.hull(["create", "--name", "reader", "bare:2", "true"]).ok();
+    let archive = daemon.dir().join("root.tar");
+    daemon.hull(["export", "-o", archive.to_str().unwrap(), "reader"]).ok();
+    let listed = std::process::Command::new("tar").arg("-tf").arg(&archive).output().unwrap();
+    let mut names: Vec<_> = std::str::from_utf8(&listed.stdout).unwrap().lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["bin/", "bin/busybox", "data/", "made"]);
+    fs::remove_file(archive).unwrap();
+}

@@ -99,6 +99,22 @@ fn ps_shows_and_filters() {
 }
 
 #[test]
+fn containers_of_what_was_built_on_an_image_are_its_too() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "--name", "base", "busybox", "touch", "/file"]).ok();
+    daemon.hull(["commit", "base", "built:1"]).ok();
+    daemon.hull(["create", "--name", "top", "built:1"]).ok();
+    let of = |image: &str| {
+        let output =
+            daemon.hull(["ps", "-a", "--filter", &format!("ancestor={image}"), "--format", "{{.Names}}"]);
+        output.ok().replace('\n', " ")
+    };
+    assert_eq!(of("busybox"), "top base");
+    assert_eq!(of("built:1"), "top");
+    assert_eq!(of("nosuch"), "");
+}
+
+#[test]
 fn events_tell_what_happened() {
     let daemon = Daemon::with_busybox();
     let events = daemon.spawn_hull(["events", "--filter", "container=story", "--format", "{{.Action}}"]);

@@ -5,16 +5,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::say;
-use crate::trial::target_directory;
+use crate::trial::{PROGRAMS, target_directory};
 
 /// What `tests/vm/run` exits with when there is no machine to be had.
 const NO_MACHINE: i32 = 125;
 
-/// The test binaries for version 2, by target name: of the cgroup crate, and of the runtime.
-const VERSION_2: [&str; 3] = ["hierarchies", "lifecycle", "confinement"];
+/// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine.
+const VERSION_2: [&str; 4] = ["hierarchies", "lifecycle", "confinement", "cgroups"];
+
+/// The programs that they run, from where `trial` has gathered them.
+const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
+
+/// What the machine runs: every test binary, and whether all of them succeeded. They have the machine to themselves,
+/// so they need no namespaces of their own.
+const ALL_OF_THEM: &str = r#"
+export HULL_BIN_DIR=$1 HULL_TEST_MARK=hull-test-vm
+shift
+failed=0
+for test; do "$test" --test-threads 1 || failed=1; done
+exit $failed
+"#;
 
 /// What it exits with when the machine came to a stand.
 const STOOD_STILL: i32 = 124;
@@ -31,7 +44,8 @@ pub(crate) fn run(binaries: &[(String, PathBuf, PathBuf)], asked: bool) -> Vec<(
     if Path::new(UNIFIED).join("cgroup.procs").exists() {
         failures.extend(those(&VERSION_1).filter_map(|(target, binary, _)| on_version_1(target, binary)));
     }
-    failures.extend(those(&VERSION_2).filter_map(|(target, binary, _)| on_version_2(target, binary, asked)));
+    let tests: Vec<_> = those(&VERSION_2).map(|(_, binary, _)| binary.as_path()).collect();
+    failures.extend(on_version_2(&tests, asked));
     failures
 }
 
@@ -43,12 +57,24 @@ fn on_version_1(target: &str, binary: &Path) -> Option<(String, String)> {
     judge(format!("{target} on cgroup version 1"), command, None)
 }
 
-fn on_version_2(target: &str, binary: &Path, asked: bool) -> Option<(String, String)> {
-    // What the runtime's tests run.
-    let runtime = target_directory().join("debug/hull-runtime");
+/// All in one machine, since its boot takes longer than most of them.
+fn on_version_2(tests: &[&Path], asked: bool) -> Option<(String, String)> {
+    let target = target_directory();
+    let programs = RUN_BY_THEM.map(|name| target.join(PROGRAMS).join(name));
+    // What the runtime's tests run: they look where cargo has built it.
+    let built = target.join("debug/hull-runtime");
+    let files = programs.iter().map(PathBuf::as_path).chain([built.as_path()]).chain(tests.iter().copied());
     let mut command = Command::new("tests/vm/run");
-    command.arg("-f").arg(runtime).arg(binary);
-    judge(format!("{target} on cgroup version 2"), command, (!asked).then_some(NO_MACHINE))
+    for file in files {
+        command.arg("-f").arg(file);
+    }
+    command.env("HULL_VM_TIMEOUT", "180").args(["/bin/busybox", "sh", "-c", ALL_OF_THEM, "sh"]);
+    command.arg(target.join(PROGRAMS)).args(tests);
+    judge(
+        "the engine and what is below it on cgroup version 2".to_owned(),
+        command,
+        (!asked).then_some(NO_MACHINE),
+    )
 }
 
 /// Runs a command; why it failed, unless with the status that is `excused`, which is only told.

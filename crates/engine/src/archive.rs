@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use hull_snapshot::{Change, ChangeKind, Extraction, Limits};
+use hull_snapshot::{Change, Extraction, Limits};
 use hull_sys::root::Root;
 use hull_sys::{Context, Error as SysError};
 use jiff::Timestamp;
@@ -30,35 +30,12 @@ struct Place {
     directory: bool,
 }
 
-/// Where every container has something mounted: what its writable layer has there is an empty stub.
-const STUBS: [&str; 6] = ["/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys"];
-
-/// Takes out what only the mounting has changed, and then the directories in which nothing else has.
-fn leave_out_stubs(changes: &mut Vec<Change>) {
-    let is_stub = |path: &Path| STUBS.iter().any(|stub| path.starts_with(stub));
-    let parents: Vec<PathBuf> = changes
-        .iter()
-        .filter(|change| is_stub(&change.path))
-        .flat_map(|change| change.path.ancestors().skip(1).map(Path::to_owned))
-        .collect();
-    changes.retain(|change| !is_stub(&change.path));
-    for parent in parents {
-        let mut below =
-            changes.iter().filter(|change| change.path.starts_with(&parent) && change.path != parent);
-        if below.next().is_none() {
-            changes.retain(|change| change.path != parent || change.kind != ChangeKind::Modified);
-        }
-    }
-}
-
 impl Engine {
     /// What a container changed on top of its image, sorted by path.
     pub async fn changes(&self, name: &str) -> Result<Vec<Change>> {
         let container = self.container(name)?;
         let mounts = self.snapshots.mounts(&container.id)?;
-        let mut changes = tokio::task::spawn_blocking(move || hull_snapshot::changes(&mounts)).await??;
-        leave_out_stubs(&mut changes);
-        Ok(changes)
+        Ok(tokio::task::spawn_blocking(move || hull_snapshot::changes(&mounts)).await??)
     }
 
     /// A tar archive of a container's whole root, without its volumes.

@@ -52,7 +52,7 @@ impl Engine {
         let (mounts, volumes) = self.resolve_mounts(&container)?;
         container.mounts = mounts;
         self.fill_new_volumes(&container)?;
-        self.store.put_container(&container)?;
+        self.record_created(&container)?;
 
         self.containers.add(&Entry::new(container.clone()));
         name.keep();

@@ -128,9 +128,10 @@ impl Engine {
         let snapshots = Arc::new(Snapshotter::open(&data.join("snapshots"))?);
         let images = ImageStore::open(&data.join("images"), Arc::clone(&snapshots), options.images.clone())?;
         let networks = Arc::new(Networks::open(store.connection(), options.network.clone())?);
-        let volumes = Volumes::load(&store, &data.join("volumes"))?;
+        let recorded = store.containers()?;
+        let volumes = Volumes::load(&store, &data.join("volumes"), &recorded)?;
         let containers = Containers::default();
-        for container in store.containers()? {
+        for container in recorded {
             containers.add(&Entry::new(container));
         }
         let (execs, events) = (Execs::default(), Events::new());

@@ -36,11 +36,6 @@ impl Engine {
         &self.images
     }
 
-    /// The id of the image that `name` names, if there is one.
-    pub fn image_id(&self, name: &str) -> Option<String> {
-        self.images.get(name).ok().map(|image| image.id.to_string())
-    }
-
     /// Pulls one image.
     pub async fn image_pull(
         &self,

@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// Takes away all there is of a container whose gate the caller holds: intent first, record last.
-    pub(crate) async fn erase(&self, entry: &Arc<Entry>, volumes: bool) -> Result<()> {
+    pub(crate) async fn erase(self: &Arc<Self>, entry: &Arc<Entry>, volumes: bool) -> Result<()> {
         let container = self.change(entry, |container| {
             container.state.status = Status::Removing;
             // A removal that was cut goes on as it was meant.

@@ -74,14 +74,16 @@ impl Store {
 
     /// Writes a container's record.
     pub(crate) fn put_container(&self, container: &Container) -> Result<()> {
-        let record = encode(container)?;
-        self.lock()
-            .prepare_cached(
-                "INSERT INTO container VALUES (?1, ?2, ?3)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record",
-            )?
-            .execute(params![container.id, container.name, record])?;
-        Ok(())
+        put_container(&self.lock(), container)
+    }
+
+    /// Writes the record of a new container and of the volumes made for it: all of them or none.
+    pub(crate) fn put_with_volumes(&self, container: &Container, volumes: &[Volume]) -> Result<()> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        put_container(&transaction, container)?;
+        volumes.iter().try_for_each(|volume| put_volume(&transaction, volume))?;
+        Ok(transaction.commit()?)
     }
 
     /// Forgets a container.
@@ -97,11 +99,7 @@ impl Store {
 
     /// Writes a volume's record.
     pub(crate) fn put_volume(&self, volume: &Volume) -> Result<()> {
-        let record = encode(volume)?;
-        self.lock()
-            .prepare_cached("INSERT OR REPLACE INTO volume VALUES (?1, ?2)")?
-            .execute(params![volume.name, record])?;
-        Ok(())
+        put_volume(&self.lock(), volume)
     }
 
     /// Forgets a volume.
@@ -121,6 +119,25 @@ impl Store {
         let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
         rows.map(|row| decode(&row?)).collect()
     }
+}
+
+fn put_container(connection: &Connection, container: &Container) -> Result<()> {
+    let record = encode(container)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO container VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record",
+        )?
+        .execute(params![container.id, container.name, record])?;
+    Ok(())
+}
+
+fn put_volume(connection: &Connection, volume: &Volume) -> Result<()> {
+    let record = encode(volume)?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO volume VALUES (?1, ?2)")?
+        .execute(params![volume.name, record])?;
+    Ok(())
 }
 
 fn encode<T: Serialize>(record: &T) -> Result<String> {

@@ -4,11 +4,14 @@
 //! the first container that names it, filled from the image by the first container that mounts it empty, and
 //! removed only when no container, running or not, has it. A directory whose row was lost is adopted at the
 //! next opening: data is never dropped for a lack of bookkeeping.
+//!
+//! The row comes before the directory. A volume that goes is first renamed to `volumes/.removing-<name>`, which no
+//! volume can be called: what a crash has left under such a name is no volume any more.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hull_sys::Context;
 use jiff::Timestamp;
@@ -16,9 +19,12 @@ use jiff::Timestamp;
 use crate::engine::private_directory;
 use crate::events::EventKind;
 use crate::measure::bytes_below;
-use crate::model::{MountKind, Pruned, Volume, VolumeRequest};
+use crate::model::{Container, MountKind, Pruned, Volume, VolumeRequest};
 use crate::store::Store;
 use crate::{Engine, Error, Result, identity};
+
+/// What begins the name of the directory of a volume that is being removed.
+const REMOVING: &str = ".removing-";
 
 /// Every volume, by name.
 pub(crate) struct Volumes {
@@ -27,9 +33,26 @@ pub(crate) struct Volumes {
 }
 
 impl Volumes {
-    pub(crate) fn load(store: &Store, root: &Path) -> Result<Self> {
-        let recorded = store.volumes()?.into_iter().map(|volume| (volume.name.clone(), volume));
-        let mut by_name: BTreeMap<_, _> = recorded.collect();
+    /// Reads the rows; finishes the removals that were cut, drops volumes of containers that did not come to be, and
+    /// adopts directories without a row. `containers` are all there are.
+    pub(crate) fn load(store: &Store, root: &Path, containers: &[Container]) -> Result<Self> {
+        for entry in fs::read_dir(root).on("open", root)?.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if let Some(name) = name.strip_prefix(REMOVING) {
+                store.delete_volume(name)?;
+                fs::remove_dir_all(entry.path()).on("remove", entry.path())?;
+            }
+        }
+        let mut by_name = BTreeMap::new();
+        for volume in store.volumes()? {
+            if volume.unclaimed && !containers.iter().any(|container| mounts(container, &volume.name)) {
+                discard(store, root, &volume.name)?;
+                continue;
+            }
+            private_directory(&root.join(&volume.name))?;
+            make_data(&volume.mountpoint)?;
+            by_name.insert(volume.name.clone(), volume);
+        }
         for entry in fs::read_dir(root).on("open", root)?.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if !by_name.contains_key(&name) && entry.path().join("_data").is_dir() {
@@ -60,7 +83,27 @@ impl Volume {
             labels: request.labels,
             options: request.options,
             anonymous: request.name.is_empty(),
+            unclaimed: false,
         }
+    }
+}
+
+/// Whether a container mounts the volume of that name.
+fn mounts(container: &Container, name: &str) -> bool {
+    container.mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name == name)
+}
+
+/// Removes a volume's directory and row so that a crash at any point leaves the whole volume or none.
+fn discard(store: &Store, root: &Path, name: &str) -> Result<()> {
+    let (directory, removing) = (root.join(name), root.join(format!("{REMOVING}{name}")));
+    match fs::rename(&directory, &removing) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        renamed => renamed.on("rename", &directory)?,
+    }
+    store.delete_volume(name)?;
+    match fs::remove_dir_all(&removing) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.on("remove", &removing)?),
     }
 }
 
@@ -84,11 +127,12 @@ fn check_name(name: &str) -> Result<()> {
 impl Engine {
     /// Makes a volume, or returns the one of that name.
     pub async fn volume_create(&self, request: VolumeRequest) -> Result<Volume> {
-        self.make_volume(request).map(|(volume, _)| volume)
+        self.make_volume(request, false).map(|(volume, _)| volume)
     }
 
-    /// The same; also whether it is new.
-    pub(crate) fn make_volume(&self, request: VolumeRequest) -> Result<(Volume, bool)> {
+    /// The same; also whether it is new. One for a container that is being made is `unclaimed` until
+    /// [`Engine::record_created`].
+    pub(crate) fn make_volume(&self, request: VolumeRequest, unclaimed: bool) -> Result<(Volume, bool)> {
         check_driver(&request)?;
         let name = match request.name.as_str() {
             "" => identity::fresh()?,
@@ -101,15 +145,29 @@ impl Engine {
         if let Some(volume) = volumes.get(&name) {
             return Ok((volume.clone(), false));
         }
-        let volume = Volume::new(&name, &self.volumes.root, request);
-        private_directory(&self.volumes.root.join(&name))?;
-        // Recorded before the data directory exists: a volume without one is made again, one without a row is lost.
+        let volume = Volume { unclaimed, ..Volume::new(&name, &self.volumes.root, request) };
         self.store.put_volume(&volume)?;
+        private_directory(&self.volumes.root.join(&name))?;
         make_data(&volume.mountpoint)?;
         volumes.insert(name, volume.clone());
         drop(volumes);
         self.emit_volume(&volume, "create");
         Ok((volume, true))
+    }
+
+    /// Writes the record of a new container, which from now on has the volumes that were made for it.
+    pub(crate) fn record_created(&self, container: &Container) -> Result<()> {
+        let mut volumes = self.volumes.lock();
+        let made = volumes.values_mut().filter(|volume| volume.unclaimed && mounts(container, &volume.name));
+        let mut claimed: Vec<_> = made.collect();
+        if claimed.is_empty() {
+            return self.store.put_container(container);
+        }
+        let rows: Vec<_> =
+            claimed.iter().map(|volume| Volume { unclaimed: false, ..Volume::clone(volume) }).collect();
+        self.store.put_with_volumes(container, &rows)?;
+        claimed.iter_mut().for_each(|volume| volume.unclaimed = false);
+        Ok(())
     }
 
     fn emit_volume(&self, volume: &Volume, action: &str) {
@@ -129,19 +187,13 @@ impl Engine {
 
     /// Ids of the containers that use a volume.
     pub fn volume_users(&self, name: &str) -> Vec<String> {
-        let uses = |mounts: &[crate::model::MountPoint]| {
-            mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name == name)
-        };
         let containers = self.containers();
-        containers
-            .iter()
-            .filter(|container| uses(&container.mounts))
-            .map(|container| container.id.clone())
-            .collect()
+        let users = containers.iter().filter(|container| mounts(container, name));
+        users.map(|container| container.id.clone()).collect()
     }
 
     /// Removes a volume that no container uses; with `force` it is no error if there is none.
-    pub async fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+    pub async fn volume_remove(self: &Arc<Self>, name: &str, force: bool) -> Result<()> {
         let volume = match self.volumes.get(name) {
             None if force => return Ok(()),
             None => return Err(Error::not_found(format!("get {name}: no such volume"))),
@@ -154,14 +206,9 @@ impl Engine {
         self.drop_volume(&volume).await
     }
 
-    async fn drop_volume(&self, volume: &Volume) -> Result<()> {
-        let directory = self.volumes.root.join(&volume.name);
-        tokio::task::spawn_blocking(move || match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.on("remove", &directory),
-        })
-        .await??;
-        self.store.delete_volume(&volume.name)?;
+    async fn drop_volume(self: &Arc<Self>, volume: &Volume) -> Result<()> {
+        let (engine, name) = (Arc::clone(self), volume.name.clone());
+        tokio::task::spawn_blocking(move || discard(&engine.store, &engine.volumes.root, &name)).await??;
         self.volumes.lock().remove(&volume.name);
         self.emit_volume(volume, "destroy");
         Ok(())
@@ -171,13 +218,12 @@ impl Engine {
     pub(crate) fn forget_new_volume(&self, name: &str) {
         if self.volume_users(name).is_empty() && self.volumes.lock().remove(name).is_some() {
             // What cannot be undone is an empty volume that `docker volume rm` removes.
-            let _ = self.store.delete_volume(name);
-            let _ = fs::remove_dir_all(self.volumes.root.join(name));
+            let _ = discard(&self.store, &self.volumes.root, name);
         }
     }
 
     /// Removes anonymous volumes that only the container `id` used.
-    pub(crate) async fn remove_anonymous_volumes(&self, id: &str, names: &[String]) -> Result<()> {
+    pub(crate) async fn remove_anonymous_volumes(self: &Arc<Self>, id: &str, names: &[String]) -> Result<()> {
         for name in names {
             let others = self.volume_users(name).into_iter().any(|user| user != id);
             if let (false, Some(volume)) = (others, self.volumes.get(name)) {
@@ -188,7 +234,11 @@ impl Engine {
     }
 
     /// Removes the unused volumes that `select` wants: without `all`, only anonymous ones.
-    pub async fn volumes_prune(&self, all: bool, select: impl Fn(&Volume) -> bool + Send) -> Result<Pruned> {
+    pub async fn volumes_prune(
+        self: &Arc<Self>,
+        all: bool,
+        select: impl Fn(&Volume) -> bool + Send,
+    ) -> Result<Pruned> {
         let wanted: Vec<_> = self
             .volumes()?
             .into_iter()

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::walk::{Step, Walk};
-use crate::{Mounts, Result, overlay};
+use crate::{Mounts, Result, overlay, stubs};
 
 /// One changed path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,16 @@ pub enum ChangeKind {
 }
 
 /// The changes made on top of the lower layers, sorted by path. The directories above a change are `Modified`, the
-/// root directory is not listed.
+/// root directory is not listed. What was made only to mount on is no change.
 pub fn changes(mounts: &Mounts) -> Result<Vec<Change>> {
     let mut found = Found { lower: lower(mounts)?, changes: BTreeMap::new() };
-    let mut walk = Walk::new(Root::open(&mounts.upper)?)?;
+    let upper = Root::open(&mounts.upper)?;
+    let stubs = stubs::find(&upper, &found.lower)?;
+    let mut walk = Walk::new(upper)?;
     while let Some(step) = walk.next()? {
-        found.add(&walk, &step)?;
+        if !stubs.contains(&step.path) {
+            found.add(&walk, &step)?;
+        }
     }
     let changes = found.changes.into_iter();
     Ok(changes
@@ -49,7 +53,7 @@ pub fn changes(mounts: &Mounts) -> Result<Vec<Change>> {
 }
 
 /// The lower layers as one tree.
-fn lower(mounts: &Mounts) -> Result<Root> {
+pub(crate) fn lower(mounts: &Mounts) -> Result<Root> {
     match mounts.lower.as_slice() {
         // Alone, a layer is its own tree (but for whiteouts of nothing), and no overlay by itself.
         [only] => Ok(Root::open(only)?),

@@ -11,17 +11,23 @@ use rustix::fs::{FileType, Stat};
 
 use crate::tar::Writer;
 use crate::walk::{Reading, Step, Walk, describe, step_at};
-use crate::{Error, Kind, Mounts, Node, Result, overlay};
+use crate::{Error, Kind, Mounts, Node, Result, changes, overlay, stubs};
 
-/// Writes what was changed on top of the lower layers as a layer archive; returns its digest, the diff id.
+/// Writes what was changed on top of the lower layers as a layer archive; returns its digest, the diff id. What was
+/// made only to mount on is not in it.
 ///
 /// The same changes are the same bytes: names are sorted, times whole seconds, nothing of the host gets in.
 pub fn diff(mounts: &Mounts, out: impl Write) -> Result<Digest> {
     let mut hashed = Hashed { output: out, hasher: Hasher::sha256() };
     let mut writer = Writer::new(&mut hashed);
-    let mut walk = Walk::new(Root::open(&mounts.upper)?)?;
+    let upper = Root::open(&mounts.upper)?;
+    let stubs = stubs::find(&upper, &changes::lower(mounts)?)?;
+    let mut walk = Walk::new(upper)?;
     let mut reading = Reading::default();
     while let Some(step) = walk.next()? {
+        if stubs.contains(&step.path) {
+            continue;
+        }
         if overlay::is_whiteout(&step.stat) {
             let path = step.path.with_file_name(overlay::whiteout_name(step.name()));
             writer.append(&sign(path, &step.stat), &mut io::empty())?;

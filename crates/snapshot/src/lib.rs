@@ -22,6 +22,7 @@ mod plant;
 mod reaper;
 mod settle;
 mod snapshotter;
+mod stubs;
 pub mod tar;
 mod unpack;
 mod walk;

@@ -20,6 +20,7 @@ pub mod root;
 pub mod scm;
 pub mod seccomp;
 pub mod signal;
+pub mod trace;
 pub mod xattr;
 
 pub use error::{Context, Error, Result};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hull_api::filters::Filters;
 use hull_engine::Error;
 use hull_engine::model::{Container, Port, Status};
+use hull_oci::Digest;
 use regex_lite::Regex;
 
 use crate::Daemon;
@@ -60,7 +61,7 @@ struct Choice<'f> {
     exited: Vec<i32>,
     before: Option<Arc<Container>>,
     since: Option<Arc<Container>>,
-    ancestors: Vec<String>,
+    ancestors: Vec<Ancestor>,
     networks: Vec<String>,
     publish: Vec<(Port, Port)>,
     expose: Vec<(Port, Port)>,
@@ -87,7 +88,7 @@ impl<'f> Choice<'f> {
             exited: filters.values("exited").filter_map(|code| code.parse().ok()).collect(),
             before: other("before")?,
             since: other("since")?,
-            ancestors: ancestors(daemon, filters),
+            ancestors: filters.values("ancestor").map(|name| Ancestor::find(daemon, name)).collect(),
             networks: filters.values("network").map(|name| daemon.engine.network_id(name)).collect(),
             publish: ports(filters, "publish")?,
             expose: ports(filters, "expose")?,
@@ -148,9 +149,8 @@ impl<'f> Choice<'f> {
                 || exposed.clone().any(|port| self.expose.iter().any(|range| within(range, port))))
     }
 
-    /// The image, by name or id. What was built on it does not match yet, as it does in Docker.
     fn by_ancestor(&self, container: &Container) -> bool {
-        self.ancestors.iter().any(|image| *image == container.image_id || *image == container.config.image)
+        self.ancestors.iter().any(|ancestor| ancestor.is_of(container))
     }
 
     fn by_volume(&self, container: &Container) -> bool {
@@ -170,10 +170,30 @@ fn check(filters: &Filters, key: &str, allowed: impl Fn(&str) -> bool) -> Result
     }
 }
 
-/// The ids of the images that are asked for; a name that no image has is asked for as it is, and finds nothing.
-fn ancestors(daemon: &Daemon, filters: &Filters) -> Vec<String> {
-    let id = |name: &str| daemon.engine.image_id(name).unwrap_or_else(|| name.to_owned());
-    filters.values("ancestor").map(id).collect()
+/// An image whose containers are asked for.
+struct Ancestor {
+    /// Its id; the name that was given if no image has it.
+    id: String,
+    /// Its layers, as chain ids: the last one stands for all of them.
+    layers: Vec<Digest>,
+}
+
+impl Ancestor {
+    fn find(daemon: &Daemon, name: &str) -> Self {
+        match daemon.engine.images().get(name) {
+            Ok(image) => Self { id: image.id.to_string(), layers: image.chain_ids.to_vec() },
+            Err(_) => Self { id: name.to_owned(), layers: Vec::new() },
+        }
+    }
+
+    /// Whether a container is of the image, or of one that has the same layers and more on top.
+    fn is_of(&self, container: &Container) -> bool {
+        let built_on = || match self.layers.len() {
+            0 => false,
+            count => container.layers.len() > count && container.layers.get(count - 1) == self.layers.last(),
+        };
+        self.id == container.image_id || self.id == container.config.image || built_on()
+    }
 }
 
 /// `80`, `80/tcp` or `8000-9000/udp`.

@@ -96,7 +96,7 @@ impl Engine {
                     labels: Some(options.labels).filter(|labels| !labels.is_empty()),
                     options: Some(options.driver_opts).filter(|options| !options.is_empty()),
                 };
-                let (volume, is_new) = self.make_volume(request)?;
+                let (volume, is_new) = self.make_volume(request, true)?;
                 if is_new {
                     volumes.names.push(volume.name.clone());
                 }

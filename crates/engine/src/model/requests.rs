@@ -200,6 +200,9 @@ pub struct Volume {
     pub options: Option<BTreeMap<String, String>>,
     /// Whether it was made without a name.
     pub anonymous: bool,
+    /// Whether it was made for a container whose own record is yet to be written: without one it goes again.
+    #[serde(default)]
+    pub unclaimed: bool,
 }
 
 /// A volume to be made.

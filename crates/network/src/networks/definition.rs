@@ -20,10 +20,14 @@ impl Networks {
     /// Makes a network and returns its id. The name must be free.
     pub fn create(&self, request: NetworkRequest) -> Result<String> {
         let driver = check(&request)?;
-        let occupied = self.occupied()?;
+        let (occupied, links) = (self.occupied()?, lock(&self.routes).links()?);
         let network = self.records.change(|rows| {
             let network = self.plan(rows, request, driver, &occupied)?;
             rows.add_network(&network)?;
+            if lacks_bridge(&network, &links)? {
+                // Before it is made: one that a crash leaves is known for ours.
+                rows.set_made_bridge(&network.id)?;
+            }
             Ok(network)
         })?;
         match self.build(&network) {
@@ -217,9 +221,6 @@ impl Networks {
     fn build(&self, network: &Network) -> Result<()> {
         let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
         let made = bridge::ensure(&mut lock(&self.routes), &bridged.settings, bridged.ipam)?;
-        if made {
-            self.records.change(|rows| rows.set_made_bridge(&network.id))?;
-        }
         let opened = self.healed(self.firewall.open(&bridged.passage()));
         if opened.is_err() && made {
             lock(&self.routes).remove(&bridged.settings.bridge)?;
@@ -256,6 +257,12 @@ impl Networks {
             })
             .collect())
     }
+}
+
+/// Whether the bridge of a network is yet to be made.
+fn lacks_bridge(network: &Network, links: &[Link]) -> Result<bool> {
+    let bridged = Bridged::of(network)?;
+    Ok(bridged.is_some_and(|bridged| !links.iter().any(|link| link.name == bridged.settings.bridge)))
 }
 
 /// Rows whose link is gone are of no living container: the host was started anew. They must not keep the default
