@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use hull_oci::runtime::Spec;
@@ -10,6 +11,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::error::{Error, Result};
+use super::switch;
 
 /// The options that `create` and `run` share.
 #[derive(Debug, Default)]
@@ -18,7 +20,10 @@ pub(crate) struct Options {
     bundle: Option<PathBuf>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) console_socket: Option<PathBuf>,
+    pub(crate) pidfd_socket: Option<PathBuf>,
     preserve_fds: u32,
+    no_pivot: bool,
+    keep_keyring: bool,
     pub(crate) detach: bool,
     pub(crate) keep: bool,
     /// Whether the command is `run`.
@@ -43,12 +48,13 @@ impl Options {
                 Arg::Long("pid-file") => options.pid_file = Some(parser.value()?.into()),
                 Arg::Long("console-socket") => options.console_socket = Some(parser.value()?.into()),
                 Arg::Long("preserve-fds") => options.preserve_fds = parser.value()?.parse()?,
-                Arg::Short('d') | Arg::Long("detach") => options.detach = true,
-                Arg::Long("keep") => options.keep = true,
-                Arg::Long("no-new-keyring") => {}
-                Arg::Long(name @ ("no-pivot" | "pidfd-socket" | "no-subreaper")) => {
-                    return Err(Error::usage(format!("--{name} is not supported")));
-                }
+                Arg::Short('d') | Arg::Long("detach") => options.detach = switch(parser)?,
+                Arg::Long("keep") => options.keep = switch(parser)?,
+                Arg::Long("no-new-keyring") => options.keep_keyring = switch(parser)?,
+                Arg::Long("no-pivot") => options.no_pivot = switch(parser)?,
+                Arg::Long("pidfd-socket") => options.pidfd_socket = Some(parser.value()?.into()),
+                // Orphans of the container go to whoever takes them above us, as that option wants it.
+                Arg::Long("no-subreaper") => drop(switch(parser)?),
                 Arg::Value(value) => super::take_id(&mut options.id, value)?,
                 other => return Err(other.unexpected().into()),
             }
@@ -73,7 +79,12 @@ impl Bundle {
     }
 
     /// The container that the bundle describes.
-    pub(crate) fn into_create(self, id: &str, options: &Options) -> Result<Create> {
+    pub(crate) fn into_create(mut self, id: &str, options: &Options) -> Result<Create> {
+        let sockets = listening();
+        if sockets > 0 {
+            let env = self.spec.process_mut().get_or_insert_default().env_mut().get_or_insert_default();
+            env.extend([format!("LISTEN_FDS={sockets}"), "LISTEN_PID=1".to_owned()]);
+        }
         let linux = self.spec.linux().as_ref();
         let policy = linux.and_then(|linux| linux.seccomp().as_ref());
         let seccomp = policy.map(seccomp::compile).transpose().map_err(|e| Error::new(e.to_string()))?;
@@ -82,7 +93,9 @@ impl Bundle {
             stdio,
             seccomp,
             cgroup: Some(self.cgroup),
-            preserve_fds: options.preserve_fds,
+            preserve_fds: options.preserve_fds + sockets,
+            keyring: (!options.keep_keyring).then(|| keyring(id)),
+            no_pivot: options.no_pivot,
             ..Create::new(id, self.spec, Rootfs::Directory(self.rootfs))
         })
     }
@@ -90,6 +103,20 @@ impl Bundle {
     pub(crate) fn spec(&self) -> &Spec {
         &self.spec
     }
+}
+
+/// How many sockets systemd has handed to this process for the container: sd_listen_fds(3).
+fn listening() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    match number("LISTEN_PID") {
+        Some(pid) if pid == std::process::id() => number("LISTEN_FDS").unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The name of a container's session keyring; `exec` joins it by that.
+pub(crate) fn keyring(id: &str) -> String {
+    format!("_ses.{id}")
 }
 
 fn terminal(spec: &Spec) -> Stdio {
@@ -123,13 +150,18 @@ pub(crate) fn write_pid(path: Option<&Path>, pid: i32) -> Result<()> {
     std::fs::rename(&temporary, path).map_err(|e| Error::file("rename", path, e))
 }
 
-/// Hands the master side of a terminal to whoever listens at `path`.
-pub(crate) fn send_console(path: &Path, master: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-    let fail = |errno: rustix::io::Errno| Error::file("console socket", path, errno);
+/// Hands a descriptor to whoever listens at `path`, with a word.
+pub(crate) fn send_descriptor(path: &Path, word: &str, descriptor: BorrowedFd<'_>) -> Result<()> {
+    let fail = |errno: rustix::io::Errno| Error::file("connect to socket", path, errno);
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let socket = socket.map_err(fail)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path).map_err(fail)?).map_err(fail)?;
-    hull_sys::scm::send(&socket, b"/dev/ptmx", &[master])?;
+    hull_sys::scm::send(&socket, word.as_bytes(), &[descriptor])?;
     Ok(())
+}
+
+/// Hands out the terminal of a process.
+pub(crate) fn send_console(path: &Path, master: BorrowedFd<'_>) -> Result<()> {
+    send_descriptor(path, "/dev/ptmx", master)
 }

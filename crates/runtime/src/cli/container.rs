@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use hull_cgroup::Cgroup;
@@ -43,6 +43,9 @@ pub(crate) struct Record {
     pub(crate) process: Option<Process>,
     /// The container's own filter, for `exec`.
     pub(crate) seccomp: Option<hull_runtime::seccomp::Program>,
+    /// The name of the container's session keyring.
+    #[serde(default)]
+    pub(crate) keyring: Option<String>,
 }
 
 /// A container's directory.
@@ -75,7 +78,7 @@ impl Container {
         let container = Self::at(root, id)?;
         match container.dir.is_dir() {
             true => Ok(container),
-            false => Err(Error::new(format!("container {id:?} does not exist"))),
+            false => Err(Error::new(format!("container does not exist: {id}"))),
         }
     }
 
@@ -121,6 +124,11 @@ impl Container {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The user whose container it is.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        fs::metadata(&self.dir).ok().map(|of| of.uid())
     }
 
     /// What the kernel says of it.
@@ -193,6 +201,7 @@ impl Record {
             annotations: spec.annotations().clone().unwrap_or_default(),
             process: spec.process().clone(),
             seccomp: None,
+            keyring: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use hull_runtime::{Create, Created, Gate};
 use lexopt::Parser;
 
-use super::bundle::{Bundle, Options, send_console, write_pid};
+use super::bundle::{Bundle, Options, send_console, send_descriptor, write_pid};
 use super::container::{Container, New, Record};
 use super::error::{Error, Result};
 use super::{Global, require};
@@ -31,10 +31,11 @@ pub(super) fn make(new: &New, options: &Options, gate: Gate) -> Result<Created> 
     let (path, rootfs, cgroup) = (bundle.path.clone(), bundle.rootfs.clone(), bundle.cgroup.clone());
     let spec = bundle.spec().clone();
     let create = Create { gate, ..bundle.into_create(container.id(), options)? };
-    let seccomp = create.seccomp.clone();
+    let (seccomp, keyring) = (create.seccomp.clone(), create.keyring.clone());
     let created = hull_runtime::create(create)?;
     let mut record = Record::new(container.id(), created.pid, path, rootfs, &cgroup, &spec);
     record.seccomp = seccomp;
+    record.keyring = keyring;
     container.save(&record)?;
     Ok(created)
 }
@@ -51,8 +52,11 @@ fn check_console(terminal: bool, options: &Options) -> Result<()> {
     }
 }
 
-/// Gives the pid and the terminal to those who asked for them.
+/// Gives the process and the terminal to those who asked for them.
 pub(super) fn hand_out(created: &mut Created, options: &Options) -> Result<()> {
+    if let (Some(path), Some(pidfd)) = (&options.pidfd_socket, created.pidfd()) {
+        send_descriptor(path, options.id.as_deref().unwrap_or_default(), pidfd)?;
+    }
     write_pid(options.pid_file.as_deref(), created.pid)?;
     if let Some(path) = &options.console_socket
         && let Some(master) = created.terminal.take()
