@@ -172,6 +172,25 @@ fn limits_can_be_changed() {
     bed.ok(&["delete", "--force", "one"]);
 }
 
+/// Whatever is read and written on the way is the container's to pay for.
+#[test]
+fn half_a_mebibyte_is_enough() {
+    let mut bed = Bed::new();
+    // What lies in the page cache already has been paid for.
+    fs::read(bed.rootfs().join("bin/busybox")).unwrap();
+    bed.config["linux"]["resources"] = json!({ "memory": { "limit": 512 << 10, "swap": 512 << 10 } });
+    assert_eq!(bed.shell("echo enough"), "enough\n");
+}
+
+#[test]
+fn a_limit_that_the_kernel_has_given_up_is_ignored_with_a_word() {
+    let mut bed = Bed::new();
+    bed.config["linux"]["resources"] = json!({ "memory": { "kernel": 1 << 20, "useHierarchy": true } });
+    let output = bed.run(&["true"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("warning: linux.resources.memory.kernel is ignored"));
+}
+
 /// Each option that is said to be known, on a mount of its own.
 #[test]
 fn the_features_are_there() {

@@ -3,7 +3,9 @@
 use hull_oci::runtime::LinuxCpu;
 
 use super::Setting;
+use crate::Cgroup;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::hierarchy::Dialect;
 
 /// The period that a quota without one refers to, in microseconds.
@@ -21,6 +23,21 @@ pub(super) fn settings(dialect: Dialect, cpu: &LinuxCpu) -> Result<Vec<Setting>>
         Dialect::V1 => Ok(v1(cpu)),
         Dialect::V2 => v2(cpu),
     }
+}
+
+/// Version 2 has quota and period in one file: what is not named is what is set.
+pub(super) fn completed(cgroup: &Cgroup, cpu: &LinuxCpu) -> LinuxCpu {
+    let mut cpu = cpu.clone();
+    let place = cgroup.controller("cpu").filter(|place| place.hierarchy.dialect() == Dialect::V2);
+    let words = place.and_then(|place| file::words(&place.dir, "cpu.max").ok()).unwrap_or_default();
+    if let [quota, period] = words.as_slice() {
+        if positive(cpu.period()).is_none() {
+            cpu.set_period(period.parse().ok().filter(|_| cpu.quota().is_some_and(|quota| quota != 0)));
+        } else if cpu.quota().is_none_or(|quota| quota == 0) {
+            cpu.set_quota(quota.parse().ok());
+        }
+    }
+    cpu
 }
 
 fn v1(cpu: &LinuxCpu) -> Vec<Setting> {

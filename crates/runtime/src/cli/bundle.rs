@@ -100,6 +100,15 @@ impl Bundle {
         })
     }
 
+    /// What it asks for and no kernel of today can give.
+    pub(crate) fn ignored(&self) -> impl Iterator<Item = &'static str> {
+        let resources = self.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        let memory = resources.and_then(|resources| *resources.memory());
+        #[allow(deprecated, reason = "it is asked for only to be refused")]
+        let kernel = memory.and_then(|memory| memory.kernel()).is_some_and(|limit| limit != 0);
+        kernel.then_some("linux.resources.memory.kernel").into_iter()
+    }
+
     pub(crate) fn spec(&self) -> &Spec {
         &self.spec
     }

@@ -16,7 +16,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let id = require(options.id.clone())?;
     let new = Container::create(&global.root, &id)?;
     let listener = new.container()?.listen()?;
-    let mut created = make(&new, &options, Gate::Listener(listener))?;
+    let mut created = make(global, &new, &options, Gate::Listener(listener))?;
     hand_out(&mut created, &options)?;
     created.leave()?;
     new.keep();
@@ -24,9 +24,12 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
 }
 
 /// Makes the container of a bundle and remembers it.
-pub(super) fn make(new: &New, options: &Options, gate: Gate) -> Result<Created> {
+pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) -> Result<Created> {
     let container = new.container()?;
     let bundle = Bundle::open(options, container.id())?;
+    bundle
+        .ignored()
+        .for_each(|what| global.log.warning(&format!("{what} is ignored: the kernel has given it up")));
     check_console(bundle.terminal, options)?;
     let (path, rootfs, cgroup) = (bundle.path.clone(), bundle.rootfs.clone(), bundle.cgroup.clone());
     let spec = bundle.spec().clone();

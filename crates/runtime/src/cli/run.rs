@@ -18,7 +18,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let new = Container::create(&global.root, &id)?;
     // Before the clone: a signal that comes from then on is for the container.
     let signals = if options.detach { None } else { Some(foreground::take_signals()?) };
-    let mut created = create::make(&new, &options, Gate::Caller)?;
+    let mut created = create::make(global, &new, &options, Gate::Caller)?;
     create::hand_out(&mut created, &options)?;
     let mut running = created.start()?;
     let Some(signals) = signals else {
