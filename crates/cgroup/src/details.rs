@@ -134,7 +134,7 @@ fn cpuset(Place { hierarchy, dir }: Place) -> Cpuset {
 }
 
 /// The numbers of a list like `0-2,5`.
-fn numbers(list: &str) -> Vec<u16> {
+pub(crate) fn numbers(list: &str) -> Vec<u16> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some(first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?)

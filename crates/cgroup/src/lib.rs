@@ -22,6 +22,7 @@ mod limits;
 mod oom;
 mod stats;
 mod support;
+pub mod systemd;
 mod tree;
 
 use std::path::PathBuf;

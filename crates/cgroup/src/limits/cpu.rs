@@ -9,7 +9,7 @@ use crate::file;
 use crate::hierarchy::Dialect;
 
 /// The period that a quota without one refers to, in microseconds.
-const DEFAULT_PERIOD: u64 = 100_000;
+pub(crate) const DEFAULT_PERIOD: u64 = 100_000;
 
 /// The cpuset controller: the same two files in both versions.
 pub(super) fn sets(cpu: &LinuxCpu) -> Vec<Setting> {
@@ -88,7 +88,7 @@ fn positive(value: Option<u64>) -> Option<i128> {
 /// power through these three points lies between: 10^((l² + 125·l)/612 − 7/34) with l = log2(shares).
 /// The line through the two ends alone, used earlier, gave a default container the weight 39. This is
 /// the formula that the OCI runtimes agreed on in 2025 (opencontainers/cgroups, crun).
-fn weight(shares: u64) -> u64 {
+pub(crate) fn weight(shares: u64) -> u64 {
     let shares = shares.clamp(2, 262_144);
     let l = (shares as f64).log2();
     let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;

@@ -94,7 +94,7 @@ fn throttles(io: &LinuxBlockIo) -> [(&'static str, &'static str, &[LinuxThrottle
 }
 
 /// The weight (1 to 10000) of version 2 for the weight (10 to 1000) of version 1.
-fn weight(v1: u16) -> u64 {
+pub(crate) fn weight(v1: u16) -> u64 {
     let above = u64::from(v1).clamp(10, 1000) - 10;
     1 + above * 9999 / 990
 }

@@ -3,9 +3,9 @@
 //! Each resource is a pure function from its section of the specification to [`Setting`]s, one for each
 //! version of cgroups; this module alone writes them.
 
-mod cpu;
+pub(crate) mod cpu;
 mod hugetlb;
-mod io;
+pub(crate) mod io;
 mod memory;
 mod network;
 mod pids;

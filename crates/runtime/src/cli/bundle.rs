@@ -5,7 +5,7 @@ use std::io::{BufReader, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use hull_oci::runtime::Spec;
+use hull_oci::runtime::{LinuxResources, Spec};
 use hull_runtime::{Create, Rootfs, Stdio, seccomp};
 use lexopt::{Arg, Parser, ValueExt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -34,7 +34,6 @@ pub(crate) struct Options {
 pub(crate) struct Bundle {
     pub(crate) path: PathBuf,
     pub(crate) rootfs: PathBuf,
-    pub(crate) cgroup: String,
     pub(crate) terminal: bool,
     spec: Spec,
 }
@@ -65,7 +64,7 @@ impl Options {
 
 impl Bundle {
     /// Reads the bundle and goes there: what is relative in it is relative to it.
-    pub(crate) fn open(options: &Options, id: &str) -> Result<Self> {
+    pub(crate) fn open(options: &Options) -> Result<Self> {
         let given = options.bundle.as_deref().unwrap_or(Path::new("."));
         let path = given.canonicalize().map_err(|e| Error::file("bundle", given, e))?;
         std::env::set_current_dir(&path).map_err(|e| Error::file("chdir", &path, e))?;
@@ -74,12 +73,11 @@ impl Bundle {
         let rootfs = root.path().canonicalize().map_err(|e| Error::file("root", root.path(), e))?;
         let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json has no process"))?;
         let terminal = process.terminal().unwrap_or(false);
-        let cgroup = cgroup_path(&spec, id);
-        Ok(Self { path, rootfs, cgroup, terminal, spec })
+        Ok(Self { path, rootfs, terminal, spec })
     }
 
     /// The container that the bundle describes.
-    pub(crate) fn into_create(mut self, id: &str, options: &Options) -> Result<Create> {
+    pub(crate) fn into_create(mut self, id: &str, cgroup: String, options: &Options) -> Result<Create> {
         let sockets = listening();
         if sockets > 0 {
             let env = self.spec.process_mut().get_or_insert_default().env_mut().get_or_insert_default();
@@ -92,7 +90,7 @@ impl Bundle {
         Ok(Create {
             stdio,
             seccomp,
-            cgroup: Some(self.cgroup),
+            cgroup: Some(cgroup),
             preserve_fds: options.preserve_fds + sockets,
             keyring: (!options.keep_keyring).then(|| keyring(id)),
             no_pivot: options.no_pivot,
@@ -100,10 +98,20 @@ impl Bundle {
         })
     }
 
+    /// What the specification says of the cgroup; empty if nothing.
+    pub(crate) fn cgroups_path(&self) -> String {
+        let given = self.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+        given.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// The limits that the specification sets.
+    pub(crate) fn resources(&self) -> Option<&LinuxResources> {
+        self.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref())
+    }
+
     /// What it asks for and no kernel of today can give.
     pub(crate) fn ignored(&self) -> impl Iterator<Item = &'static str> {
-        let resources = self.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let memory = resources.and_then(|resources| *resources.memory());
+        let memory = self.resources().and_then(|resources| *resources.memory());
         #[allow(deprecated, reason = "it is asked for only to be refused")]
         let kernel = memory.and_then(|memory| memory.kernel()).is_some_and(|limit| limit != 0);
         kernel.then_some("linux.resources.memory.kernel").into_iter()
@@ -133,15 +141,6 @@ fn terminal(spec: &Spec) -> Stdio {
     let small = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
     let (rows, cols) = size.map_or((0, 0), |size| (small(size.height()), small(size.width())));
     Stdio::Terminal { rows, cols }
-}
-
-/// Where the container's cgroup lies in every hierarchy.
-fn cgroup_path(spec: &Spec, id: &str) -> String {
-    let given = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    match given.map(|path| path.to_string_lossy()).filter(|path| !path.is_empty()) {
-        Some(path) => format!("/{}", path.trim_matches('/')),
-        None => format!("/{id}"),
-    }
 }
 
 fn read_spec(path: &Path) -> Result<Spec> {

@@ -171,6 +171,7 @@ const GLOBAL: &[(&str, &str)] = &[
     ("--log FILE", "write messages to this file, too"),
     ("--log-format FORMAT", "text or json (default: text)"),
     ("--debug", "say more"),
+    ("--systemd-cgroup", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
     ("--rootless WHEN", "accepted for compatibility"),
     ("-h, --help", "this text"),
     ("-v, --version", "the version"),

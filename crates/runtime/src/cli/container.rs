@@ -43,6 +43,9 @@ pub(crate) struct Record {
     pub(crate) process: Option<Process>,
     /// The container's own filter, for `exec`.
     pub(crate) seccomp: Option<hull_runtime::seccomp::Program>,
+    /// The `cgroupsPath` of a container whose cgroup is systemd's.
+    #[serde(default)]
+    pub(crate) scope: Option<String>,
     /// The name of the container's session keyring.
     #[serde(default)]
     pub(crate) keyring: Option<String>,
@@ -201,6 +204,7 @@ impl Record {
             annotations: spec.annotations().clone().unwrap_or_default(),
             process: spec.process().clone(),
             seccomp: None,
+            scope: None,
             keyring: None,
         }
     }

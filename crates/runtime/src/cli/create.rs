@@ -9,6 +9,7 @@ use lexopt::Parser;
 use super::bundle::{Bundle, Options, send_console, send_descriptor, write_pid};
 use super::container::{Container, New, Record};
 use super::error::{Error, Result};
+use super::place::Place;
 use super::{Global, require};
 
 pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
@@ -26,19 +27,22 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
 /// Makes the container of a bundle and remembers it.
 pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) -> Result<Created> {
     let container = new.container()?;
-    let bundle = Bundle::open(options, container.id())?;
+    let bundle = Bundle::open(options)?;
     bundle
         .ignored()
         .for_each(|what| global.log.warning(&format!("{what} is ignored: the kernel has given it up")));
     check_console(bundle.terminal, options)?;
-    let (path, rootfs, cgroup) = (bundle.path.clone(), bundle.rootfs.clone(), bundle.cgroup.clone());
+    let (path, rootfs) = (bundle.path.clone(), bundle.rootfs.clone());
+    let place = Place::make(global, container.id(), &bundle.cgroups_path(), bundle.resources())?;
+    let cgroup = place.cgroup.clone();
     let spec = bundle.spec().clone();
-    let create = Create { gate, ..bundle.into_create(container.id(), options)? };
+    let create = Create { gate, ..bundle.into_create(container.id(), cgroup.clone(), options)? };
     let (seccomp, keyring) = (create.seccomp.clone(), create.keyring.clone());
     let created = hull_runtime::create(create)?;
     let mut record = Record::new(container.id(), created.pid, path, rootfs, &cgroup, &spec);
     record.seccomp = seccomp;
     record.keyring = keyring;
+    record.scope = place.scope.clone();
     container.save(&record)?;
     Ok(created)
 }

@@ -15,6 +15,7 @@ mod kill;
 mod list;
 mod log;
 mod pause;
+mod place;
 mod ps;
 mod run;
 mod spec;
@@ -49,12 +50,14 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) struct Global {
     root: PathBuf,
     log: Log,
+    /// Whether systemd makes the cgroups.
+    systemd: bool,
 }
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let mut parser = Parser::from_env();
-    let mut global = Global { root: PathBuf::from(ROOT), log: Log::default() };
+    let mut global = Global { root: PathBuf::from(ROOT), log: Log::default(), systemd: false };
     let command = match command(&mut global, &mut parser) {
         Ok(Some(command)) => command,
         Ok(None) => return ExitCode::SUCCESS,
@@ -77,7 +80,7 @@ fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static C
             Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
             Arg::Long("debug") => global.log.debug = switch(parser)?,
             Arg::Long("rootless") => drop(parser.value()?),
-            Arg::Long("systemd-cgroup") => return Err(Error::usage("--systemd-cgroup is not supported")),
+            Arg::Long("systemd-cgroup") => global.systemd = switch(parser)?,
             Arg::Short('h') | Arg::Long("help") => return print(&commands::help()).map(|()| None),
             Arg::Short('v') | Arg::Long("version") => return print(&version()).map(|()| None),
             Arg::Value(name) => return find(global, &name.string()?, parser),

@@ -9,7 +9,7 @@ use lexopt::Parser;
 use super::bundle::Options;
 use super::container::Container;
 use super::error::Result;
-use super::{Global, create, foreground, require};
+use super::{Global, create, foreground, place, require};
 
 pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let mut options = Options::parse(parser)?;
@@ -25,11 +25,13 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         new.keep();
         return Ok(ExitCode::SUCCESS);
     };
+    let scope = new.container()?.load()?.scope;
     let ended = foreground::attend(&mut running, &signals);
     if options.keep {
         new.keep();
     } else if let Some(cgroup) = running.cgroup {
         end(&cgroup)?;
+        place::leave(global, new.container()?.id(), scope.as_deref());
     }
     ended
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::container::Container;
 use super::error::{Error, Result};
-use super::{Global, require, take_id};
+use super::{Global, place, require, take_id};
 
 pub(super) const OPTIONS: &[(&str, &str)] = &[
     ("-r, --resources FILE", "all limits, as linux.resources of config.json; - is standard input"),
@@ -86,7 +86,10 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     // Which devices there are is settled when a container is made.
     resources.set_devices(None);
     match record.cgroup()? {
-        Some(cgroup) if record.is_alive() => cgroup.apply(&resources)?,
+        Some(cgroup) if record.is_alive() => {
+            place::update(container.id(), record.scope.as_deref(), &resources)?;
+            cgroup.apply(&resources)?;
+        }
         _ => return Err(Error::new(format!("container not running: {}", container.id()))),
     }
     Ok(ExitCode::SUCCESS)
