@@ -61,6 +61,11 @@ fn kill(pidfd: &OwnedFd) -> Result<()> {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent.op("kill")?,
     }
+    wait(pidfd)
+}
+
+/// Waits for the end of a process that is about to end.
+pub(super) fn wait(pidfd: &OwnedFd) -> Result<()> {
     let patience = rustix::time::Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
     match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&patience)).op("poll")? {
         0 => Err(Error::new(format!("the container's process did not end within {PATIENCE} seconds"))),
