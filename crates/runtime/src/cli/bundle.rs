@@ -77,7 +77,12 @@ impl Bundle {
     }
 
     /// The container that the bundle describes.
-    pub(crate) fn into_create(mut self, id: &str, cgroup: String, options: &Options) -> Result<Create> {
+    pub(crate) fn into_create(
+        mut self,
+        id: &str,
+        cgroup: Option<String>,
+        options: &Options,
+    ) -> Result<Create> {
         let sockets = listening();
         if sockets > 0 {
             let env = self.spec.process_mut().get_or_insert_default().env_mut().get_or_insert_default();
@@ -90,7 +95,7 @@ impl Bundle {
         Ok(Create {
             stdio,
             seccomp,
-            cgroup: Some(cgroup),
+            cgroup,
             preserve_fds: options.preserve_fds + sockets,
             keyring: (!options.keep_keyring).then(|| keyring(id)),
             no_pivot: options.no_pivot,

@@ -172,7 +172,10 @@ const GLOBAL: &[(&str, &str)] = &[
     ("--log-format FORMAT", "text or json (default: text)"),
     ("--debug", "say more"),
     ("--systemd-cgroup", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
-    ("--rootless WHEN", "accepted for compatibility"),
+    (
+        "--rootless WHEN",
+        "true, false or auto: be content without a cgroup that may not be made (default: auto)",
+    ),
     ("-h, --help", "this text"),
     ("-v, --version", "the version"),
 ];

@@ -36,7 +36,8 @@ pub(crate) struct Record {
     pub(crate) bundle: PathBuf,
     pub(crate) rootfs: PathBuf,
     pub(crate) created: String,
-    pub(crate) cgroup: String,
+    /// `None` if it has none.
+    pub(crate) cgroup: Option<String>,
     #[serde(default)]
     pub(crate) annotations: HashMap<String, String>,
     /// What the container runs: the pattern for `exec`.
@@ -190,7 +191,7 @@ impl Record {
         pid: i32,
         bundle: PathBuf,
         rootfs: PathBuf,
-        cgroup: &str,
+        cgroup: Option<String>,
         spec: &Spec,
     ) -> Self {
         Self {
@@ -200,7 +201,7 @@ impl Record {
             bundle,
             rootfs,
             created: super::clock::now(),
-            cgroup: cgroup.to_owned(),
+            cgroup,
             annotations: spec.annotations().clone().unwrap_or_default(),
             process: spec.process().clone(),
             seccomp: None,
@@ -225,9 +226,18 @@ impl Record {
         }
     }
 
+    /// Its processes. Of one without a cgroup only the first is known.
+    pub(crate) fn pids(&self) -> Result<Vec<i32>> {
+        match self.cgroup()? {
+            Some(cgroup) => Ok(cgroup.pids()?),
+            None => Ok(if self.is_alive() { vec![self.pid] } else { Vec::new() }),
+        }
+    }
+
     /// Its cgroup, if it still exists.
     pub(crate) fn cgroup(&self) -> Result<Option<Cgroup>> {
-        match Cgroup::open(&self.cgroup) {
+        let Some(cgroup) = &self.cgroup else { return Ok(None) };
+        match Cgroup::open(cgroup) {
             Err(hull_cgroup::Error::NotFound(_)) => Ok(None),
             opened => Ok(Some(opened?)),
         }

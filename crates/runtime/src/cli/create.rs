@@ -39,7 +39,7 @@ pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) ->
     let create = Create { gate, ..bundle.into_create(container.id(), cgroup.clone(), options)? };
     let (seccomp, keyring) = (create.seccomp.clone(), create.keyring.clone());
     let created = hull_runtime::create(create)?;
-    let mut record = Record::new(container.id(), created.pid, path, rootfs, &cgroup, &spec);
+    let mut record = Record::new(container.id(), created.pid, path, rootfs, cgroup, &spec);
     record.seccomp = seccomp;
     record.keyring = keyring;
     record.scope = place.scope.clone();

@@ -86,11 +86,12 @@ fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     }
     let signals = if options.detach { None } else { Some(foreground::take_signals()?) };
     let stdio = if terminal { Stdio::Terminal { rows: 0, cols: 0 } } else { Stdio::Inherit };
-    let cgroup = options.cgroup.as_ref().map_or(record.cgroup.clone(), |below| join(&record.cgroup, below));
+    let own = record.cgroup.as_deref();
+    let cgroup = own.map(|own| options.cgroup.as_ref().map_or(own.to_owned(), |below| join(own, below)));
     let exec = Exec {
         stdio,
         seccomp: record.seccomp,
-        cgroup: Some(cgroup),
+        cgroup,
         preserve_fds: options.preserve_fds,
         keyring: record.keyring,
         ..Exec::new(record.pid, process)

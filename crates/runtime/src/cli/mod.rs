@@ -37,7 +37,7 @@ use commands::Command;
 use error::{Error, Result};
 use log::Log;
 
-/// Where containers are remembered.
+/// Where root's containers are remembered.
 const ROOT: &str = "/run/hull-runtime";
 
 /// The version of the OCI runtime specification that is implemented.
@@ -52,18 +52,32 @@ pub(crate) struct Global {
     log: Log,
     /// Whether systemd makes the cgroups.
     systemd: bool,
+    /// Whether a container may be without a cgroup where its user may make none.
+    rootless: bool,
 }
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let mut parser = Parser::from_env();
-    let mut global = Global { root: PathBuf::from(ROOT), log: Log::default(), systemd: false };
+    let user = !rustix::process::geteuid().is_root();
+    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless: user };
     let command = match command(&mut global, &mut parser) {
         Ok(Some(command)) => command,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => return failed(&global, &error),
     };
     (command.run)(&global, &mut parser).unwrap_or_else(|error| failed(&global, &error))
+}
+
+/// Where containers are remembered unless told otherwise: an ordinary user has a directory of his own.
+fn root(of_user: bool) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|_| of_user) {
+        Some(own) => PathBuf::from(own).join("hull-runtime"),
+        None if of_user => {
+            PathBuf::from(format!("/run/user/{}/hull-runtime", rustix::process::geteuid().as_raw()))
+        }
+        None => PathBuf::from(ROOT),
+    }
 }
 
 fn failed(global: &Global, error: &Error) -> ExitCode {
@@ -79,7 +93,12 @@ fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static C
             Arg::Long("log") => global.log.file = Some(parser.value()?.into()).filter(|path| path != ""),
             Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
             Arg::Long("debug") => global.log.debug = switch(parser)?,
-            Arg::Long("rootless") => drop(parser.value()?),
+            Arg::Long("rootless") => match parser.value()?.to_str() {
+                Some("true") => global.rootless = true,
+                Some("false") => global.rootless = false,
+                Some("auto") => {}
+                _ => return Err(Error::usage("--rootless is one of true, false and auto")),
+            },
             Arg::Long("systemd-cgroup") => global.systemd = switch(parser)?,
             Arg::Short('h') | Arg::Long("help") => return print(&commands::help()).map(|()| None),
             Arg::Short('v') | Arg::Long("version") => return print(&version()).map(|()| None),

@@ -2,18 +2,21 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use hull_cgroup::Cgroup;
 use hull_cgroup::systemd::{Manager, Scope};
 use hull_oci::runtime::LinuxResources;
 use hull_sys::Context;
 use hull_sys::clone::{Child, Clone, Namespaces, Side, clone, exit_now};
+use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::Global;
-use super::error::Result;
+use super::error::{Error, Result};
 
 /// The place of a container that is about to be made.
 pub(super) struct Place {
-    pub(super) cgroup: String,
+    /// `None` if there is to be none.
+    pub(super) cgroup: Option<String>,
     /// The `cgroupsPath`, if it names a scope.
     pub(super) scope: Option<String>,
     /// Keeps the scope until the container's process is in it.
@@ -29,14 +32,16 @@ impl Place {
         resources: Option<&LinuxResources>,
     ) -> Result<Self> {
         if !global.systemd {
-            return Ok(Self { cgroup: path(cgroups_path, id), scope: None, _holder: None });
+            let cgroup = path(cgroups_path, id);
+            let cgroup = if global.rootless { allowed(cgroup, resources)? } else { Some(cgroup) };
+            return Ok(Self { cgroup, scope: None, _holder: None });
         }
         let scope = Scope::parse(cgroups_path, id, of_user())?;
         let mut manager = Manager::connect(of_user())?;
         let cgroup = manager.cgroup(&scope)?;
         let holder = Holder::new()?;
         manager.start(&scope, id, holder.child.pid.as_raw_nonzero().get().unsigned_abs(), resources)?;
-        Ok(Self { cgroup, scope: Some(cgroups_path.to_owned()), _holder: Some(holder) })
+        Ok(Self { cgroup: Some(cgroup), scope: Some(cgroups_path.to_owned()), _holder: Some(holder) })
     }
 }
 
@@ -46,6 +51,28 @@ fn path(cgroups_path: &str, id: &str) -> String {
     match cgroups_path.trim_matches('/') {
         "" => format!("/{id}"),
         path => format!("/{path}"),
+    }
+}
+
+/// The cgroup, made, if this user may make it. If not, a container goes without, unless it is to have limits.
+fn allowed(cgroup: String, resources: Option<&LinuxResources>) -> Result<Option<String>> {
+    let Err(error) = Cgroup::create(&cgroup) else { return Ok(Some(cgroup)) };
+    let none = LinuxResources::default();
+    let mut limits = resources.unwrap_or(&none).clone();
+    // Who may not make a device node has none to be kept from.
+    limits.set_devices(None);
+    match error {
+        hull_cgroup::Error::System(ref why)
+            if [Errno::ACCESS, Errno::PERM, Errno::ROFS].iter().any(|errno| why.is(*errno)) =>
+        {
+            match limits == none {
+                true => Ok(None),
+                false => {
+                    Err(Error::new(format!("limits need a cgroup, and this user may not make one: {error}")))
+                }
+            }
+        }
+        error => Err(error.into()),
     }
 }
 

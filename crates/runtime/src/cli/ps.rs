@@ -24,10 +24,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         }
     }
     let container = Container::open(&global.root, &require(id)?)?;
-    let pids = match container.load()?.cgroup()? {
-        Some(cgroup) => cgroup.pids()?,
-        None => Vec::new(),
-    };
+    let pids = container.load()?.pids()?;
     print(&match json {
         true => serde_json::json!(pids).to_string() + "\n",
         false => rows(&table(options)?, &pids)?,
