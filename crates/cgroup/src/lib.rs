@@ -11,6 +11,7 @@
 //!
 //! Source of the file formats: `Documentation/admin-guide/cgroup-v1/*` and `cgroup-v2.rst` of the kernel.
 
+mod details;
 mod devices;
 mod entry;
 mod error;
@@ -18,17 +19,21 @@ mod file;
 mod freezer;
 mod hierarchy;
 mod limits;
+mod oom;
 mod stats;
 mod support;
+pub mod systemd;
 mod tree;
 
 use std::path::PathBuf;
 
 use hull_oci::runtime::LinuxResources;
 
+pub use details::{Counter, Cpuset, Details};
 pub use entry::Entry;
 pub use error::{Error, Result};
 pub use hierarchy::Version;
+pub use oom::OomWatch;
 pub use stats::{Blkio, Cpu, Device, Memory, Pids, Stats};
 pub use support::{Support, support};
 
@@ -56,10 +61,15 @@ impl Cgroup {
     /// The existing cgroup `path`; [`Error::NotFound`] if no hierarchy has it.
     pub fn open(path: &str) -> Result<Self> {
         let cgroup = Self::named(path)?;
-        match cgroup.places().iter().any(|place| place.dir.is_dir()) {
+        match cgroup.exists() {
             true => Ok(cgroup),
             false => Err(Error::NotFound(path.to_owned())),
         }
+    }
+
+    /// Whether any hierarchy has it still.
+    pub fn exists(&self) -> bool {
+        self.places().iter().any(|place| place.dir.is_dir())
     }
 
     /// The path below the root of each hierarchy, as `/hull/<id>`.
@@ -122,6 +132,16 @@ impl Cgroup {
     /// What the processes inside have used so far. What the host does not account is zero or empty.
     pub fn stats(&self) -> Result<Stats> {
         stats::of(self)
+    }
+
+    /// What [`Cgroup::stats`] leaves out.
+    pub fn details(&self) -> Details {
+        details::of(self)
+    }
+
+    /// Tells when the kernel kills a process here for lack of memory, from now on.
+    pub fn watch_oom(&self) -> Result<OomWatch> {
+        OomWatch::new(self)
     }
 
     /// How many processes the kernel has killed here for lack of memory; 0 without a memory controller.

@@ -56,6 +56,13 @@ pub struct Memory {
     pub counters: Vec<(String, u64)>,
 }
 
+impl Memory {
+    /// One counter of `memory.stat`.
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        self.counters.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+}
+
 /// Tasks: processes and threads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pids {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use hull_cgroup::{Cgroup, Error, Version, support};
 use hull_oci::runtime::{
-    LinuxCpuBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemoryBuilder, LinuxPidsBuilder,
-    LinuxResources, LinuxResourcesBuilder,
+    LinuxBlockIoBuilder, LinuxCpuBuilder, LinuxDeviceCgroupBuilder, LinuxDeviceType,
+    LinuxHugepageLimitBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
+    LinuxThrottleDeviceBuilder,
 };
 
 /// A cgroup with a parent of its own; the end of a test empties and removes both.
@@ -213,6 +214,96 @@ fn devices_are_denied_unless_allowed() {
     let all = LinuxDeviceCgroupBuilder::default().allow(true).access("rwm").build().unwrap();
     scratch.apply(resources().devices(vec![all]).build().unwrap());
     assert_eq!(scratch.output(script), "zero\nkmsg");
+}
+
+/// The texts of the files of that name, in any hierarchy.
+fn files(scratch: &Scratch, name: &str) -> Vec<String> {
+    let dirs = scratch.cgroup.directories().into_iter();
+    dirs.filter_map(|(_, dir)| std::fs::read_to_string(dir.join(name)).ok())
+        .map(|text| text.trim().to_owned())
+        .collect()
+}
+
+#[test]
+fn huge_pages_are_limited_in_use_and_in_reserve() {
+    let scratch = Scratch::new("hugetlb");
+    let limit = LinuxHugepageLimitBuilder::default().page_size("2MB").limit(4 << 20).build().unwrap();
+    match scratch.cgroup.apply(&resources().hugepage_limits(vec![limit]).build().unwrap()) {
+        Err(Error::Unsupported(_)) => assert!(scratch.cgroup.details().huge_pages.is_empty()),
+        applied => {
+            applied.unwrap();
+            let either = |v1, v2| [files(&scratch, v1), files(&scratch, v2)].concat();
+            assert_eq!(either("hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"), ["4194304"]);
+            assert_eq!(either("hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max"), ["4194304"]);
+        }
+    }
+}
+
+#[test]
+fn a_throttle_reaches_its_device() {
+    let scratch = Scratch::new("throttle");
+    let device = std::fs::read_dir("/sys/block").unwrap().flatten().find_map(|device| {
+        let number = std::fs::read_to_string(device.path().join("dev")).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        Some((major.parse::<i64>().ok()?, minor.parse::<i64>().ok()?))
+    });
+    let (major, minor) = device.expect("a host has a block device");
+    let throttle = |rate: u64| {
+        vec![LinuxThrottleDeviceBuilder::default().major(major).minor(minor).rate(rate).build().unwrap()]
+    };
+    let io = LinuxBlockIoBuilder::default().throttle_read_bps_device(throttle(1 << 20)).build().unwrap();
+    scratch.apply(resources().block_io(io).build().unwrap());
+    let read = || [files(&scratch, "blkio.throttle.read_bps_device"), files(&scratch, "io.max")].concat();
+    assert!(read()[0].contains("1048576"), "{:?}", read());
+    let io = LinuxBlockIoBuilder::default().throttle_read_bps_device(throttle(0)).build().unwrap();
+    scratch.apply(resources().block_io(io).build().unwrap());
+    assert!(!read()[0].contains("1048576"), "{:?}", read());
+}
+
+#[test]
+fn half_of_a_quota_leaves_the_other_half() {
+    let scratch = Scratch::new("half");
+    let apply = |cpu: LinuxCpuBuilder| scratch.apply(resources().cpu(cpu.build().unwrap()).build().unwrap());
+    apply(LinuxCpuBuilder::default().quota(20_000).period(50_000_u64));
+    apply(LinuxCpuBuilder::default().period(40_000_u64));
+    apply(LinuxCpuBuilder::default().quota(10_000));
+    match scratch.cgroup.version() {
+        Version::V2 => assert_eq!(files(&scratch, "cpu.max"), ["10000 40000"]),
+        _ => {
+            assert_eq!(files(&scratch, "cpu.cfs_quota_us"), ["10000"]);
+            assert_eq!(files(&scratch, "cpu.cfs_period_us"), ["40000"]);
+        }
+    }
+}
+
+#[test]
+fn swap_alone_refers_to_the_limit_that_is_set() {
+    let scratch = Scratch::new("swap");
+    let memory = |memory: LinuxMemoryBuilder| resources().memory(memory.build().unwrap()).build().unwrap();
+    scratch.apply(memory(LinuxMemoryBuilder::default().limit(32 << 20)));
+    scratch.apply(memory(LinuxMemoryBuilder::default().swap(48 << 20)));
+    let swap = [files(&scratch, "memory.memsw.limit_in_bytes"), files(&scratch, "memory.swap.max")].concat();
+    let expected = if scratch.cgroup.version() == Version::V2 { 16 << 20 } else { 48 << 20 };
+    assert_eq!(swap, [expected.to_string()]);
+    let old = LinuxMemoryBuilder::default().use_hierarchy(true).kernel_tcp(1 << 20);
+    scratch.apply(memory(old));
+}
+
+#[test]
+fn lack_of_memory_is_told() {
+    let scratch = Scratch::new("oom");
+    let limit = 16 << 20;
+    let memory = LinuxMemoryBuilder::default().limit(limit).swap(limit).build().unwrap();
+    scratch.apply(resources().memory(memory).build().unwrap());
+    let mut watch = scratch.cgroup.watch_oom().unwrap();
+    assert_eq!(watch.take(), 0);
+    let mut child = scratch.run("ulimit -v 1000000; exec tail /dev/zero");
+    let mut told = 0;
+    eventually("being told", || {
+        told += watch.take();
+        told > 0
+    });
+    child.wait().unwrap();
 }
 
 #[test]

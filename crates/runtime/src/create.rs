@@ -96,6 +96,11 @@ pub struct Create {
     pub gate: Gate,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
+    /// The session keyring to make for it; `None` leaves it the caller's.
+    pub keyring: Option<String>,
+    /// Whether the old root is only covered and left by chroot(2): for a host whose root is the initial ramdisk, which
+    /// pivot_root(2) cannot leave. A process that is privileged can find its way back.
+    pub no_pivot: bool,
     /// Whether it is killed when the caller ends (until it changes its user, which clears that: prctl(2)).
     pub dies_with_caller: bool,
 }
@@ -115,6 +120,8 @@ impl Create {
             network: None,
             gate: Gate::Caller,
             preserve_fds: 0,
+            keyring: None,
+            no_pivot: false,
             dies_with_caller: false,
         }
     }

@@ -36,6 +36,8 @@ pub struct Exec {
     pub cgroup: Option<String>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
+    /// The session keyring to join: see [`crate::Create::keyring`].
+    pub keyring: Option<String>,
 }
 
 impl Exec {
@@ -50,6 +52,7 @@ impl Exec {
             seccomp: None,
             cgroup: None,
             preserve_fds: 0,
+            keyring: None,
         }
     }
 }

@@ -59,6 +59,8 @@ impl<'a> Init<'a> {
         ("cgroup", namespaces::enter_cgroup),
         // The cgroup namespace shows as its root where we are now. What is mounted shows the namespaces we are in.
         ("namespaces", namespaces::enter),
+        // As who the process is there; before anything can be put into the caller's.
+        ("keyring", |init| init.task.join_keyring()),
         // Everything of the host that the container is to see, while the host's paths are still there.
         ("mounts", mounts::prepare),
         // From here on no path leads to the host any more.
@@ -136,6 +138,7 @@ impl<'a> Join<'a> {
         ("cgroup", |join| namespaces::enter_v1(join.entry)),
         // The kernel's view of itself has to be opened while ours is there: the container's /proc is not to be trusted.
         ("namespaces", namespaces::join),
+        ("keyring", |join| join.task.join_keyring()),
         ("user", |join| join.task.resolve_user()),
         ("console", |join| join.task.open_console()),
         ("cwd", |join| join.task.enter_directory()),

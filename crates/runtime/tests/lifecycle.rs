@@ -197,19 +197,6 @@ fn unknown_words_change_nothing() {
     }
 }
 
-#[test]
-fn errors_are_told_to_the_log() {
-    let bed = Bed::new();
-    let log = bed.dir.join("log");
-    let args = ["--log", log.to_str().unwrap(), "--log-format", "json", "state", "none"];
-    assert!(!bed.runtime(&args).output().unwrap().status.success());
-    let line: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
-    assert_eq!(
-        (&line["level"], &line["msg"]),
-        (&json!("error"), &json!("container \"none\" does not exist"))
-    );
-}
-
 fn wait_for(condition: impl Fn() -> bool) {
     for _ in 0..500 {
         if condition() {

@@ -11,6 +11,7 @@ pub mod activation;
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod keyring;
 pub mod memory;
 pub mod mount;
 pub mod netlink;

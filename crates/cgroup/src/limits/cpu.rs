@@ -3,11 +3,13 @@
 use hull_oci::runtime::LinuxCpu;
 
 use super::Setting;
+use crate::Cgroup;
 use crate::error::{Error, Result};
+use crate::file;
 use crate::hierarchy::Dialect;
 
 /// The period that a quota without one refers to, in microseconds.
-const DEFAULT_PERIOD: u64 = 100_000;
+pub(crate) const DEFAULT_PERIOD: u64 = 100_000;
 
 /// The cpuset controller: the same two files in both versions.
 pub(super) fn sets(cpu: &LinuxCpu) -> Vec<Setting> {
@@ -21,6 +23,21 @@ pub(super) fn settings(dialect: Dialect, cpu: &LinuxCpu) -> Result<Vec<Setting>>
         Dialect::V1 => Ok(v1(cpu)),
         Dialect::V2 => v2(cpu),
     }
+}
+
+/// Version 2 has quota and period in one file: what is not named is what is set.
+pub(super) fn completed(cgroup: &Cgroup, cpu: &LinuxCpu) -> LinuxCpu {
+    let mut cpu = cpu.clone();
+    let place = cgroup.controller("cpu").filter(|place| place.hierarchy.dialect() == Dialect::V2);
+    let words = place.and_then(|place| file::words(&place.dir, "cpu.max").ok()).unwrap_or_default();
+    if let [quota, period] = words.as_slice() {
+        if positive(cpu.period()).is_none() {
+            cpu.set_period(period.parse().ok().filter(|_| cpu.quota().is_some_and(|quota| quota != 0)));
+        } else if cpu.quota().is_none_or(|quota| quota == 0) {
+            cpu.set_quota(quota.parse().ok());
+        }
+    }
+    cpu
 }
 
 fn v1(cpu: &LinuxCpu) -> Vec<Setting> {
@@ -71,7 +88,7 @@ fn positive(value: Option<u64>) -> Option<i128> {
 /// power through these three points lies between: 10^((l² + 125·l)/612 − 7/34) with l = log2(shares).
 /// The line through the two ends alone, used earlier, gave a default container the weight 39. This is
 /// the formula that the OCI runtimes agreed on in 2025 (opencontainers/cgroups, crun).
-fn weight(shares: u64) -> u64 {
+pub(crate) fn weight(shares: u64) -> u64 {
     let shares = shares.clamp(2, 262_144);
     let l = (shares as f64).log2();
     let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;

@@ -13,10 +13,13 @@ pub(super) fn settings(dialect: Dialect, limit: &LinuxHugepageLimit) -> Result<V
         return Err(Error::Invalid(format!("huge page size {size:?} is not of the form 2MB")));
     }
     let file = match dialect {
-        Dialect::V1 => format!("hugetlb.{size}.limit_in_bytes"),
-        Dialect::V2 => format!("hugetlb.{size}.max"),
+        Dialect::V1 => "limit_in_bytes",
+        Dialect::V2 => "max",
     };
-    Ok(vec![Setting::new(file, limit.limit())])
+    let used = Setting::new(format!("hugetlb.{size}.{file}"), limit.limit());
+    // What is only reserved is not counted as used, and would kill who touches it; kernels before 5.7 do not count it.
+    let reserved = Setting::new(format!("hugetlb.{size}.rsvd.{file}"), limit.limit()).optional();
+    Ok(vec![used, reserved])
 }
 
 #[cfg(test)]
@@ -29,8 +32,14 @@ mod tests {
     fn names_the_file_after_the_page_size() {
         let limit =
             |size: &str| LinuxHugepageLimitBuilder::default().page_size(size).limit(4).build().unwrap();
-        assert_eq!(texts(&settings(Dialect::V1, &limit("2MB")).unwrap()), ["hugetlb.2MB.limit_in_bytes=4"]);
-        assert_eq!(texts(&settings(Dialect::V2, &limit("1GB")).unwrap()), ["hugetlb.1GB.max=4"]);
+        assert_eq!(
+            texts(&settings(Dialect::V1, &limit("2MB")).unwrap()),
+            ["hugetlb.2MB.limit_in_bytes=4", "hugetlb.2MB.rsvd.limit_in_bytes=4"]
+        );
+        assert_eq!(
+            texts(&settings(Dialect::V2, &limit("1GB")).unwrap()),
+            ["hugetlb.1GB.max=4", "hugetlb.1GB.rsvd.max=4"]
+        );
         assert!(settings(Dialect::V1, &limit("../2MB")).is_err());
         assert!(settings(Dialect::V1, &limit("MB")).is_err());
     }

@@ -15,11 +15,12 @@ pub(super) enum WeightFile {
 impl WeightFile {
     pub(super) fn of(place: Option<Place>) -> Self {
         let Some(Place { hierarchy, dir }) = place else { return Self::Plain };
-        let (plain, bfq) = match hierarchy.dialect() {
-            Dialect::V1 => ("blkio.weight", "blkio.bfq.weight"),
-            Dialect::V2 => ("io.weight", "io.bfq.weight"),
+        let is_bfq = match hierarchy.dialect() {
+            Dialect::V1 => !dir.join("blkio.weight").exists() && dir.join("blkio.bfq.weight").exists(),
+            // The plain one is there, too, but without effect unless a cost model was set for the device.
+            Dialect::V2 => dir.join("io.bfq.weight").exists(),
         };
-        if dir.join(bfq).exists() && !dir.join(plain).exists() { Self::Bfq } else { Self::Plain }
+        if is_bfq { Self::Bfq } else { Self::Plain }
     }
 }
 
@@ -93,7 +94,7 @@ fn throttles(io: &LinuxBlockIo) -> [(&'static str, &'static str, &[LinuxThrottle
 }
 
 /// The weight (1 to 10000) of version 2 for the weight (10 to 1000) of version 1.
-fn weight(v1: u16) -> u64 {
+pub(crate) fn weight(v1: u16) -> u64 {
     let above = u64::from(v1).clamp(10, 1000) - 10;
     1 + above * 9999 / 990
 }

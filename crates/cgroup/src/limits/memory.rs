@@ -34,6 +34,17 @@ pub(super) fn check(cgroup: &Cgroup, memory: &LinuxMemory) -> Result<()> {
     }
 }
 
+/// A memory+swap limit without a memory limit refers to the one that is set: version 2 needs both to tell them apart.
+pub(super) fn completed(cgroup: &Cgroup, memory: &LinuxMemory) -> LinuxMemory {
+    let mut memory = *memory;
+    let place = cgroup.controller("memory").filter(|place| place.hierarchy.dialect() == Dialect::V2);
+    if let (Some(place), None, Some(_)) = (place, set(memory.limit()), set(memory.swap())) {
+        let limit = file::number(&place.dir, "memory.max").and_then(|limit| i64::try_from(limit).ok());
+        memory.set_limit(limit);
+    }
+    memory
+}
+
 fn v1(memory: &LinuxMemory) -> Vec<Setting> {
     let mut settings = Vec::new();
     let mut push = |file: &str, value: Option<i64>| settings.extend(value.map(|v| Setting::new(file, v)));
@@ -43,9 +54,13 @@ fn v1(memory: &LinuxMemory) -> Vec<Setting> {
     push("memory.limit_in_bytes", limit);
     push("memory.memsw.limit_in_bytes", swap);
     push("memory.soft_limit_in_bytes", set(memory.reservation()));
-    push("memory.kmem.tcp.limit_in_bytes", set(memory.kernel_tcp()));
+    push("memory.use_hierarchy", memory.use_hierarchy().filter(|hierarchical| *hierarchical).map(i64::from));
     push("memory.swappiness", memory.swappiness().and_then(|value| i64::try_from(value).ok()));
     push("memory.oom_control", memory.disable_oom_killer().map(i64::from));
+    // The kernel has given it up, as that for all of its own memory before.
+    settings.extend(
+        set(memory.kernel_tcp()).map(|v| Setting::new("memory.kmem.tcp.limit_in_bytes", v).optional()),
+    );
     settings
 }
 

@@ -3,9 +3,9 @@
 //! Each resource is a pure function from its section of the specification to [`Setting`]s, one for each
 //! version of cgroups; this module alone writes them.
 
-mod cpu;
+pub(crate) mod cpu;
 mod hugetlb;
-mod io;
+pub(crate) mod io;
 mod memory;
 mod network;
 mod pids;
@@ -25,22 +25,30 @@ use crate::{Cgroup, devices, file};
 pub(crate) struct Setting {
     file: String,
     value: String,
+    /// Whether it is left out where the kernel has no such file.
+    optional: bool,
 }
 
 impl Setting {
     fn new(file: impl Into<String>, value: impl ToString) -> Self {
-        Self { file: file.into(), value: value.to_string() }
+        Self { file: file.into(), value: value.to_string(), optional: false }
+    }
+
+    fn optional(self) -> Self {
+        Self { optional: true, ..self }
     }
 }
 
 pub(crate) fn apply(cgroup: &Cgroup, resources: &LinuxResources) -> Result<()> {
     if let Some(cpu) = resources.cpu() {
         set(cgroup, "cpuset", |_| Ok(cpu::sets(cpu)))?;
-        set(cgroup, "cpu", |dialect| cpu::settings(dialect, cpu))?;
+        let cpu = cpu::completed(cgroup, cpu);
+        set(cgroup, "cpu", |dialect| cpu::settings(dialect, &cpu))?;
     }
     if let Some(memory) = resources.memory() {
         memory::check(cgroup, memory)?;
-        set(cgroup, "memory", |dialect| memory::settings(dialect, memory))?;
+        let memory = memory::completed(cgroup, memory);
+        set(cgroup, "memory", |dialect| memory::settings(dialect, &memory))?;
     }
     if let Some(pids) = resources.pids() {
         set(cgroup, "pids", |_| Ok(pids::settings(pids)))?;
@@ -78,7 +86,7 @@ fn set(
     match cgroup.controller(controller) {
         Some(place) => write_all(&place.dir, settings(place.hierarchy.dialect())?),
         None => match settings(Dialect::V1)?.first() {
-            Some(Setting { file, value }) => Err(Error::Unsupported(format!(
+            Some(Setting { file, value, .. }) => Err(Error::Unsupported(format!(
                 "this host has no {controller} controller for cgroups, cannot set {file} to {value}"
             ))),
             None => Ok(()),
@@ -91,13 +99,20 @@ fn set(
 fn write_all(dir: &Path, settings: Vec<Setting>) -> Result<()> {
     let mut refused = Vec::new();
     for setting in settings {
-        match file::set(dir, &setting.file, &setting.value) {
+        match write(dir, &setting) {
             Ok(()) => {}
             Err(Error::Invalid(_)) => refused.push(setting),
             Err(error) => return Err(error),
         }
     }
-    refused.iter().try_for_each(|Setting { file, value }| file::set(dir, file, value))
+    refused.iter().try_for_each(|setting| write(dir, setting))
+}
+
+fn write(dir: &Path, Setting { file, value, optional }: &Setting) -> Result<()> {
+    match file::set(dir, file, value) {
+        Err(Error::Unsupported(_)) if *optional => Ok(()),
+        written => written,
+    }
 }
 
 /// The `unified` section: files of version 2 by name, written as they are.
@@ -111,7 +126,8 @@ fn set_unified(cgroup: &Cgroup, files: &HashMap<String, String>) -> Result<()> {
         if name.contains('/') || !name.contains('.') {
             return Err(Error::Invalid(format!("unified limit {name:?} is no cgroup file name")));
         }
-        file::set(&place.dir, name, value)?;
+        // Each device has a line of its own, and the kernel takes one at a time.
+        value.lines().try_for_each(|line| file::set(&place.dir, name, line))?;
     }
     Ok(())
 }
@@ -122,6 +138,6 @@ mod tests {
 
     /// Settings as `file=value`.
     pub(super) fn texts(settings: &[Setting]) -> Vec<String> {
-        settings.iter().map(|Setting { file, value }| format!("{file}={value}")).collect()
+        settings.iter().map(|Setting { file, value, .. }| format!("{file}={value}")).collect()
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use hull_cgroup::Cgroup;
@@ -36,13 +36,20 @@ pub(crate) struct Record {
     pub(crate) bundle: PathBuf,
     pub(crate) rootfs: PathBuf,
     pub(crate) created: String,
-    pub(crate) cgroup: String,
+    /// `None` if it has none.
+    pub(crate) cgroup: Option<String>,
     #[serde(default)]
     pub(crate) annotations: HashMap<String, String>,
     /// What the container runs: the pattern for `exec`.
     pub(crate) process: Option<Process>,
     /// The container's own filter, for `exec`.
     pub(crate) seccomp: Option<hull_runtime::seccomp::Program>,
+    /// The `cgroupsPath` of a container whose cgroup is systemd's.
+    #[serde(default)]
+    pub(crate) scope: Option<String>,
+    /// The name of the container's session keyring.
+    #[serde(default)]
+    pub(crate) keyring: Option<String>,
 }
 
 /// A container's directory.
@@ -75,7 +82,7 @@ impl Container {
         let container = Self::at(root, id)?;
         match container.dir.is_dir() {
             true => Ok(container),
-            false => Err(Error::new(format!("container {id:?} does not exist"))),
+            false => Err(Error::new(format!("container does not exist: {id}"))),
         }
     }
 
@@ -121,6 +128,11 @@ impl Container {
 
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The user whose container it is.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        fs::metadata(&self.dir).ok().map(|of| of.uid())
     }
 
     /// What the kernel says of it.
@@ -179,7 +191,7 @@ impl Record {
         pid: i32,
         bundle: PathBuf,
         rootfs: PathBuf,
-        cgroup: &str,
+        cgroup: Option<String>,
         spec: &Spec,
     ) -> Self {
         Self {
@@ -189,10 +201,12 @@ impl Record {
             bundle,
             rootfs,
             created: super::clock::now(),
-            cgroup: cgroup.to_owned(),
+            cgroup,
             annotations: spec.annotations().clone().unwrap_or_default(),
             process: spec.process().clone(),
             seccomp: None,
+            scope: None,
+            keyring: None,
         }
     }
 
@@ -212,9 +226,18 @@ impl Record {
         }
     }
 
+    /// Its processes. Of one without a cgroup only the first is known.
+    pub(crate) fn pids(&self) -> Result<Vec<i32>> {
+        match self.cgroup()? {
+            Some(cgroup) => Ok(cgroup.pids()?),
+            None => Ok(if self.is_alive() { vec![self.pid] } else { Vec::new() }),
+        }
+    }
+
     /// Its cgroup, if it still exists.
     pub(crate) fn cgroup(&self) -> Result<Option<Cgroup>> {
-        match Cgroup::open(&self.cgroup) {
+        let Some(cgroup) = &self.cgroup else { return Ok(None) };
+        match Cgroup::open(cgroup) {
             Err(hull_cgroup::Error::NotFound(_)) => Ok(None),
             opened => Ok(Some(opened?)),
         }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use hull_runtime::{Create, Created, Gate};
 use lexopt::Parser;
 
-use super::bundle::{Bundle, Options, send_console, write_pid};
+use super::bundle::{Bundle, Options, send_console, send_descriptor, write_pid};
 use super::container::{Container, New, Record};
 use super::error::{Error, Result};
+use super::place::Place;
 use super::{Global, require};
 
 pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
@@ -16,7 +17,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let id = require(options.id.clone())?;
     let new = Container::create(&global.root, &id)?;
     let listener = new.container()?.listen()?;
-    let mut created = make(&new, &options, Gate::Listener(listener))?;
+    let mut created = make(global, &new, &options, Gate::Listener(listener))?;
     hand_out(&mut created, &options)?;
     created.leave()?;
     new.keep();
@@ -24,17 +25,24 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
 }
 
 /// Makes the container of a bundle and remembers it.
-pub(super) fn make(new: &New, options: &Options, gate: Gate) -> Result<Created> {
+pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) -> Result<Created> {
     let container = new.container()?;
-    let bundle = Bundle::open(options, container.id())?;
+    let bundle = Bundle::open(options)?;
+    bundle
+        .ignored()
+        .for_each(|what| global.log.warning(&format!("{what} is ignored: the kernel has given it up")));
     check_console(bundle.terminal, options)?;
-    let (path, rootfs, cgroup) = (bundle.path.clone(), bundle.rootfs.clone(), bundle.cgroup.clone());
+    let (path, rootfs) = (bundle.path.clone(), bundle.rootfs.clone());
+    let place = Place::make(global, container.id(), &bundle.cgroups_path(), bundle.resources())?;
+    let cgroup = place.cgroup.clone();
     let spec = bundle.spec().clone();
-    let create = Create { gate, ..bundle.into_create(container.id(), options)? };
-    let seccomp = create.seccomp.clone();
+    let create = Create { gate, ..bundle.into_create(container.id(), cgroup.clone(), options)? };
+    let (seccomp, keyring) = (create.seccomp.clone(), create.keyring.clone());
     let created = hull_runtime::create(create)?;
-    let mut record = Record::new(container.id(), created.pid, path, rootfs, &cgroup, &spec);
+    let mut record = Record::new(container.id(), created.pid, path, rootfs, cgroup, &spec);
     record.seccomp = seccomp;
+    record.keyring = keyring;
+    record.scope = place.scope.clone();
     container.save(&record)?;
     Ok(created)
 }
@@ -51,8 +59,11 @@ fn check_console(terminal: bool, options: &Options) -> Result<()> {
     }
 }
 
-/// Gives the pid and the terminal to those who asked for them.
+/// Gives the process and the terminal to those who asked for them.
 pub(super) fn hand_out(created: &mut Created, options: &Options) -> Result<()> {
+    if let (Some(path), Some(pidfd)) = (&options.pidfd_socket, created.pidfd()) {
+        send_descriptor(path, options.id.as_deref().unwrap_or_default(), pidfd)?;
+    }
     write_pid(options.pid_file.as_deref(), created.pid)?;
     if let Some(path) = &options.console_socket
         && let Some(master) = created.terminal.take()

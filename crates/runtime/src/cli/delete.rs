@@ -11,7 +11,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::container::{Container, Record};
 use super::error::{Error, Result};
-use super::{Global, require, run, take_id};
+use super::{Global, place, require, run, take_id};
 
 /// How long a killed process may take to end, in seconds.
 const PATIENCE: i64 = 10;
@@ -30,7 +30,10 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         container => container?,
     };
     match container.load() {
-        Ok(record) => end(&container, &record, force)?,
+        Ok(record) => {
+            end(&container, &record, force)?;
+            place::leave(global, container.id(), record.scope.as_deref());
+        }
         // Its creation was cut.
         Err(_) if force => {}
         Err(error) => return Err(error),
@@ -58,6 +61,11 @@ fn kill(pidfd: &OwnedFd) -> Result<()> {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent.op("kill")?,
     }
+    wait(pidfd)
+}
+
+/// Waits for the end of a process that is about to end.
+pub(super) fn wait(pidfd: &OwnedFd) -> Result<()> {
     let patience = rustix::time::Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
     match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&patience)).op("poll")? {
         0 => Err(Error::new(format!("the container's process did not end within {PATIENCE} seconds"))),

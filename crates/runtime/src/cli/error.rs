@@ -23,7 +23,12 @@ impl Error {
 
     /// A command line that makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: 2 }
+        Self { message: message.into(), code: 1 }
+    }
+
+    /// The same failure, of a command that ends with another status.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
     }
 
     /// A failed operation on a file.

@@ -10,10 +10,33 @@ use hull_oci::runtime::{Capabilities, Capability, ContainerState, LinuxCapabilit
 use hull_runtime::{Exec, Running, Stdio};
 use lexopt::{Arg, Parser, ValueExt};
 
-use super::bundle::{send_console, write_pid};
+use super::bundle::{send_console, send_descriptor, write_pid};
 use super::container::{Container, Record};
 use super::error::{Error, Result};
-use super::{Global, foreground, require};
+use super::{Global, foreground, require, switch};
+
+pub(super) const OPTIONS: &[(&str, &str)] = &[
+    ("-p, --process FILE", "the whole process, as in config.json"),
+    ("-d, --detach", "do not wait for the process"),
+    ("-t, --tty", "a terminal for it"),
+    ("--console-socket PATH", "a unix socket that takes the terminal's master side"),
+    ("--cwd DIR", "its directory"),
+    ("-e, --env NAME=VALUE", "one more variable"),
+    ("-u, --user UID[:GID]", "its user"),
+    ("-g, --additional-gids GID", "one more group"),
+    ("-c, --cap NAME", "one more capability"),
+    ("--no-new-privs", "it cannot gain privileges"),
+    ("--process-label LABEL", "its SELinux label"),
+    ("--apparmor PROFILE", "its AppArmor profile"),
+    ("--pid-file FILE", "where the process id is written to"),
+    ("--pidfd-socket PATH", "a unix socket that takes a pidfd of the process"),
+    ("--preserve-fds N", "hand descriptors 3 to 2+N to it"),
+    ("--cgroup PATH", "a cgroup below the container's"),
+    ("--ignore-paused", "also in a paused container"),
+];
+
+/// The status when the process could not be run, whatever it would have ended with itself.
+const FAILED: u8 = 255;
 
 /// What the command line says of the process.
 #[derive(Default)]
@@ -23,6 +46,7 @@ struct Options {
     process_file: Option<PathBuf>,
     pid_file: Option<PathBuf>,
     console_socket: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
     cgroup: Option<String>,
     preserve_fds: u32,
     detach: bool,
@@ -35,9 +59,14 @@ struct Options {
     env: Vec<String>,
     capabilities: Vec<String>,
     apparmor: Option<String>,
+    selinux: Option<String>,
 }
 
 pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
+    exec(global, parser).map_err(|error| error.with_code(FAILED))
+}
+
+fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let mut options = Options::parse(parser)?;
     let container = Container::open(&global.root, &require(options.id.take())?)?;
     let record = container.load()?;
@@ -57,23 +86,28 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     }
     let signals = if options.detach { None } else { Some(foreground::take_signals()?) };
     let stdio = if terminal { Stdio::Terminal { rows: 0, cols: 0 } } else { Stdio::Inherit };
-    let cgroup = options.cgroup.as_ref().map_or(record.cgroup.clone(), |below| join(&record.cgroup, below));
+    let own = record.cgroup.as_deref();
+    let cgroup = own.map(|own| options.cgroup.as_ref().map_or(own.to_owned(), |below| join(own, below)));
     let exec = Exec {
         stdio,
         seccomp: record.seccomp,
-        cgroup: Some(cgroup),
+        cgroup,
         preserve_fds: options.preserve_fds,
+        keyring: record.keyring,
         ..Exec::new(record.pid, process)
     };
     let mut running = hull_runtime::exec(exec)?;
-    hand_out(&mut running, &options)?;
+    hand_out(&mut running, container.id(), &options)?;
     match signals {
         Some(signals) => foreground::attend(&mut running, &signals),
         None => Ok(ExitCode::SUCCESS),
     }
 }
 
-fn hand_out(running: &mut Running, options: &Options) -> Result<()> {
+fn hand_out(running: &mut Running, id: &str, options: &Options) -> Result<()> {
+    if let Some(path) = &options.pidfd_socket {
+        send_descriptor(path, id, running.pidfd.as_fd())?;
+    }
     write_pid(options.pid_file.as_deref(), running.pid)?;
     match (&options.console_socket, running.terminal.take()) {
         (Some(path), Some(master)) => send_console(path, master.as_fd()),
@@ -118,19 +152,21 @@ impl Options {
             "p" | "process" => self.process_file = Some(parser.value()?.into()),
             "pid-file" => self.pid_file = Some(parser.value()?.into()),
             "console-socket" => self.console_socket = Some(parser.value()?.into()),
+            "pidfd-socket" => self.pidfd_socket = Some(parser.value()?.into()),
             "cgroup" => self.cgroup = Some(parser.value()?.string()?),
             "preserve-fds" => self.preserve_fds = parser.value()?.parse()?,
-            "d" | "detach" => self.detach = true,
-            "t" | "tty" => self.terminal = true,
-            "no-new-privs" => self.no_new_privileges = true,
-            "ignore-paused" => self.ignore_paused = true,
+            "d" | "detach" => self.detach = switch(parser)?,
+            "t" | "tty" => self.terminal = switch(parser)?,
+            "no-new-privs" => self.no_new_privileges = switch(parser)?,
+            "ignore-paused" => self.ignore_paused = switch(parser)?,
             "cwd" => self.cwd = Some(parser.value()?.into()),
             "u" | "user" => self.user = Some(parser.value()?.string()?),
             "g" | "additional-gids" => self.groups.push(parser.value()?.parse()?),
             "e" | "env" => self.env.push(parser.value()?.string()?),
             "c" | "cap" => self.capabilities.push(parser.value()?.string()?),
             "apparmor" => self.apparmor = Some(parser.value()?.string()?),
-            other => return Err(Error::usage(format!("unknown option {other:?}"))),
+            "process-label" => self.selinux = Some(parser.value()?.string()?),
+            other => return Err(Error::usage(format!("invalid option {other:?}"))),
         }
         Ok(())
     }
@@ -156,6 +192,9 @@ impl Options {
         }
         if self.apparmor.is_some() {
             process.set_apparmor_profile(self.apparmor.clone());
+        }
+        if self.selinux.is_some() {
+            process.set_selinux_label(self.selinux.clone());
         }
         self.set_user(&mut process)?;
         self.add_capabilities(&mut process)?;

@@ -44,12 +44,11 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
 
 /// Also those that are left of a container whose first process has ended.
 fn kill_all(record: &Record, signal: Signal) -> Result<ExitCode> {
-    let Some(cgroup) = record.cgroup()? else { return Ok(ExitCode::SUCCESS) };
-    if signal == Signal::KILL {
+    if let (Signal::KILL, Some(cgroup)) = (signal, record.cgroup()?) {
         cgroup.kill()?;
         return Ok(ExitCode::SUCCESS);
     }
-    for pid in cgroup.pids()? {
+    for pid in record.pids()? {
         let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
         if let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
             hull_sys::signal::send(pidfd.as_fd(), signal.number())?;

@@ -37,7 +37,9 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     for container in Container::all(&global.root)? {
         // One that is being created, or deleted, has none.
         if let Ok(record) = container.load() {
-            states.push(describe(&container, &record)?);
+            let mut state = describe(&container, &record)?;
+            state["owner"] = Value::from(owner(&container));
+            states.push(state);
         }
     }
     print(&match (quiet, json) {
@@ -48,7 +50,19 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn is_json(format: &str) -> Result<bool> {
+/// The owner's name, or number where the host has none for it: `#1000`.
+fn owner(container: &Container) -> String {
+    let Some(uid) = container.owner() else { return String::new() };
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    };
+    users.lines().find_map(name).unwrap_or_else(|| format!("#{uid}"))
+}
+
+pub(super) fn is_json(format: &str) -> Result<bool> {
     match format {
         "json" => Ok(true),
         "table" => Ok(false),

@@ -2,19 +2,26 @@
 
 mod bundle;
 mod clock;
+mod commands;
 mod container;
 mod create;
 mod delete;
 mod error;
+mod events;
 mod exec;
+mod features;
 mod foreground;
 mod kill;
 mod list;
+mod log;
 mod pause;
+mod place;
+mod ps;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io::Write;
@@ -26,100 +33,122 @@ use std::process::ExitCode;
 use hull_sys::Context;
 use lexopt::{Arg, Parser, ValueExt};
 
+use commands::Command;
 use error::{Error, Result};
+use log::Log;
 
-/// Where containers are remembered.
+/// Where root's containers are remembered.
 const ROOT: &str = "/run/hull-runtime";
 
 /// The version of the OCI runtime specification that is implemented.
 const SPEC_VERSION: &str = "1.2.0";
 
-const HELP: &str = "\
-hull-runtime: an OCI runtime
-
-Usage: hull-runtime [global options] COMMAND [options] [arguments]
-
-Commands:
-  create   create a container from a bundle
-  start    execute the program of a container that was created
-  run      create and start a container
-  exec     run another process in a container
-  state    print the state of a container
-  list     list containers
-  kill     send a signal to a container
-  pause    stop all processes of a container
-  resume   let them run again
-  delete   remove what a container left
-  spec     write a sample config.json
-
-Global options:
-  --root DIR          where containers are remembered (default /run/hull-runtime)
-  --log FILE          append errors to this file, too
-  --log-format FORMAT text or json (default text)
-  --debug             accepted for compatibility
-  -h, --help          this text
-  -v, --version       the version
-";
+/// The version of this runtime.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is said before the command.
 pub(crate) struct Global {
     root: PathBuf,
-    log: Option<PathBuf>,
-    json_log: bool,
+    log: Log,
+    /// Whether systemd makes the cgroups.
+    systemd: bool,
+    /// Whether a container may be without a cgroup where its user may make none.
+    rootless: bool,
 }
-
-/// A command: reads its own arguments.
-type Command = fn(&Global, &mut Parser) -> Result<ExitCode>;
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let mut parser = Parser::from_env();
-    let mut global = Global { root: PathBuf::from(ROOT), log: None, json_log: false };
-    let outcome = match command(&mut global, &mut parser) {
-        Ok(Some(command)) => command(&global, &mut parser),
-        Ok(None) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
+    let user = !rustix::process::geteuid().is_root();
+    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless: user };
+    let command = match command(&mut global, &mut parser) {
+        Ok(Some(command)) => command,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => return failed(&global, &error),
     };
-    outcome.unwrap_or_else(|error| report(&global, &error))
+    (command.run)(&global, &mut parser).unwrap_or_else(|error| failed(&global, &error))
 }
 
-/// Reads up to the name of the command.
-fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<Command>> {
+/// Where containers are remembered unless told otherwise: an ordinary user has a directory of his own.
+fn root(of_user: bool) -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|_| of_user) {
+        Some(own) => PathBuf::from(own).join("hull-runtime"),
+        None if of_user => {
+            PathBuf::from(format!("/run/user/{}/hull-runtime", rustix::process::geteuid().as_raw()))
+        }
+        None => PathBuf::from(ROOT),
+    }
+}
+
+fn failed(global: &Global, error: &Error) -> ExitCode {
+    global.log.error(&error.to_string());
+    ExitCode::from(error.code())
+}
+
+/// Reads up to the name of the command. `None` if the help or the version was all that was wanted.
+fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static Command>> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("root") => global.root = parser.value()?.into(),
-            Arg::Long("log") => global.log = Some(parser.value()?.into()),
-            Arg::Long("log-format") => global.json_log = parser.value()? == "json",
-            Arg::Long("debug") => {}
-            Arg::Long("rootless") => drop(parser.value()?),
-            Arg::Long("systemd-cgroup") => return Err(Error::usage("--systemd-cgroup is not supported")),
-            Arg::Short('h') | Arg::Long("help") => return print(HELP).map(|()| None),
+            Arg::Long("log") => global.log.file = Some(parser.value()?.into()).filter(|path| path != ""),
+            Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
+            Arg::Long("debug") => global.log.debug = switch(parser)?,
+            Arg::Long("rootless") => match parser.value()?.to_str() {
+                Some("true") => global.rootless = true,
+                Some("false") => global.rootless = false,
+                Some("auto") => {}
+                _ => return Err(Error::usage("--rootless is one of true, false and auto")),
+            },
+            Arg::Long("systemd-cgroup") => global.systemd = switch(parser)?,
+            Arg::Short('h') | Arg::Long("help") => return print(&commands::help()).map(|()| None),
             Arg::Short('v') | Arg::Long("version") => return print(&version()).map(|()| None),
-            Arg::Value(name) => return find(&name.string()?).map(Some),
+            Arg::Value(name) => return find(global, &name.string()?, parser),
             other => return Err(other.unexpected().into()),
         }
     }
     Err(Error::usage("a command is missing; see hull-runtime --help"))
 }
 
-fn find(name: &str) -> Result<Command> {
+fn find(global: &Global, name: &str, parser: &mut Parser) -> Result<Option<&'static Command>> {
+    let topic = |parser: &mut Parser| Some(parser.raw_args().ok()?.peek()?.to_string_lossy().into_owned());
+    if let "help" | "h" = name {
+        let topic = topic(parser);
+        let known = topic.as_deref().map(|name| Command::named(name).ok_or_else(|| unknown(name)));
+        return print(&known.transpose()?.map_or_else(commands::help, Command::help)).map(|()| None);
+    }
+    let command = Command::named(name).ok_or_else(|| unknown(name))?;
+    if let Some("-h" | "--help") = topic(parser).as_deref() {
+        return print(&command.help()).map(|()| None);
+    }
     if matches!(name, "create" | "run" | "exec") {
         protect_program()?;
     }
-    Ok(match name {
-        "create" => create::run,
-        "start" => start::run,
-        "run" => run::run,
-        "exec" => exec::run,
-        "state" => state::run,
-        "list" => list::run,
-        "kill" => kill::run,
-        "pause" => pause::pause,
-        "resume" => pause::resume,
-        "delete" => delete::run,
-        "spec" => spec::run,
-        other => return Err(Error::usage(format!("no such command: {other}"))),
-    })
+    global.log.debug(|| format!("{name} in {}", global.root.display()));
+    Ok(Some(command))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::usage(format!("no such command: {name}; see hull-runtime --help"))
+}
+
+fn is_json(format: &OsStr) -> Result<bool> {
+    match format.to_str() {
+        Some("json") => Ok(true),
+        Some("text" | "") => Ok(false),
+        _ => Err(Error::usage(format!("no such log format: {}", format.display()))),
+    }
+}
+
+/// Whether an option without a value is on: `--debug`, `--debug=true` or `--debug=false`.
+fn switch(parser: &mut Parser) -> Result<bool> {
+    match parser.optional_value() {
+        None => Ok(true),
+        Some(value) => match value.to_str() {
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            _ => Err(Error::usage(format!("{} is neither true nor false", value.display()))),
+        },
+    }
 }
 
 /// Executes this program again, read-only, if a container could write to its file: the container's process is a copy of
@@ -140,26 +169,9 @@ fn protect_program() -> Result<()> {
     }
 }
 
+/// The version as engines read it: the first line names the runtime, `spec` what it implements.
 fn version() -> String {
-    format!("hull-runtime version {}\nspec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
-}
-
-/// Tells the error to the user, and to the log that an engine reads.
-fn report(global: &Global, error: &Error) -> ExitCode {
-    // Nobody is left to hear that standard error is closed.
-    let _ = writeln!(std::io::stderr(), "hull-runtime: {error}");
-    if let Some(path) = &global.log {
-        let time = clock::now();
-        let line = match global.json_log {
-            true => {
-                serde_json::json!({ "level": "error", "msg": error.to_string(), "time": time }).to_string()
-            }
-            false => format!("time={time:?} level=error msg={:?}", error.to_string()),
-        };
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
-    }
-    ExitCode::from(error.code())
+    format!("hull-runtime version {VERSION}\nspec: {SPEC_VERSION}\n")
 }
 
 /// Prints a result.

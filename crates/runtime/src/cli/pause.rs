@@ -26,6 +26,7 @@ fn change(
     let record = container.load()?;
     match record.cgroup()? {
         Some(cgroup) if record.is_alive() => to(&cgroup)?,
+        None if record.is_alive() => return Err(Error::new("a container without a cgroup cannot be paused")),
         _ => return Err(Error::new("container not running")),
     }
     Ok(ExitCode::SUCCESS)

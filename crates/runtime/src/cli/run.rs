@@ -9,7 +9,7 @@ use lexopt::Parser;
 use super::bundle::Options;
 use super::container::Container;
 use super::error::Result;
-use super::{Global, create, foreground, require};
+use super::{Global, create, foreground, place, require};
 
 pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let mut options = Options::parse(parser)?;
@@ -18,18 +18,20 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let new = Container::create(&global.root, &id)?;
     // Before the clone: a signal that comes from then on is for the container.
     let signals = if options.detach { None } else { Some(foreground::take_signals()?) };
-    let mut created = create::make(&new, &options, Gate::Caller)?;
+    let mut created = create::make(global, &new, &options, Gate::Caller)?;
     create::hand_out(&mut created, &options)?;
     let mut running = created.start()?;
     let Some(signals) = signals else {
         new.keep();
         return Ok(ExitCode::SUCCESS);
     };
+    let scope = new.container()?.load()?.scope;
     let ended = foreground::attend(&mut running, &signals);
     if options.keep {
         new.keep();
     } else if let Some(cgroup) = running.cgroup {
         end(&cgroup)?;
+        place::leave(global, new.container()?.id(), scope.as_deref());
     }
     ended
 }

@@ -20,7 +20,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
 pub(super) fn describe(container: &Container, record: &Record) -> Result<Value> {
     let status = status(container, record)?;
     let pid = if status == "stopped" { 0 } else { record.pid };
-    Ok(json!({
+    let mut state = json!({
         "ociVersion": SPEC_VERSION,
         "id": record.id,
         "pid": pid,
@@ -28,9 +28,12 @@ pub(super) fn describe(container: &Container, record: &Record) -> Result<Value> 
         "bundle": record.bundle,
         "rootfs": record.rootfs,
         "created": record.created,
-        "annotations": record.annotations,
         "owner": "",
-    }))
+    });
+    if !record.annotations.is_empty() {
+        state["annotations"] = json!(record.annotations);
+    }
+    Ok(state)
 }
 
 fn status(container: &Container, record: &Record) -> Result<String> {

@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use hull_sys::Result;
 use hull_sys::mount::{self, Attr, Change, Propagation, Writable};
 use hull_sys::root::Root;
+use hull_sys::{Context, Result};
 use rustix::fs::CWD;
 
 use super::Init;
@@ -24,7 +24,13 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Result<()> {
     mount::set_propagation("/", Propagation::Private, true)?;
     // On top of the host's root, where no directory of the host has to be lent for it.
     mount::move_to_path(root.as_fd(), "/")?;
-    mount::pivot_root(root.as_fd())?;
+    match init.create.no_pivot {
+        false => mount::pivot_root(root.as_fd())?,
+        true => {
+            rustix::process::fchdir(&root).op("fchdir")?;
+            rustix::process::chroot(".").op("chroot")?;
+        }
+    }
     init.task.root = Some(Root::open("/")?);
     Ok(())
 }

@@ -34,6 +34,7 @@ pub(super) struct Task<'a> {
     stdio: &'a Stdio,
     seccomp: Option<&'a seccomp::Program>,
     preserve_fds: u32,
+    keyring: Option<&'a str>,
     /// Whether /dev/console is the terminal.
     is_first: bool,
     /// The container's root, once there is no other.
@@ -54,6 +55,7 @@ impl<'a> Task<'a> {
             stdio: &create.stdio,
             seccomp: create.seccomp.as_ref(),
             preserve_fds: create.preserve_fds,
+            keyring: create.keyring.as_deref(),
             is_first: true,
             root: None,
             procfs: None,
@@ -71,6 +73,7 @@ impl<'a> Task<'a> {
             stdio: &exec.stdio,
             seccomp: exec.seccomp.as_ref(),
             preserve_fds: exec.preserve_fds,
+            keyring: exec.keyring.as_deref(),
             is_first: false,
             root: None,
             procfs: None,
@@ -87,6 +90,17 @@ impl<'a> Task<'a> {
 
     fn root(&self) -> Result<&Root> {
         self.root.as_ref().ok_or(Errno::NOENT).op("the root is not there yet")
+    }
+
+    /// Leaves the caller's session keyring, with what the caller may have in it.
+    pub(super) fn join_keyring(&mut self) -> Result<()> {
+        let Some(name) = self.keyring else { return Ok(()) };
+        let name = std::ffi::CString::new(name).unwrap_or_default();
+        match hull_sys::keyring::join_session(&name) {
+            // A kernel without keys has none to keep apart.
+            Err(error) if error.is(Errno::NOSYS) => Ok(()),
+            joined => joined,
+        }
     }
 
     /// Who the process will be, by the container's own files.
