@@ -4,18 +4,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use hull_cgroup::Cgroup;
-use hull_oci::runtime::{LinuxIdMapping, Spec};
-use hull_sys::clone::{self, Child, Clone, Namespace, Side};
-use hull_sys::{Context, mount};
+use hull_oci::runtime::Spec;
+use hull_sys::Context;
+use hull_sys::clone::{Child, Clone, Namespace, Side};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{Channel, Message};
 use crate::failure::Step;
+use crate::hooks::{Hooked, Moment};
 use crate::init::{self, Init, devices};
+use crate::outside::Outside;
 use crate::plan::Plan;
-use crate::{Failure, seccomp};
+use crate::{Failure, birth, seccomp, userns};
 
 /// What becomes the container's `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,8 @@ pub enum Gate {
 pub struct Create {
     /// Its name, for messages.
     pub id: String,
+    /// Its bundle, for hooks and listeners; may be empty where there are none.
+    pub bundle: PathBuf,
     /// What it is to be. Relative sources of bind mounts are relative to the working directory.
     pub spec: Spec,
     /// Its root file system; `spec.root.path` is not looked at, `spec.root.readonly` is.
@@ -101,6 +105,7 @@ impl Create {
     pub fn new(id: impl Into<String>, spec: Spec, rootfs: Rootfs) -> Self {
         Self {
             id: id.into(),
+            bundle: PathBuf::new(),
             spec,
             rootfs,
             stdio: Stdio::Inherit,
@@ -142,53 +147,37 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
     /// The cgroup that was made for it; the caller removes it after the end.
     pub cgroup: Option<Cgroup>,
+    /// The container's hooks, if it has any; the caller runs those for its end: [`Hooked::stopped`].
+    pub hooked: Option<Hooked>,
 }
 
 /// Makes a container up to the point where only its program is missing. If that fails, nothing is left.
 pub fn create(create: Create) -> Result<Created, Failure> {
     let plan = Plan::of(&create)?;
-    let root = detached_root(&create.rootfs).step("rootfs")?;
+    let outside = Outside::prepare(&create, &plan)?;
     let group = Group::create(&create)?;
     let entry = group.0.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
     hide_program().step("clone")?;
 
     let (ours, theirs) = Channel::pair().step("clone")?;
     let into = entry.as_ref().and_then(|entry| entry.clone_fd());
-    let what = Clone { namespaces: plan.new_namespaces(), cgroup: into };
-    let joined = plan.pid_namespace();
-    let born = joined.map(|namespace| move || clone::join(namespace, Namespace::ProcessID));
-    let born = born.as_ref().map(|born| born as &dyn Fn() -> hull_sys::Result<()>);
-    let child = match clone_below(born, &what).step("clone")? {
+    let what = Clone { namespaces: plan.namespaces.fresh, cgroup: into, sibling: false };
+    let child = match birth::give(&plan.namespaces, &what, &ours, &theirs)? {
         Side::Parent(child) => child,
         Side::Child => {
             drop(ours);
-            let channel = theirs;
-            init::run(Init::new(&create, &plan, root, group.0.as_ref(), entry.as_ref()), channel)
+            init::run(Init::new(&create, &plan, outside, group.0.as_ref(), entry.as_ref()), theirs)
         }
     };
     drop(theirs);
-    let guard = Guard { child: Some(child), group };
+    let hooked = Hooked::of(&create.spec, &create.id, &create.bundle);
+    let guard = Guard { child: Some(child), group, hooked };
     let pid = guard.pid();
     equip(&create, &plan, pid)?;
     ours.go().step("clone")?;
-    let terminal = wait_ready(&ours).map_err(|failure| guard.explain(failure))?;
-    Ok(Created { pid, terminal, rootfs: root, guard, channel: ours })
-}
-
-/// Clones. What `born` joins is the pid namespace of children, for this one only.
-pub(crate) fn clone_below(
-    born: Option<&dyn Fn() -> hull_sys::Result<()>>,
-    what: &Clone<'_>,
-) -> hull_sys::Result<Side> {
-    let Some(born) = born else { return clone::clone(what) };
-    let path = "/proc/self/ns/pid";
-    let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)?;
-    born()?;
-    let side = clone::clone(what);
-    if !matches!(side, Ok(Side::Child)) {
-        clone::join(own.as_fd(), Namespace::ProcessID)?;
-    }
-    side
+    let terminal = wait_ready(&ours, &|| guard.run_hooks(&[Moment::Prestart, Moment::CreateRuntime]))
+        .map_err(|failure| guard.explain(failure))?;
+    Ok(Created { pid, terminal, rootfs: outside.root, guard, channel: ours })
 }
 
 impl Created {
@@ -201,7 +190,13 @@ impl Created {
     pub fn start(self) -> Result<Running, Failure> {
         self.channel.go().step("start")?;
         wait_executed(&self.channel)?;
+        self.guard.run_hooks(&[Moment::Poststart])?;
         self.leave()
+    }
+
+    /// The container's hooks, if it has any: whoever starts or removes it instead of us runs those that are left.
+    pub fn hooked(&self) -> Option<&Hooked> {
+        self.guard.hooked.as_ref()
     }
 
     /// Leaves the container waiting for a connection to its [`Gate::Listener`], also after the end of the caller.
@@ -212,17 +207,26 @@ impl Created {
 }
 
 /// Starts a container that waits at a [`Gate::Listener`]: `socket` is connected to it. Returns when its program
-/// is executed.
+/// is executed. The hooks for that moment are the caller's affair.
 pub fn start(socket: OwnedFd) -> Result<(), Failure> {
     wait_executed(&Channel::from(socket))
 }
 
-/// Waits until the new process is set up; the terminal that it made.
-pub(crate) fn wait_ready(channel: &Channel) -> Result<Option<OwnedFd>, Failure> {
-    match channel.receive().step("clone")? {
-        Message::Ready(terminal) => Ok(terminal),
-        Message::Failed(failure) => Err(failure),
-        Message::Go | Message::End => Err(died("the new process ended before it was set up")),
+/// Waits until the new process is set up; the terminal that it made. If it asks, `hooks` run meanwhile.
+pub(crate) fn wait_ready(
+    channel: &Channel,
+    hooks: &dyn Fn() -> Result<(), Failure>,
+) -> Result<Option<OwnedFd>, Failure> {
+    loop {
+        match channel.receive().step("clone")? {
+            Message::Hooks => {
+                hooks()?;
+                channel.go().step("clone")?;
+            }
+            Message::Ready(terminal) => return Ok(terminal),
+            Message::Failed(failure) => return Err(failure),
+            _ => return Err(died("the new process ended before it was set up")),
+        }
     }
 }
 
@@ -231,7 +235,7 @@ pub(crate) fn wait_executed(channel: &Channel) -> Result<(), Failure> {
     match channel.receive().step("start")? {
         Message::End => Ok(()),
         Message::Failed(failure) => Err(failure),
-        Message::Go | Message::Ready(_) => Err(died("the new process said nonsense")),
+        _ => Err(died("the new process said nonsense")),
     }
 }
 
@@ -244,15 +248,6 @@ fn died(text: &str) -> Failure {
     Failure::text("clone", text)
 }
 
-/// The root file system as a mount that nobody sees yet. A directory is left to the new process, which sees it
-/// in its own mount namespace.
-fn detached_root(rootfs: &Rootfs) -> hull_sys::Result<Option<OwnedFd>> {
-    match rootfs {
-        Rootfs::Directory(_) => Ok(None),
-        Rootfs::Overlay { lower, upper, work } => mount::overlay(lower, Some((upper, work))).map(Some),
-    }
-}
-
 /// Keeps other processes from the memory and the program file of this one and its children until they execve.
 pub(crate) fn hide_program() -> hull_sys::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).op("prctl set_dumpable")
@@ -260,9 +255,10 @@ pub(crate) fn hide_program() -> hull_sys::Result<()> {
 
 /// What only the caller may set, done before the new process sets up itself.
 fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
-    if let (true, Some(linux)) = (plan.maps_users(), create.spec.linux()) {
-        write_map(pid, "uid_map", linux.uid_mappings()).step("user namespace")?;
-        write_map(pid, "gid_map", linux.gid_mappings()).step("user namespace")?;
+    if let (true, Some(linux)) = (plan.namespaces.fresh.contains(Namespace::User), create.spec.linux()) {
+        let list = |maps: &'_ Option<Vec<_>>| maps.clone().unwrap_or_default();
+        let (users, groups) = (list(linux.uid_mappings()), list(linux.gid_mappings()));
+        userns::write_maps(pid, (&users, &groups)).step("user namespace")?;
     }
     match create.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
         Some(score) => set_oom_score(&format!("/proc/{pid}/oom_score_adj"), score).step("oom score"),
@@ -273,13 +269,6 @@ fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
 /// Sets how soon the kernel kills a process for memory: -1000 (never) to 1000.
 pub(crate) fn set_oom_score(path: &str, score: i32) -> hull_sys::Result<()> {
     write(path, &score.to_string())
-}
-
-/// Writes a map of ids, as in user_namespaces(7).
-fn write_map(pid: i32, file: &str, mappings: &Option<Vec<LinuxIdMapping>>) -> hull_sys::Result<()> {
-    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
-    let map: String = mappings.iter().flatten().map(line).collect();
-    write(&format!("/proc/{pid}/{file}"), &map)
 }
 
 fn write(path: &str, text: &str) -> hull_sys::Result<()> {
@@ -316,17 +305,23 @@ impl Drop for Group {
 pub(crate) struct Guard {
     child: Option<Child>,
     group: Group,
+    hooked: Option<Hooked>,
 }
 
 impl Guard {
     /// Guards a process that joined a container.
     pub(crate) fn of(child: Child) -> Self {
-        Self { child: Some(child), group: Group(None) }
+        Self { child: Some(child), group: Group(None), hooked: None }
     }
 
     /// The process as the caller sees it.
     pub(crate) fn pid(&self) -> i32 {
         self.child.as_ref().map_or(0, |child| child.pid.as_raw_nonzero().get())
+    }
+
+    fn run_hooks(&self, moments: &[Moment]) -> Result<(), Failure> {
+        let Some(hooked) = &self.hooked else { return Ok(()) };
+        moments.iter().try_for_each(|moment| hooked.run(*moment, self.pid()))
     }
 
     /// A process that ends without a word has most likely been killed by its own limits.
@@ -343,7 +338,8 @@ impl Guard {
     pub(crate) fn disarm(mut self, terminal: Option<OwnedFd>) -> Option<Running> {
         let cgroup = self.group.0.take();
         let Child { pid, pidfd } = self.child.take()?;
-        Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup })
+        let hooked = self.hooked.take();
+        Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup, hooked })
     }
 }
 
@@ -355,6 +351,9 @@ impl Drop for Guard {
             let _ = rustix::io::retry_on_intr(|| {
                 rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
             });
+            drop(std::mem::replace(&mut self.group, Group(None)));
+            // The failure that led here is the one to be told.
+            let _ = self.hooked.take().map(|hooked| hooked.stopped());
         }
     }
 }

@@ -11,8 +11,9 @@ use hull_sys::Context;
 use hull_sys::clone::{self, Child, Clone, Namespace, Namespaces, Side};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::birth::clone_below;
 use crate::channel::Channel;
-use crate::create::{Guard, Running, Stdio, clone_below, hide_program, lost, wait_executed, wait_ready};
+use crate::create::{Guard, Running, Stdio, hide_program, lost, wait_executed, wait_ready};
 use crate::failure::Step;
 use crate::init::{self, Join};
 use crate::{Failure, seccomp};
@@ -65,9 +66,10 @@ pub fn exec(exec: Exec) -> Result<Running, Failure> {
     let what = Clone {
         namespaces: Namespaces::default(),
         cgroup: entry.as_ref().and_then(|entry| entry.clone_fd()),
+        sibling: false,
     };
     let born = || clone::join_process(container.as_fd(), Namespaces::from_iter([Namespace::ProcessID]));
-    let child: Child = match clone_below(Some(&born), &what).step("clone")? {
+    let child: Child = match clone_below(&born, &what).step("clone")? {
         Side::Parent(child) => child,
         Side::Child => {
             drop(ours);
@@ -76,7 +78,7 @@ pub fn exec(exec: Exec) -> Result<Running, Failure> {
     };
     drop(theirs);
     let guard = Guard::of(child);
-    let terminal = wait_ready(&ours)?;
+    let terminal = wait_ready(&ours, &|| Ok(()))?;
     wait_executed(&ours)?;
     guard.disarm(terminal).ok_or_else(lost)
 }

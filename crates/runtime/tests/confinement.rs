@@ -234,11 +234,3 @@ fn a_user_namespace_maps_its_root() {
     let words: Vec<&str> = inside.split_whitespace().collect();
     assert_eq!(words, ["0", "0", "100000", "65536", "65534"]);
 }
-
-#[test]
-fn what_is_not_supported_is_said() {
-    let mut bed = Bed::new();
-    bed.config["hooks"] = json!({ "prestart": [{ "path": "/bin/true" }] });
-    let output = bed.run(&["true"]);
-    assert!(text(&output.stderr).contains("hooks is not supported yet"), "{}", text(&output.stderr));
-}

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod process;
 pub mod pty;
 pub mod root;
 pub mod scm;

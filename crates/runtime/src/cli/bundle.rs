@@ -83,6 +83,7 @@ impl Bundle {
             seccomp,
             cgroup: Some(self.cgroup),
             preserve_fds: options.preserve_fds,
+            bundle: self.path,
             ..Create::new(id, self.spec, Rootfs::Directory(self.rootfs))
         })
     }

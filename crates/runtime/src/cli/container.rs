@@ -41,6 +41,9 @@ pub(crate) struct Record {
     pub(crate) annotations: HashMap<String, String>,
     /// What the container runs: the pattern for `exec`.
     pub(crate) process: Option<Process>,
+    /// What is left to run for the container when it is started and deleted.
+    #[serde(default)]
+    pub(crate) hooked: Option<hull_runtime::hooks::Hooked>,
     /// The container's own filter, for `exec`.
     pub(crate) seccomp: Option<hull_runtime::seccomp::Program>,
 }
@@ -192,6 +195,7 @@ impl Record {
             cgroup: cgroup.to_owned(),
             annotations: spec.annotations().clone().unwrap_or_default(),
             process: spec.process().clone(),
+            hooked: None,
             seccomp: None,
         }
     }

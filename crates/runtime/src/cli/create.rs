@@ -35,6 +35,7 @@ pub(super) fn make(new: &New, options: &Options, gate: Gate) -> Result<Created> 
     let created = hull_runtime::create(create)?;
     let mut record = Record::new(container.id(), created.pid, path, rootfs, &cgroup, &spec);
     record.seccomp = seccomp;
+    record.hooked = created.hooked().cloned();
     container.save(&record)?;
     Ok(created)
 }

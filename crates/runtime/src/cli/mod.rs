@@ -23,6 +23,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hull_runtime::hooks::Hooked;
 use hull_sys::Context;
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -160,6 +161,14 @@ fn report(global: &Global, error: &Error) -> ExitCode {
         let _ = file.and_then(|mut file| writeln!(file, "{line}"));
     }
     ExitCode::from(error.code())
+}
+
+/// Runs the hooks for a container that is gone. Their failures change nothing any more.
+fn run_poststop(hooked: Option<&Hooked>) {
+    for failure in hooked.map(Hooked::stopped).unwrap_or_default() {
+        // Nobody is left to hear that standard error is closed.
+        let _ = writeln!(std::io::stderr(), "hull-runtime: warning: {failure}");
+    }
 }
 
 /// Prints a result.

@@ -28,8 +28,10 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let ended = foreground::attend(&mut running, &signals);
     if options.keep {
         new.keep();
-    } else if let Some(cgroup) = running.cgroup {
-        end(&cgroup)?;
+    } else {
+        running.cgroup.as_ref().map_or(Ok(()), end)?;
+        drop(new);
+        super::run_poststop(running.hooked.as_ref());
     }
     ended
 }

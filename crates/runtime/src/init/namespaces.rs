@@ -7,6 +7,7 @@ use hull_sys::clone::{self, Namespace, Namespaces};
 use hull_sys::root::Root;
 use hull_sys::{Context, Result};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Init, Join};
 
@@ -22,21 +23,30 @@ pub(super) fn enter_v1(entry: Option<&Entry>) -> Result<()> {
 }
 
 pub(super) fn enter(init: &mut Init<'_>) -> Result<()> {
-    for (kind, namespace) in &init.plan.joined {
-        clone::join(namespace.as_fd(), *kind)?;
+    let namespaces = &init.plan.namespaces;
+    if !namespaces.needs_stage() {
+        namespaces.joined.iter().try_for_each(|(kind, fd)| clone::join(fd.as_fd(), *kind))?;
     }
-    if init.plan.cgroup_namespace {
+    if namespaces.fresh_cgroup {
         clone::unshare(Namespace::ControlGroup)?;
     }
-    if init.plan.time_namespace {
+    if namespaces.fresh_time {
         enter_time(init)?;
     }
-    if init.plan.maps_users() {
-        // The mappings are set: be the root that they show.
-        rustix::thread::set_thread_groups(&[]).op("setgroups")?;
-        super::task::change_ids(0, 0)?;
+    if namespaces.maps_users() {
+        become_mapped_root()?;
     }
     Ok(())
+}
+
+/// Becomes the root that the maps show.
+fn become_mapped_root() -> Result<()> {
+    match rustix::thread::set_thread_groups(&[]) {
+        // Denied to who has mapped himself alone: his groups stay.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno).op("setgroups"),
+    }
+    super::task::change_ids(0, 0)
 }
 
 /// Makes a time namespace and moves into it: only what is born into one, or joins it by hand, is in it. Its offsets
@@ -81,8 +91,7 @@ pub(super) fn join(join: &mut Join<'_>) -> Result<()> {
     }
     clone::join_process(join.pidfd.as_fd(), kinds)?;
     if kinds.contains(Namespace::User) {
-        rustix::thread::set_thread_groups(&[]).op("setgroups")?;
-        super::task::change_ids(0, 0)?;
+        become_mapped_root()?;
     }
     join.task.root = Some(Root::open("/")?);
     join.task.procfs = Some(proc);

@@ -19,6 +19,7 @@ use super::program::Program;
 use crate::create::{Create, Stdio};
 use crate::exec::Exec;
 use crate::failure::Failure;
+use crate::hooks::{Hooked, Moment};
 use crate::passwd::{self, Identity};
 use crate::plan::refused;
 use crate::{plan, seccomp};
@@ -36,6 +37,8 @@ pub(super) struct Task<'a> {
     preserve_fds: u32,
     /// Whether /dev/console is the terminal.
     is_first: bool,
+    /// The container's hooks and what they are told, if it has any.
+    pub(super) hooked: Option<Hooked>,
     /// The container's root, once there is no other.
     pub(super) root: Option<Root>,
     /// A procfs that is certainly one, whatever the container's /proc is.
@@ -55,6 +58,7 @@ impl<'a> Task<'a> {
             seccomp: create.seccomp.as_ref(),
             preserve_fds: create.preserve_fds,
             is_first: true,
+            hooked: Hooked::of(&create.spec, &create.id, &create.bundle),
             root: None,
             procfs: None,
             identity: Identity::default(),
@@ -72,6 +76,7 @@ impl<'a> Task<'a> {
             seccomp: exec.seccomp.as_ref(),
             preserve_fds: exec.preserve_fds,
             is_first: false,
+            hooked: None,
             root: None,
             procfs: None,
             identity: Identity::default(),
@@ -253,6 +258,12 @@ impl<'a> Task<'a> {
         let sets = self.process.capabilities().as_ref().map_or(Sets::NONE, sets_of);
         caps::limit(sets.bounding)?;
         caps::apply(&sets)
+    }
+
+    /// The hooks right before the program.
+    pub(super) fn run_start_hooks(&mut self) -> Result<()> {
+        let Some(hooked) = &self.hooked else { return Ok(()) };
+        hooked.run_in_step(Moment::StartContainer, rustix::process::getpid().as_raw_nonzero().get())
     }
 
     /// Becomes the program.
