@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use hull_cgroup::Cgroup;
-use hull_oci::runtime::Spec;
+use hull_oci::runtime::{LinuxMemoryPolicy, LinuxPersonality, Spec};
 use hull_sys::Context;
 use hull_sys::clone::{Child, Clone, Namespace, Side};
 use rustix::fs::{Mode, OFlags};
@@ -15,6 +15,7 @@ use crate::channel::{Channel, Message};
 use crate::failure::Step;
 use crate::hooks::{Hooked, Moment};
 use crate::init::{self, Init, devices};
+use crate::netdev::{self, Moved};
 use crate::outside::Outside;
 use crate::plan::Plan;
 use crate::{Failure, birth, seccomp, userns};
@@ -121,6 +122,25 @@ impl Create {
     }
 }
 
+/// What all processes of a container share beside its namespaces, and inherit from nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Common {
+    /// The execution domain.
+    pub personality: Option<LinuxPersonality>,
+    /// Where memory comes from.
+    pub memory_policy: Option<LinuxMemoryPolicy>,
+}
+
+impl Common {
+    /// That of a container; most have none.
+    pub fn of(spec: &Spec) -> Option<Self> {
+        let linux = spec.linux().as_ref()?;
+        let common =
+            Self { personality: linux.personality().clone(), memory_policy: linux.memory_policy().clone() };
+        (common.personality.is_some() || common.memory_policy.is_some()).then_some(common)
+    }
+}
+
 /// A container that waits to be started. Dropping it kills its process and removes its cgroup.
 #[derive(Debug)]
 pub struct Created {
@@ -171,9 +191,10 @@ pub fn create(create: Create) -> Result<Created, Failure> {
     };
     drop(theirs);
     let hooked = Hooked::of(&create.spec, &create.id, &create.bundle);
-    let guard = Guard { child: Some(child), group, hooked };
+    let mut guard = Guard { child: Some(child), group, hooked, devices: None };
     let pid = guard.pid();
     equip(&create, &plan, pid)?;
+    guard.devices = move_devices(&create, &plan, pid).step("network devices")?;
     ours.go().step("clone")?;
     let terminal = wait_ready(&ours, &|| guard.run_hooks(&[Moment::Prestart, Moment::CreateRuntime]))
         .map_err(|failure| guard.explain(failure))?;
@@ -266,6 +287,25 @@ fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
     }
 }
 
+/// Moves the network devices of the spec into the container's namespace.
+fn move_devices(create: &Create, plan: &Plan, pid: i32) -> hull_sys::Result<Option<Moved>> {
+    let linux = create.spec.linux().as_ref();
+    let devices = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|devices| !devices.is_empty());
+    let Some(devices) = devices else { return Ok(None) };
+    if !plan.namespaces.has_own(Namespace::Network) {
+        return Err(hull_sys::Error::new("there is no network namespace to move into", "", 0));
+    }
+    let joined = plan.namespaces.joined.iter().find(|(kind, _)| *kind == Namespace::Network);
+    let namespace = match joined {
+        Some((_, namespace)) => namespace.try_clone().op("dup")?,
+        None => {
+            let path = format!("/proc/{pid}/ns/net");
+            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", &path)?
+        }
+    };
+    netdev::move_in(devices, namespace).map(Some)
+}
+
 /// Sets how soon the kernel kills a process for memory: -1000 (never) to 1000.
 pub(crate) fn set_oom_score(path: &str, score: i32) -> hull_sys::Result<()> {
     write(path, &score.to_string())
@@ -306,12 +346,13 @@ pub(crate) struct Guard {
     child: Option<Child>,
     group: Group,
     hooked: Option<Hooked>,
+    devices: Option<Moved>,
 }
 
 impl Guard {
     /// Guards a process that joined a container.
     pub(crate) fn of(child: Child) -> Self {
-        Self { child: Some(child), group: Group(None), hooked: None }
+        Self { child: Some(child), group: Group(None), hooked: None, devices: None }
     }
 
     /// The process as the caller sees it.
@@ -339,6 +380,9 @@ impl Guard {
         let cgroup = self.group.0.take();
         let Child { pid, pidfd } = self.child.take()?;
         let hooked = self.hooked.take();
+        if let Some(devices) = self.devices.take() {
+            devices.keep();
+        }
         Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup, hooked })
     }
 }
@@ -346,6 +390,8 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(Child { pidfd, .. }) = self.child.take() {
+            // While their namespace is there.
+            self.devices = None;
             // Both fail only if the process is gone, which is what they are for.
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
             let _ = rustix::io::retry_on_intr(|| {

@@ -5,6 +5,7 @@
 //! The process has a copy of the caller's memory and descriptors. It allocates freely (the caller had one thread)
 //! and gives nothing back: whatever happens, it ends by execve or by `_exit`.
 
+pub(crate) mod attributes;
 mod console;
 mod copy_up;
 pub(crate) mod devices;
@@ -29,6 +30,7 @@ use crate::create::{Create, Gate};
 use crate::exec::Exec;
 use crate::failure::{Failure, Step as _};
 use crate::hooks::Moment;
+use crate::notify::Notifier;
 use crate::outside::Outside;
 use crate::plan::Plan;
 
@@ -67,6 +69,8 @@ impl<'a> Init<'a> {
         ("cgroup", namespaces::enter_cgroup),
         // The cgroup namespace shows as its root where we are now. What is mounted shows the namespaces we are in.
         ("namespaces", namespaces::enter),
+        // The agent knows the process by its id on the host.
+        ("seccomp", namespaces::learn_pid),
         // Everything of the host that the container is to see, while the host's paths are still there.
         ("mounts", mounts::prepare),
         // From here on no path leads to the host any more, unless there are hooks, which want to see it.
@@ -95,6 +99,13 @@ impl<'a> Init<'a> {
         ("read-only root", rootfs::finish),
         // The rest is the process alone. Limits while it may still raise them.
         ("limits", |init| init.task.set_limits()),
+        ("scheduler", |init| init.task.set_scheduler()),
+        ("io priority", |init| init.task.set_io_priority()),
+        ("personality", |init| init.task.set_personality()),
+        ("memory policy", |init| init.task.set_memory_policy()),
+        // Written to a procfs that nobody but us has mounted.
+        ("apparmor profile", |init| init.task.set_apparmor()),
+        ("selinux label", |init| init.task.set_selinux()),
         ("stdio", |init| init.task.take_stdio()),
         // After all files are open. Keeps the capabilities: the last steps need some.
         ("user", |init| init.task.become_user()),
@@ -124,7 +135,7 @@ impl<'a> Init<'a> {
             device_binds: Vec::new(),
             read_only_later: Vec::new(),
             dev: None,
-            task: Task::of_container(create)?,
+            task: Task::of_container(create, outside.notifier)?,
         })
     }
 
@@ -165,20 +176,33 @@ impl<'a> Join<'a> {
     const STEPS: &'a [Step<Self>] = &[
         // First of all, so that the container pays for it; its file systems are the host's still.
         ("cgroup", |join| namespaces::enter_v1(join.entry)),
+        // Those that the cgroup allows.
+        ("cpu affinity", |join| join.task.set_final_affinity()),
         // The kernel's view of itself has to be opened while ours is there: the container's /proc is not to be trusted.
         ("namespaces", namespaces::join),
         ("user", |join| join.task.resolve_user()),
         ("console", |join| join.task.open_console()),
         ("cwd", |join| join.task.enter_directory()),
         ("limits", |join| join.task.set_limits()),
+        ("scheduler", |join| join.task.set_scheduler()),
+        ("io priority", |join| join.task.set_io_priority()),
+        ("personality", |join| join.task.set_personality()),
+        ("memory policy", |join| join.task.set_memory_policy()),
+        ("apparmor profile", |join| join.task.set_apparmor()),
+        ("selinux label", |join| join.task.set_selinux()),
         ("stdio", |join| join.task.take_stdio()),
         ("user", |join| join.task.become_user()),
         ("exec", |join| join.task.find_program()),
     ];
 
     /// All that the new process has to know.
-    pub(crate) fn new(exec: &'a Exec, pidfd: &'a OwnedFd, entry: Option<&'a Entry>) -> Self {
-        Self { entry, pidfd, pid: exec.pid, task: Task::of_exec(exec) }
+    pub(crate) fn new(
+        exec: &'a Exec,
+        pidfd: &'a OwnedFd,
+        entry: Option<&'a Entry>,
+        notifier: Option<Notifier>,
+    ) -> Self {
+        Self { entry, pidfd, pid: exec.pid, task: Task::of_exec(exec, notifier) }
     }
 }
 

@@ -23,11 +23,14 @@
 
 mod birth;
 mod channel;
+pub mod config;
 mod create;
 mod exec;
 mod failure;
 pub mod hooks;
 mod init;
+mod netdev;
+mod notify;
 mod options;
 mod outside;
 mod passwd;
@@ -35,6 +38,6 @@ mod plan;
 pub mod seccomp;
 mod userns;
 
-pub use create::{Create, Created, Gate, Rootfs, Running, Stdio, create, start};
+pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;

@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use hull_oci::runtime::ContainerState;
 use hull_sys::{Context, mount};
 use rustix::process::geteuid;
 
@@ -10,8 +11,9 @@ use crate::create::{Create, Rootfs};
 use crate::failure::{Failure, Step};
 use crate::init::mounts::{self, Prepared};
 use crate::init::rootfs;
+use crate::notify::Notifier;
 use crate::plan::{Idmap, MountPlan, Plan, What};
-use crate::userns;
+use crate::{hooks, userns};
 
 /// What the new process is given.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Outside {
     pub(crate) root: Option<OwnedFd>,
     /// For each mount of the plan: that mount, if it was made here. Empty if none was.
     pub(crate) mounts: Vec<Option<Prepared>>,
+    /// The agent that answers the notifications of its filter, if it has one.
+    pub(crate) notifier: Option<Notifier>,
 }
 
 impl Outside {
@@ -33,10 +37,13 @@ impl Outside {
                 Some(mount::overlay(lower, Some((upper, work))).step("rootfs")?)
             }
         };
+        let state = || hooks::state(&create.spec, &create.id, &create.bundle);
+        let notifier = Notifier::connect(create.seccomp.as_ref(), state, ContainerState::Created);
+        let notifier = notifier.step("seccomp")?;
         let here =
             |mount: &MountPlan| matches!(mount.what, What::Bind(_)) && (for_nobody || mount.idmap.is_some());
         if !plan.mounts.iter().any(here) {
-            return Ok(Self { root, mounts: Vec::new() });
+            return Ok(Self { root, mounts: Vec::new(), notifier });
         }
         let bind = |mount: &MountPlan| match &mount.what {
             What::Bind(source) if here(mount) => {
@@ -46,7 +53,7 @@ impl Outside {
             _ => Ok(None),
         };
         let mounts = plan.mounts.iter().map(bind).collect::<Result<_, Failure>>()?;
-        Ok(Self { root, mounts })
+        Ok(Self { root, mounts, notifier })
     }
 }
 

@@ -1,6 +1,6 @@
 //! A spec, read once and checked before anything is made: which namespaces, which mounts, which kernel settings.
 
-mod check;
+pub(crate) mod check;
 mod mounts;
 mod namespaces;
 mod sysctl;
@@ -34,7 +34,9 @@ impl Plan {
         let spec = &create.spec;
         check::spec(spec)?;
         let namespaces = NamespacePlan::of(spec, create.network.as_ref())?;
-        let mounts = spec.mounts().iter().flatten().map(MountPlan::of).collect::<Result<_, _>>()?;
+        let label = check::mount_label(spec)?;
+        let mounts = spec.mounts().iter().flatten();
+        let mounts = mounts.map(|mount| MountPlan::of(mount, label)).collect::<Result<_, _>>()?;
         let sysctls = sysctl::of(spec, &namespaces)?;
         Ok(Self { namespaces, mounts, sysctls })
     }

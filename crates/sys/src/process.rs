@@ -127,6 +127,22 @@ pub fn set_affinity(cpus: &[u32]) -> Result<()> {
     rustix::thread::sched_setaffinity(None, &set).op("sched_setaffinity")
 }
 
+/// The processors that a thread may run on.
+#[derive(Debug, Clone)]
+pub struct Affinity(rustix::thread::CpuSet);
+
+impl Affinity {
+    /// Those of the calling thread: sched_getaffinity(2).
+    pub fn current() -> Result<Self> {
+        rustix::thread::sched_getaffinity(None).op("sched_getaffinity").map(Self)
+    }
+
+    /// Makes them those of the calling thread.
+    pub fn restore(&self) -> Result<()> {
+        rustix::thread::sched_setaffinity(None, &self.0).op("sched_setaffinity")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

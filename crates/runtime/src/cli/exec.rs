@@ -1,13 +1,11 @@
 //! `exec`: another process in a container.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hull_oci::runtime::{Capabilities, Capability, ContainerState, LinuxCapabilities, Process};
-use hull_runtime::{Exec, Running, Stdio};
+use hull_runtime::{Exec, Running, Stdio, config};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::bundle::{send_console, write_pid};
@@ -59,9 +57,11 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let stdio = if terminal { Stdio::Terminal { rows: 0, cols: 0 } } else { Stdio::Inherit };
     let cgroup = options.cgroup.as_ref().map_or(record.cgroup.clone(), |below| join(&record.cgroup, below));
     let exec = Exec {
+        state: Some(record.state()),
         stdio,
         seccomp: record.seccomp,
         cgroup: Some(cgroup),
+        common: record.common,
         preserve_fds: options.preserve_fds,
         ..Exec::new(record.pid, process)
     };
@@ -138,9 +138,11 @@ impl Options {
     /// The process of the file, or one like the container's with what the command line changes.
     fn process(&self, record: &Record) -> Result<Process> {
         if let Some(path) = &self.process_file {
-            let file = File::open(path).map_err(|e| Error::file("open", path, e))?;
-            return serde_json::from_reader(BufReader::new(file))
-                .map_err(|e| Error::new(format!("{}: {e}", path.display())));
+            let text = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
+            let read =
+                config::parse_process(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+            super::warn(&read.warnings);
+            return Ok(read.value);
         }
         if self.args.is_empty() {
             return Err(Error::usage("a command is missing"));

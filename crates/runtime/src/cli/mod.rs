@@ -165,9 +165,14 @@ fn report(global: &Global, error: &Error) -> ExitCode {
 
 /// Runs the hooks for a container that is gone. Their failures change nothing any more.
 fn run_poststop(hooked: Option<&Hooked>) {
-    for failure in hooked.map(Hooked::stopped).unwrap_or_default() {
+    warn(&hooked.map(Hooked::stopped).unwrap_or_default());
+}
+
+/// Says what changes nothing.
+fn warn(warnings: &[impl std::fmt::Display]) {
+    for warning in warnings {
         // Nobody is left to hear that standard error is closed.
-        let _ = writeln!(std::io::stderr(), "hull-runtime: warning: {failure}");
+        let _ = writeln!(std::io::stderr(), "hull-runtime: warning: {warning}");
     }
 }
 

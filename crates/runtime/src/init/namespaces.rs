@@ -39,6 +39,17 @@ pub(super) fn enter(init: &mut Init<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Finds out which process this is on the host, if somebody there wants to know.
+pub(super) fn learn_pid(init: &mut Init<'_>) -> Result<()> {
+    let Some(notifier) = &mut init.task.notifier else { return Ok(()) };
+    let procfs = open_procfs()?;
+    notifier.learn_pid(&procfs)
+}
+
+fn open_procfs() -> Result<OwnedFd> {
+    rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on("open", "/proc")
+}
+
 /// Becomes the root that the maps show.
 fn become_mapped_root() -> Result<()> {
     match rustix::thread::set_thread_groups(&[]) {
@@ -69,8 +80,10 @@ fn enter_time(init: &Init<'_>) -> Result<()> {
 
 /// Joins all namespaces of a container but that of pids, into which the process was born.
 pub(super) fn join(join: &mut Join<'_>) -> Result<()> {
-    let proc =
-        rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on("open", "/proc")?;
+    let proc = open_procfs()?;
+    if let Some(notifier) = &mut join.task.notifier {
+        notifier.learn_pid(&proc)?;
+    }
     if let Some(score) = join.task.process.oom_score_adj() {
         crate::create::set_oom_score("/proc/self/oom_score_adj", score)?;
     }

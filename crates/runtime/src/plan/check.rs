@@ -4,13 +4,17 @@ use std::collections::HashSet;
 
 use hull_oci::runtime::{Process, Spec};
 
-use crate::{Failure, hooks};
+use crate::create::Common;
+use crate::init::attributes;
+use crate::{Failure, hooks, options};
 
 /// Checks a whole spec.
 pub(super) fn spec(spec: &Spec) -> Result<(), Failure> {
     version(spec.version())?;
     process(super::process(spec)?)?;
     refuse_unsupported(spec)?;
+    propagation(spec)?;
+    Common::of(spec).map_or(Ok(()), |common| common.check()).map_err(|text| Failure::text("spec", text))?;
     spec.hooks().as_ref().map_or(Ok(()), hooks::check)
 }
 
@@ -25,6 +29,26 @@ fn version(version: &str) -> Result<(), Failure> {
     }
 }
 
+fn propagation(spec: &Spec) -> Result<(), Failure> {
+    let word = spec.linux().as_ref().and_then(|linux| attributes::given(linux.rootfs_propagation()));
+    match word.filter(|word| options::propagation(word).is_none()) {
+        Some(word) => Err(Failure::text("rootfs", format!("the propagation {word:?} is not known"))),
+        None => Ok(()),
+    }
+}
+
+/// The label of the container's own file systems, if it is to have one.
+pub(super) fn mount_label(spec: &Spec) -> Result<Option<&str>, Failure> {
+    let label = spec.linux().as_ref().and_then(|linux| attributes::given(linux.mount_label()));
+    match label {
+        Some(label) if !attributes::has_selinux() => {
+            let text = format!("the label {label:?}: SELinux is not enabled on this host");
+            Err(Failure::text("mounts", text))
+        }
+        label => Ok(label),
+    }
+}
+
 /// Checks what every process must keep to.
 pub(crate) fn process(process: &Process) -> Result<(), Failure> {
     let mut seen = HashSet::new();
@@ -33,26 +57,13 @@ pub(crate) fn process(process: &Process) -> Result<(), Failure> {
             return Err(Failure::text("limits", format!("{} is given twice", limit.typ())));
         }
     }
-    Ok(())
+    attributes::check_modules(process).map_err(|(step, text)| Failure::text(step, text))
 }
 
 /// What the specification knows and this runtime does not, rather than to leave it out silently.
 fn refuse_unsupported(spec: &Spec) -> Result<(), Failure> {
-    let process = super::process(spec)?;
     let linux = spec.linux().as_ref();
-    let asked = [
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
-        ("process.selinuxLabel", process.selinux_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("linux.personality", linux.is_some_and(|linux| linux.personality().is_some())),
-        ("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some())),
-        ("linux.memoryPolicy", linux.is_some_and(|linux| linux.memory_policy().is_some())),
-        (
-            "linux.netDevices",
-            linux.is_some_and(|linux| linux.net_devices().iter().flatten().next().is_some()),
-        ),
-    ];
+    let asked = [("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some()))];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((what, _)) => Err(Failure::text("spec", format!("{what} is not supported yet"))),
         None => Ok(()),

@@ -48,11 +48,11 @@ pub(crate) enum What {
 }
 
 impl MountPlan {
-    /// Reads one. A relative destination is one below the root, as for other runtimes.
-    pub(super) fn of(mount: &Mount) -> Result<Self, Failure> {
+    /// Reads one; `label` is that of the container's own file systems. A relative destination is one below the root, as for other runtimes.
+    pub(super) fn of(mount: &Mount, label: Option<&str>) -> Result<Self, Failure> {
         let target = Path::new("/").join(mount.destination());
         let fail = |text: String| Failure::text("mounts", format!("mount on {}: {text}", target.display()));
-        let options = Options::parse(mount.options().iter().flatten())
+        let mut options = Options::parse(mount.options().iter().flatten())
             .map_err(|word| fail(format!("the option {word:?} is not supported")))?;
         let source = mount.source().clone();
         let fstype = mount.typ().as_deref().unwrap_or_default();
@@ -68,6 +68,12 @@ impl MountPlan {
                 What::Filesystem { fstype: fstype.to_owned(), source }
             }
         };
+        // The kernel's own file systems have labels of their own.
+        let labelled =
+            matches!(&what, What::Filesystem { fstype, .. } if !matches!(fstype.as_str(), "proc" | "sysfs"));
+        if let (Some(label), true) = (label, labelled) {
+            options.data.push(("context".to_owned(), Some(label.to_owned())));
+        }
         let idmap = Idmap::of(mount, &options).map_err(|text| fail(text.to_owned()))?;
         if idmap.is_some() && !matches!(what, What::Bind(_)) {
             return Err(fail("only bind mounts can be idmapped".to_owned()));

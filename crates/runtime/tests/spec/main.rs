@@ -8,8 +8,11 @@
 mod support;
 
 mod hooks;
+mod linux;
 mod mounts;
 mod namespaces;
+mod process;
+mod seccomp;
 
 /// Tests that lay a fragment over the sample spec and compare what a script in the container prints.
 #[macro_export]

@@ -12,10 +12,10 @@ use hull_sys::mount::{self, Propagation};
 use serde_json::{Value, json};
 
 /// The programs that the containers of the tests call.
-const PROGRAMS: [&str; 33] = [
+const PROGRAMS: [&str; 34] = [
     "sh", "true", "false", "echo", "cat", "ls", "id", "mount", "ps", "hostname", "env", "pwd", "sleep",
     "stat", "grep", "readlink", "kill", "mkdir", "touch", "wc", "tty", "awk", "cut", "uname", "ln", "rm",
-    "sort", "tr", "ip", "chmod", "head", "umount", "sed",
+    "sort", "tr", "ip", "chmod", "head", "umount", "sed", "ionice",
 ];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
