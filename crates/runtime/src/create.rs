@@ -323,9 +323,9 @@ struct Group(Option<Cgroup>);
 impl Group {
     fn create(create: &Create) -> Result<Self, Failure> {
         let group = Self(create.cgroup.as_deref().map(Cgroup::create).transpose().step("cgroup")?);
-        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        if let (Some(cgroup), Some(resources)) = (&group.0, resources) {
-            cgroup.apply(&devices::allow_standard(resources)).step("cgroup")?;
+        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+        if let Some(cgroup) = &group.0 {
+            cgroup.apply(&devices::allow_standard(resources.unwrap_or_default())).step("cgroup")?;
         }
         Ok(group)
     }

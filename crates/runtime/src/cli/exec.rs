@@ -183,7 +183,8 @@ impl Options {
     /// Adds to all sets but the inheritable one, which would outlive a change of user (CVE-2022-29162).
     fn add_capabilities(&self, process: &mut Process) -> Result<()> {
         let parse = |name: &String| {
-            name.parse::<Capability>().map_err(|_| Error::usage(format!("no such capability: {name}")))
+            let short = name.trim_start_matches("CAP_");
+            short.parse::<Capability>().map_err(|_| Error::usage(format!("no such capability: {name}")))
         };
         let added = self.capabilities.iter().map(parse).collect::<Result<Capabilities>>()?;
         if added.is_empty() {
