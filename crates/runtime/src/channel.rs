@@ -1,14 +1,17 @@
 //! The line between the caller and the process it makes: a pair of sequenced-packet sockets.
 //!
-//! The new process says once that it is *ready* (and hands over its terminal) or why it *failed*. When it is let
+//! The new process may ask for the *hooks* of the caller's side, and says once that it is *ready* (and hands over its
+//! terminal) or why it *failed*. When it is let
 //! go and its program is executed, the kernel closes its end, and the caller reads the end of the line. So the
 //! caller knows of success without a word, and a death without one is told from it by the ready that is missing.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use hull_sys::clone::Child;
 use hull_sys::{Context, Error, Result, scm};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::Pid;
 
 use crate::Failure;
 
@@ -22,6 +25,10 @@ pub(crate) struct Channel(OwnedFd);
 /// What one side says.
 #[derive(Debug)]
 pub(crate) enum Message {
+    /// The new process was made by one that joined namespaces before: this child of the receiver.
+    Born(Child),
+    /// All is mounted: the hooks of the receiver's side may run.
+    Hooks,
     /// The new process is set up; the master side of its terminal, if it has one.
     Ready(Option<OwnedFd>),
     /// It could not be set up, and has ended.
@@ -40,9 +47,26 @@ impl Channel {
         Ok((Self(one), Self(other)))
     }
 
+    /// Another handle of the same end.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        self.0.try_clone().op("dup").map(Self)
+    }
+
     /// Says that the process is ready.
     pub(crate) fn ready(&self, terminal: Option<BorrowedFd<'_>>) -> Result<()> {
         self.send(b"r", terminal)
+    }
+
+    /// Asks for the hooks of the other side.
+    pub(crate) fn hooks(&self) -> Result<()> {
+        self.send(b"h", None)
+    }
+
+    /// Hands over a child: its id as the receiver sees it, and its descriptor.
+    pub(crate) fn hand_over(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let mut message = b"b".to_vec();
+        message.extend(pid.to_ne_bytes());
+        self.send(&message, Some(pidfd))
     }
 
     /// Lets the process go on.
@@ -78,6 +102,8 @@ impl Channel {
         };
         match &buffer[..length] {
             [] => Ok(Message::End),
+            [b'h'] => Ok(Message::Hooks),
+            [b'b', pid @ ..] => born(pid, fds.pop()).ok_or_else(garbled),
             [b'r'] => Ok(Message::Ready(fds.pop())),
             [b'g'] => Ok(Message::Go),
             [b'f', failure @ ..] => {
@@ -98,6 +124,11 @@ impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn born(pid: &[u8], pidfd: Option<OwnedFd>) -> Option<Message> {
+    let pid = Pid::from_raw(i32::from_ne_bytes(pid.try_into().ok()?))?;
+    Some(Message::Born(Child { pid, pidfd: pidfd? }))
 }
 
 fn garbled() -> Error {

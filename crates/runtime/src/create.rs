@@ -4,19 +4,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use hull_cgroup::Cgroup;
-use hull_oci::runtime::{LinuxIdMapping, Spec};
+use hull_oci::runtime::{LinuxMemoryPolicy, LinuxPersonality, Spec};
 use hull_sys::Context;
-use hull_sys::clone::{self, Child, Clone, Namespace, Side};
-use hull_sys::mount::{self, Writable};
+use hull_sys::clone::{Child, Clone, Namespace, Side};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::channel::{Channel, Message};
 use crate::failure::Step;
+use crate::hooks::{Hooked, Moment};
 use crate::init::{self, Init, devices};
+use crate::netdev::{self, Moved};
+use crate::outside::Outside;
 use crate::plan::Plan;
-use crate::{Failure, seccomp};
+use crate::{Failure, birth, seccomp, userns};
 
 /// What becomes the container's `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,8 @@ pub enum Gate {
 pub struct Create {
     /// Its name, for messages.
     pub id: String,
+    /// Its bundle, for hooks and listeners; may be empty where there are none.
+    pub bundle: PathBuf,
     /// What it is to be. Relative sources of bind mounts are relative to the working directory.
     pub spec: Spec,
     /// Its root file system; `spec.root.path` is not looked at, `spec.root.readonly` is.
@@ -110,6 +114,7 @@ impl Create {
     pub fn new(id: impl Into<String>, spec: Spec, rootfs: Rootfs) -> Self {
         Self {
             id: id.into(),
+            bundle: PathBuf::new(),
             spec,
             rootfs,
             stdio: Stdio::Inherit,
@@ -124,6 +129,25 @@ impl Create {
             no_pivot: false,
             dies_with_caller: false,
         }
+    }
+}
+
+/// What all processes of a container share beside its namespaces, and inherit from nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Common {
+    /// The execution domain.
+    pub personality: Option<LinuxPersonality>,
+    /// Where memory comes from.
+    pub memory_policy: Option<LinuxMemoryPolicy>,
+}
+
+impl Common {
+    /// That of a container; most have none.
+    pub fn of(spec: &Spec) -> Option<Self> {
+        let linux = spec.linux().as_ref()?;
+        let common =
+            Self { personality: linux.personality().clone(), memory_policy: linux.memory_policy().clone() };
+        (common.personality.is_some() || common.memory_policy.is_some()).then_some(common)
     }
 }
 
@@ -153,53 +177,38 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
     /// The cgroup that was made for it; the caller removes it after the end.
     pub cgroup: Option<Cgroup>,
+    /// The container's hooks, if it has any; the caller runs those for its end: [`Hooked::stopped`].
+    pub hooked: Option<Hooked>,
 }
 
 /// Makes a container up to the point where only its program is missing. If that fails, nothing is left.
 pub fn create(create: Create) -> Result<Created, Failure> {
     let plan = Plan::of(&create)?;
-    let root = detached_root(&create.rootfs).step("rootfs")?;
+    let outside = Outside::prepare(&create, &plan)?;
     let group = Group::create(&create)?;
     let entry = group.0.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
     hide_program().step("clone")?;
 
     let (ours, theirs) = Channel::pair().step("clone")?;
     let into = entry.as_ref().and_then(|entry| entry.clone_fd());
-    let what = Clone { namespaces: plan.new_namespaces(), cgroup: into };
-    let joined = plan.pid_namespace();
-    let born = joined.map(|namespace| move || clone::join(namespace, Namespace::ProcessID));
-    let born = born.as_ref().map(|born| born as &dyn Fn() -> hull_sys::Result<()>);
-    let child = match clone_below(born, &what).step("clone")? {
+    let what = Clone { namespaces: plan.namespaces.fresh, cgroup: into, sibling: false };
+    let child = match birth::give(&plan.namespaces, &what, &ours, &theirs)? {
         Side::Parent(child) => child,
         Side::Child => {
             drop(ours);
-            let channel = theirs;
-            init::run(Init::new(&create, &plan, root, group.0.as_ref(), entry.as_ref()), channel)
+            init::run(Init::new(&create, &plan, outside, group.0.as_ref(), entry.as_ref()), theirs)
         }
     };
     drop(theirs);
-    let guard = Guard { child: Some(child), group };
+    let hooked = Hooked::of(&create.spec, &create.id, &create.bundle);
+    let mut guard = Guard { child: Some(child), group, hooked, devices: None };
     let pid = guard.pid();
     equip(&create, &plan, pid)?;
+    guard.devices = move_devices(&create, &plan, pid).step("network devices")?;
     ours.go().step("clone")?;
-    let terminal = wait_ready(&ours).map_err(|failure| guard.explain(failure))?;
-    Ok(Created { pid, terminal, rootfs: root, guard, channel: ours })
-}
-
-/// Clones. What `born` joins is the pid namespace of children, for this one only.
-pub(crate) fn clone_below(
-    born: Option<&dyn Fn() -> hull_sys::Result<()>>,
-    what: &Clone<'_>,
-) -> hull_sys::Result<Side> {
-    let Some(born) = born else { return clone::clone(what) };
-    let path = "/proc/self/ns/pid";
-    let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)?;
-    born()?;
-    let side = clone::clone(what);
-    if !matches!(side, Ok(Side::Child)) {
-        clone::join(own.as_fd(), Namespace::ProcessID)?;
-    }
-    side
+    let terminal = wait_ready(&ours, &|| guard.run_hooks(&[Moment::Prestart, Moment::CreateRuntime]))
+        .map_err(|failure| guard.explain(failure))?;
+    Ok(Created { pid, terminal, rootfs: outside.root, guard, channel: ours })
 }
 
 impl Created {
@@ -212,7 +221,13 @@ impl Created {
     pub fn start(self) -> Result<Running, Failure> {
         self.channel.go().step("start")?;
         wait_executed(&self.channel)?;
+        self.guard.run_hooks(&[Moment::Poststart])?;
         self.leave()
+    }
+
+    /// The container's hooks, if it has any: whoever starts or removes it instead of us runs those that are left.
+    pub fn hooked(&self) -> Option<&Hooked> {
+        self.guard.hooked.as_ref()
     }
 
     /// Leaves the container waiting for a connection to its [`Gate::Listener`], also after the end of the caller.
@@ -223,17 +238,26 @@ impl Created {
 }
 
 /// Starts a container that waits at a [`Gate::Listener`]: `socket` is connected to it. Returns when its program
-/// is executed.
+/// is executed. The hooks for that moment are the caller's affair.
 pub fn start(socket: OwnedFd) -> Result<(), Failure> {
     wait_executed(&Channel::from(socket))
 }
 
-/// Waits until the new process is set up; the terminal that it made.
-pub(crate) fn wait_ready(channel: &Channel) -> Result<Option<OwnedFd>, Failure> {
-    match channel.receive().step("clone")? {
-        Message::Ready(terminal) => Ok(terminal),
-        Message::Failed(failure) => Err(failure),
-        Message::Go | Message::End => Err(died("the new process ended before it was set up")),
+/// Waits until the new process is set up; the terminal that it made. If it asks, `hooks` run meanwhile.
+pub(crate) fn wait_ready(
+    channel: &Channel,
+    hooks: &dyn Fn() -> Result<(), Failure>,
+) -> Result<Option<OwnedFd>, Failure> {
+    loop {
+        match channel.receive().step("clone")? {
+            Message::Hooks => {
+                hooks()?;
+                channel.go().step("clone")?;
+            }
+            Message::Ready(terminal) => return Ok(terminal),
+            Message::Failed(failure) => return Err(failure),
+            _ => return Err(died("the new process ended before it was set up")),
+        }
     }
 }
 
@@ -242,7 +266,7 @@ pub(crate) fn wait_executed(channel: &Channel) -> Result<(), Failure> {
     match channel.receive().step("start")? {
         Message::End => Ok(()),
         Message::Failed(failure) => Err(failure),
-        Message::Go | Message::Ready(_) => Err(died("the new process said nonsense")),
+        _ => Err(died("the new process said nonsense")),
     }
 }
 
@@ -255,17 +279,6 @@ fn died(text: &str) -> Failure {
     Failure::text("clone", text)
 }
 
-/// The root file system as a mount that nobody sees yet. A directory is left to the new process, which sees it
-/// in its own mount namespace.
-fn detached_root(rootfs: &Rootfs) -> hull_sys::Result<Option<OwnedFd>> {
-    match rootfs {
-        Rootfs::Directory(_) => Ok(None),
-        Rootfs::Overlay { lower, upper, work, volatile } => {
-            mount::overlay(lower, Some(Writable { upper, work, volatile: *volatile })).map(Some)
-        }
-    }
-}
-
 /// Keeps other processes from the memory and the program file of this one and its children until they execve.
 pub(crate) fn hide_program() -> hull_sys::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).op("prctl set_dumpable")
@@ -273,9 +286,10 @@ pub(crate) fn hide_program() -> hull_sys::Result<()> {
 
 /// What only the caller may set, done before the new process sets up itself.
 fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
-    if let (true, Some(linux)) = (plan.maps_users(), create.spec.linux()) {
-        write_map(pid, "uid_map", linux.uid_mappings()).step("user namespace")?;
-        write_map(pid, "gid_map", linux.gid_mappings()).step("user namespace")?;
+    if let (true, Some(linux)) = (plan.namespaces.fresh.contains(Namespace::User), create.spec.linux()) {
+        let list = |maps: &'_ Option<Vec<_>>| maps.clone().unwrap_or_default();
+        let (users, groups) = (list(linux.uid_mappings()), list(linux.gid_mappings()));
+        userns::write_maps(pid, (&users, &groups)).step("user namespace")?;
     }
     match create.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
         Some(score) => set_oom_score(&format!("/proc/{pid}/oom_score_adj"), score).step("oom score"),
@@ -283,16 +297,28 @@ fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
     }
 }
 
+/// Moves the network devices of the spec into the container's namespace.
+fn move_devices(create: &Create, plan: &Plan, pid: i32) -> hull_sys::Result<Option<Moved>> {
+    let linux = create.spec.linux().as_ref();
+    let devices = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|devices| !devices.is_empty());
+    let Some(devices) = devices else { return Ok(None) };
+    if !plan.namespaces.has_own(Namespace::Network) {
+        return Err(hull_sys::Error::new("there is no network namespace to move into", "", 0));
+    }
+    let joined = plan.namespaces.joined.iter().find(|(kind, _)| *kind == Namespace::Network);
+    let namespace = match joined {
+        Some((_, namespace)) => namespace.try_clone().op("dup")?,
+        None => {
+            let path = format!("/proc/{pid}/ns/net");
+            rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", &path)?
+        }
+    };
+    netdev::move_in(devices, namespace).map(Some)
+}
+
 /// Sets how soon the kernel kills a process for memory: -1000 (never) to 1000.
 pub(crate) fn set_oom_score(path: &str, score: i32) -> hull_sys::Result<()> {
     write(path, &score.to_string())
-}
-
-/// Writes a map of ids, as in user_namespaces(7).
-fn write_map(pid: i32, file: &str, mappings: &Option<Vec<LinuxIdMapping>>) -> hull_sys::Result<()> {
-    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
-    let map: String = mappings.iter().flatten().map(line).collect();
-    write(&format!("/proc/{pid}/{file}"), &map)
 }
 
 fn write(path: &str, text: &str) -> hull_sys::Result<()> {
@@ -307,9 +333,9 @@ struct Group(Option<Cgroup>);
 impl Group {
     fn create(create: &Create) -> Result<Self, Failure> {
         let group = Self(create.cgroup.as_deref().map(Cgroup::create).transpose().step("cgroup")?);
-        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        if let (Some(cgroup), Some(resources)) = (&group.0, resources) {
-            cgroup.apply(&devices::allow_standard(resources)).step("cgroup")?;
+        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+        if let Some(cgroup) = &group.0 {
+            cgroup.apply(&devices::allow_standard(resources.unwrap_or_default())).step("cgroup")?;
         }
         Ok(group)
     }
@@ -329,17 +355,24 @@ impl Drop for Group {
 pub(crate) struct Guard {
     child: Option<Child>,
     group: Group,
+    hooked: Option<Hooked>,
+    devices: Option<Moved>,
 }
 
 impl Guard {
     /// Guards a process that joined a container.
     pub(crate) fn of(child: Child) -> Self {
-        Self { child: Some(child), group: Group(None) }
+        Self { child: Some(child), group: Group(None), hooked: None, devices: None }
     }
 
     /// The process as the caller sees it.
     pub(crate) fn pid(&self) -> i32 {
         self.child.as_ref().map_or(0, |child| child.pid.as_raw_nonzero().get())
+    }
+
+    fn run_hooks(&self, moments: &[Moment]) -> Result<(), Failure> {
+        let Some(hooked) = &self.hooked else { return Ok(()) };
+        moments.iter().try_for_each(|moment| hooked.run(*moment, self.pid()))
     }
 
     /// A process that ends without a word has most likely been killed by its own limits.
@@ -356,18 +389,27 @@ impl Guard {
     pub(crate) fn disarm(mut self, terminal: Option<OwnedFd>) -> Option<Running> {
         let cgroup = self.group.0.take();
         let Child { pid, pidfd } = self.child.take()?;
-        Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup })
+        let hooked = self.hooked.take();
+        if let Some(devices) = self.devices.take() {
+            devices.keep();
+        }
+        Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup, hooked })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(Child { pidfd, .. }) = self.child.take() {
+            // While their namespace is there.
+            self.devices = None;
             // Both fail only if the process is gone, which is what they are for.
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
             let _ = rustix::io::retry_on_intr(|| {
                 rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
             });
+            drop(std::mem::replace(&mut self.group, Group(None)));
+            // The failure that led here is the one to be told.
+            let _ = self.hooked.take().map(|hooked| hooked.stopped());
         }
     }
 }

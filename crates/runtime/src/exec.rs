@@ -6,15 +6,20 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use hull_cgroup::{Cgroup, Version};
-use hull_oci::runtime::Process;
+use hull_oci::runtime::{ContainerState, Process, State};
 use hull_sys::Context;
 use hull_sys::clone::{self, Child, Clone, Namespace, Namespaces, Side};
+use hull_sys::process::{self, Affinity};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::birth::clone_below;
 use crate::channel::Channel;
-use crate::create::{Guard, Running, Stdio, clone_below, hide_program, lost, wait_executed, wait_ready};
+use crate::create::{Common, Guard, Running, Stdio, hide_program, lost, wait_executed, wait_ready};
 use crate::failure::Step;
+use crate::init::attributes::given;
 use crate::init::{self, Join};
+use crate::notify::Notifier;
+use crate::plan::check;
 use crate::{Failure, seccomp};
 
 /// A process to be run in a container.
@@ -34,6 +39,10 @@ pub struct Exec {
     pub seccomp: Option<seccomp::Program>,
     /// The cgroup to enter (the container's).
     pub cgroup: Option<String>,
+    /// What it shares with the container's other processes: [`Common::of`].
+    pub common: Option<Common>,
+    /// The container's state, for the agent that answers the notifications of its filter.
+    pub state: Option<State>,
     /// How many descriptors from 3 on the process keeps.
     pub preserve_fds: u32,
     /// The session keyring to join: see [`crate::Create::keyring`].
@@ -51,6 +60,8 @@ impl Exec {
             stdio: Stdio::Inherit,
             seccomp: None,
             cgroup: None,
+            common: None,
+            state: None,
             preserve_fds: 0,
             keyring: None,
         }
@@ -59,29 +70,49 @@ impl Exec {
 
 /// Runs a process in a container. Returns when its program is executed; the caller is its parent.
 pub fn exec(exec: Exec) -> Result<Running, Failure> {
+    check::process(&exec.process)?;
     let container = open_process(exec.pid).step("namespaces")?;
     let cgroup = exec.cgroup.as_deref().map(|path| open_cgroup(path, exec.pid)).transpose().step("cgroup")?;
     let entry = cgroup.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
+    let state = || exec.state.clone().unwrap_or_default();
+    let notifier = Notifier::connect(exec.seccomp.as_ref(), state, ContainerState::Running);
+    let notifier = notifier.step("seccomp")?;
     hide_program().step("clone")?;
 
     let (ours, theirs) = Channel::pair().step("clone")?;
     let what = Clone {
         namespaces: Namespaces::default(),
         cgroup: entry.as_ref().and_then(|entry| entry.clone_fd()),
+        sibling: false,
     };
     let born = || clone::join_process(container.as_fd(), Namespaces::from_iter([Namespace::ProcessID]));
-    let child: Child = match clone_below(Some(&born), &what).step("clone")? {
-        Side::Parent(child) => child,
+    let before = start_affinity(&exec.process).step("cpu affinity")?;
+    let side = clone_below(&born, &what).step("clone")?;
+    let child: Child = match side {
+        Side::Parent(child) => {
+            before.map_or(Ok(()), |before| before.restore()).step("cpu affinity")?;
+            child
+        }
         Side::Child => {
             drop(ours);
-            init::run_join(Join::new(&exec, &container, entry.as_ref()), theirs)
+            init::run_join(Join::new(&exec, &container, entry.as_ref(), notifier), theirs)
         }
     };
     drop(theirs);
     let guard = Guard::of(child);
-    let terminal = wait_ready(&ours)?;
+    let terminal = wait_ready(&ours, &|| Ok(()))?;
     wait_executed(&ours)?;
     guard.disarm(terminal).ok_or_else(lost)
+}
+
+/// The processors that the new process starts on, before it is in the container's cgroup: those that its parent has at
+/// that moment. Also what the parent had before.
+fn start_affinity(process: &Process) -> hull_sys::Result<Option<Affinity>> {
+    let affinity = process.exec_cpu_affinity().as_ref();
+    let Some(list) = affinity.and_then(|affinity| given(affinity.initial())) else { return Ok(None) };
+    let before = Affinity::current()?;
+    process::set_affinity(&process::parse_list(list, process::CPUS_MAX)?)?;
+    Ok(Some(before))
 }
 
 fn open_process(pid: i32) -> hull_sys::Result<OwnedFd> {

@@ -5,14 +5,16 @@
 //! The process has a copy of the caller's memory and descriptors. It allocates freely (the caller had one thread)
 //! and gives nothing back: whatever happens, it ends by execve or by `_exit`.
 
+pub(crate) mod attributes;
 mod console;
+mod copy_up;
 pub(crate) mod devices;
 mod hide;
 mod kernel;
-mod mounts;
+pub(crate) mod mounts;
 mod namespaces;
 mod program;
-mod rootfs;
+pub(crate) mod rootfs;
 mod task;
 
 use std::os::fd::OwnedFd;
@@ -27,6 +29,9 @@ use crate::channel::{Channel, Message};
 use crate::create::{Create, Gate};
 use crate::exec::Exec;
 use crate::failure::{Failure, Step as _};
+use crate::hooks::Moment;
+use crate::notify::Notifier;
+use crate::outside::Outside;
 use crate::plan::Plan;
 
 use mounts::Prepared;
@@ -42,7 +47,12 @@ pub(crate) struct Init<'a> {
     cgroup: Option<&'a Cgroup>,
     entry: Option<&'a Entry>,
     root_mount: Option<OwnedFd>,
-    mounts: Vec<Prepared>,
+    /// What the caller has made of the mounts, in their order; see [`Outside`].
+    made_outside: Vec<Option<Prepared>>,
+    /// For each mount of the plan, what it is made of.
+    mounts: Vec<Vec<Prepared>>,
+    /// The line to the caller, if he has hooks to run.
+    line: Option<Channel>,
     /// The container's device nodes as binds, in order, where they cannot be made.
     device_binds: Vec<OwnedFd>,
     /// Mounts that are written to once more before they become read-only.
@@ -61,14 +71,20 @@ impl<'a> Init<'a> {
         ("namespaces", namespaces::enter),
         // As who the process is there; before anything can be put into the caller's.
         ("keyring", |init| init.task.join_keyring()),
+        // The agent knows the process by its id on the host.
+        ("seccomp", namespaces::learn_pid),
         // Everything of the host that the container is to see, while the host's paths are still there.
         ("mounts", mounts::prepare),
-        // From here on no path leads to the host any more.
-        ("rootfs", rootfs::pivot),
+        // From here on no path leads to the host any more, unless there are hooks, which want to see it.
+        ("rootfs", rootfs::attach),
         // In the order of the spec: later ones lie in earlier ones.
         ("mounts", mounts::place),
         // /dev is there now, and still writable.
         ("devices", devices::make),
+        // All is mounted, the host is still in sight.
+        (Moment::CreateContainer.step(), Self::run_create_hooks),
+        // Now no path leads there any more.
+        ("rootfs", rootfs::pivot_late),
         // Before anything of the container can be seen by a program.
         ("hostname", kernel::set_names),
         ("sysctl", kernel::set_sysctls),
@@ -85,6 +101,13 @@ impl<'a> Init<'a> {
         ("read-only root", rootfs::finish),
         // The rest is the process alone. Limits while it may still raise them.
         ("limits", |init| init.task.set_limits()),
+        ("scheduler", |init| init.task.set_scheduler()),
+        ("io priority", |init| init.task.set_io_priority()),
+        ("personality", |init| init.task.set_personality()),
+        ("memory policy", |init| init.task.set_memory_policy()),
+        // Written to a procfs that nobody but us has mounted.
+        ("apparmor profile", |init| init.task.set_apparmor()),
+        ("selinux label", |init| init.task.set_selinux()),
         ("stdio", |init| init.task.take_stdio()),
         // After all files are open. Keeps the capabilities: the last steps need some.
         ("user", |init| init.task.become_user()),
@@ -98,7 +121,7 @@ impl<'a> Init<'a> {
     pub(crate) fn new(
         create: &'a Create,
         plan: &'a Plan,
-        root_mount: Option<OwnedFd>,
+        outside: Outside,
         cgroup: Option<&'a Cgroup>,
         entry: Option<&'a Entry>,
     ) -> std::result::Result<Self, Failure> {
@@ -107,13 +130,32 @@ impl<'a> Init<'a> {
             plan,
             cgroup,
             entry,
-            root_mount,
+            root_mount: outside.root,
+            made_outside: outside.mounts,
             mounts: Vec::new(),
+            line: None,
             device_binds: Vec::new(),
             read_only_later: Vec::new(),
             dev: None,
-            task: Task::of_container(create)?,
+            task: Task::of_container(create, outside.notifier)?,
         })
+    }
+
+    /// Whether there are hooks that want the host's files and the container's at once.
+    fn shows_host_to_hooks(&self) -> bool {
+        let moments = [Moment::Prestart, Moment::CreateRuntime, Moment::CreateContainer];
+        self.task.hooked.as_ref().is_some_and(|hooked| moments.iter().any(|moment| hooked.has(*moment)))
+    }
+
+    /// The hooks before pivot_root: those of the caller, then those of the container's namespaces.
+    fn run_create_hooks(&mut self) -> Result<()> {
+        let (Some(line), Some(hooked)) = (&self.line, &self.task.hooked) else { return Ok(()) };
+        line.hooks()?;
+        match line.receive()? {
+            Message::Go => {}
+            _ => exit_now(1),
+        }
+        hooked.run_in_step(Moment::CreateContainer, rustix::process::getpid().as_raw_nonzero().get())
     }
 
     /// Asks the kernel for SIGKILL when the caller ends. If it has ended already, the channel says so.
@@ -136,6 +178,8 @@ impl<'a> Join<'a> {
     const STEPS: &'a [Step<Self>] = &[
         // First of all, so that the container pays for it; its file systems are the host's still.
         ("cgroup", |join| namespaces::enter_v1(join.entry)),
+        // Those that the cgroup allows.
+        ("cpu affinity", |join| join.task.set_final_affinity()),
         // The kernel's view of itself has to be opened while ours is there: the container's /proc is not to be trusted.
         ("namespaces", namespaces::join),
         ("keyring", |join| join.task.join_keyring()),
@@ -143,14 +187,25 @@ impl<'a> Join<'a> {
         ("console", |join| join.task.open_console()),
         ("cwd", |join| join.task.enter_directory()),
         ("limits", |join| join.task.set_limits()),
+        ("scheduler", |join| join.task.set_scheduler()),
+        ("io priority", |join| join.task.set_io_priority()),
+        ("personality", |join| join.task.set_personality()),
+        ("memory policy", |join| join.task.set_memory_policy()),
+        ("apparmor profile", |join| join.task.set_apparmor()),
+        ("selinux label", |join| join.task.set_selinux()),
         ("stdio", |join| join.task.take_stdio()),
         ("user", |join| join.task.become_user()),
         ("exec", |join| join.task.find_program()),
     ];
 
     /// All that the new process has to know.
-    pub(crate) fn new(exec: &'a Exec, pidfd: &'a OwnedFd, entry: Option<&'a Entry>) -> Self {
-        Self { entry, pidfd, pid: exec.pid, task: Task::of_exec(exec) }
+    pub(crate) fn new(
+        exec: &'a Exec,
+        pidfd: &'a OwnedFd,
+        entry: Option<&'a Entry>,
+        notifier: Option<Notifier>,
+    ) -> Self {
+        Self { entry, pidfd, pid: exec.pid, task: Task::of_exec(exec, notifier) }
     }
 }
 
@@ -165,6 +220,8 @@ impl<'a> Task<'a> {
         ("capabilities", Self::drop_capabilities),
         // … and otherwise last, so that it need not allow what only we do.
         ("seccomp", Self::filter_calls_unprivileged),
+        // Programs of the container, so they get no more than its own does.
+        (Moment::StartContainer.step(), Self::run_start_hooks),
         ("exec", Self::execute),
     ];
 }
@@ -180,6 +237,9 @@ pub(crate) fn run(init: std::result::Result<Init<'_>, Failure>, channel: Channel
 
 fn live(mut init: Init<'_>, channel: &mut Channel) -> std::result::Result<std::convert::Infallible, Failure> {
     wait_for_go(channel)?;
+    if init.shows_host_to_hooks() {
+        init.line = Some(channel.try_clone().step("clone")?);
+    }
     walk(Init::STEPS, &mut init)?;
     channel.ready(init.task.master()).step("console")?;
     match &init.create.gate {
@@ -221,7 +281,7 @@ fn wait_for_go(channel: &Channel) -> std::result::Result<(), Failure> {
 }
 
 /// Ends the process if a panic would carry it back into the caller's code.
-struct EndWithoutReturn;
+pub(crate) struct EndWithoutReturn;
 
 impl Drop for EndWithoutReturn {
     fn drop(&mut self) {

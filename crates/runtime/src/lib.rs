@@ -21,16 +21,23 @@
 //! become the container's own program. That program may be `/proc/self/exe` itself, though; so the caller should run
 //! from [`hull_sys::clone::read_only_program`], as `hull-runtime` does.
 
+mod birth;
 mod channel;
+pub mod config;
 mod create;
 mod exec;
 mod failure;
+pub mod hooks;
 mod init;
+mod netdev;
+mod notify;
 mod options;
+mod outside;
 mod passwd;
 mod plan;
 pub mod seccomp;
+mod userns;
 
-pub use create::{Create, Created, Gate, Rootfs, Running, Stdio, create, start};
+pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;

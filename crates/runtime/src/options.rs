@@ -13,6 +13,12 @@ pub(crate) struct Options {
     pub(crate) recursive: Change,
     /// The propagation type, and whether that of all below it, too.
     pub(crate) propagation: Option<(Propagation, bool)>,
+    /// Whether the files are shown with other ids, and those below, too.
+    pub(crate) idmap: Option<bool>,
+    /// Whether a tmpfs begins with what it covers.
+    pub(crate) copy_up: bool,
+    /// Whether what is mounted there already is meant.
+    pub(crate) remount: bool,
     /// What is meant for the file system: names and values.
     pub(crate) data: Vec<(String, Option<String>)>,
 }
@@ -56,10 +62,12 @@ impl Options {
                 "" | "defaults" | "rw,defaults" => {}
                 "bind" => self.bind = Some(self.bind.unwrap_or(Bind::Alone)),
                 "rbind" => self.bind = Some(Bind::Tree),
-                "async" | "nomand" | "loud" | "nolazytime" => {}
-                "remount" | "tmpcopyup" | "idmap" | "ridmap" | "copy-symlink" | "dest-nofollow" => {
-                    return Err(word.to_owned());
-                }
+                "async" | "nomand" | "loud" | "silent" | "noiversion" | "nolazytime" => {}
+                "idmap" => self.idmap = Some(self.idmap.unwrap_or(false)),
+                "ridmap" => self.idmap = Some(true),
+                "tmpcopyup" => self.copy_up = true,
+                "remount" => self.remount = true,
+                "copy-symlink" | "dest-nofollow" | "src-nofollow" => return Err(word.to_owned()),
                 word => self.data.push(pair(word)),
             }
         }
@@ -171,6 +179,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had_is_said() {
-        assert_eq!(Options::parse(&["tmpcopyup".to_owned()]).unwrap_err(), "tmpcopyup");
+        assert_eq!(Options::parse(&["copy-symlink".to_owned()]).unwrap_err(), "copy-symlink");
     }
 }

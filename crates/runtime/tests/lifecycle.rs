@@ -102,19 +102,6 @@ fn a_terminal_is_relayed_or_handed_over() {
     bed.ok(&["delete", "c"]);
 }
 
-/// CVE-2019-5736: the container's process is a copy of the runtime until it is started.
-#[test]
-fn the_program_of_the_runtime_cannot_be_written_to() {
-    let mut bed = Bed::new();
-    bed.config["process"]["args"] = json!(["true"]);
-    bed.write_config();
-    bed.leave(&["create", "--pid-file", "pid", "one"]);
-    let pid = fs::read_to_string(bed.dir.join("pid")).unwrap();
-    let mount = rustix::fs::statvfs(format!("/proc/{pid}/exe")).unwrap();
-    assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-    bed.ok(&["delete", "one"]);
-}
-
 #[test]
 fn delete_ends_what_was_only_created() {
     let mut bed = Bed::new();

@@ -26,6 +26,9 @@ pub struct Clone<'fd> {
     pub namespaces: Namespaces,
     /// The cgroup (version 2) to start in: `CLONE_INTO_CGROUP`.
     pub cgroup: Option<BorrowedFd<'fd>>,
+    /// Whether the caller's parent becomes the parent of the new process: `CLONE_PARENT`. The caller must not be the
+    /// first process of its pid namespace.
+    pub sibling: bool,
 }
 
 /// A set of kinds of namespaces, as in namespaces(7).
@@ -90,12 +93,16 @@ pub fn clone(what: &Clone<'_>) -> Result<Side> {
     if what.cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;
     }
+    if what.sibling {
+        flags |= libc::CLONE_PARENT as u64;
+    }
     let args = libc::clone_args {
         flags,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling's is that of the caller.
+        exit_signal: if what.sibling { 0 } else { libc::SIGCHLD as u64 },
         stack: 0,
         stack_size: 0,
         tls: 0,
@@ -136,6 +143,31 @@ pub fn join_process(pidfd: BorrowedFd<'_>, kinds: Namespaces) -> Result<()> {
     let kinds = ThreadNameSpaceType::from_bits_retain(kinds.0);
     rustix::thread::move_into_thread_name_spaces(pidfd, kinds).op("setns")
 }
+
+/// Which kind of namespace `fd` names: NS_GET_NSTYPE of ioctl_ns(2). `ENOTTY` if it names something else; `None` for
+/// a kind that is not known here.
+pub fn kind_of(fd: BorrowedFd<'_>) -> Result<Option<Namespace>> {
+    // `_IO(NSIO, 0x3)` of linux/nsfs.h.
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: the request takes no argument and touches no memory of the process.
+    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
+    if kind < 0 {
+        return Err(std::io::Error::last_os_error()).op("ioctl NS_GET_NSTYPE");
+    }
+    Ok(NAMESPACES.into_iter().find(|known| *known as u32 == kind as u32))
+}
+
+/// All kinds.
+const NAMESPACES: [Namespace; 8] = [
+    LinkNameSpaceType::Time,
+    LinkNameSpaceType::Mount,
+    LinkNameSpaceType::ControlGroup,
+    LinkNameSpaceType::HostNameAndNISDomainName,
+    LinkNameSpaceType::InterProcessCommunication,
+    LinkNameSpaceType::User,
+    LinkNameSpaceType::ProcessID,
+    LinkNameSpaceType::Network,
+];
 
 /// The name of a kind of namespace below /proc/PID/ns.
 pub fn name(kind: Namespace) -> &'static str {

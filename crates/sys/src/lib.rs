@@ -16,6 +16,7 @@ pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod process;
 pub mod pty;
 pub mod root;
 pub mod scm;

@@ -1,6 +1,6 @@
 //! Loading a system call filter: seccomp(2). Allocates nothing, so that a child may call it after clone.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::error::{Error, Result};
 
@@ -65,3 +65,26 @@ fn set_filter_by_prctl(program: &libc::sock_fprog) -> Result<()> {
         _ => Err(Error::new("prctl(PR_SET_SECCOMP)", "", std::io::Error::last_os_error())),
     }
 }
+
+/// Takes the next notification of a [`NEW_LISTENER`] and answers it with an error, so that the call is not made:
+/// seccomp_unotify(2). Waits for it.
+pub fn refuse_next(listener: BorrowedFd<'_>, errno: i32) -> Result<()> {
+    let failed = |op| Error::new(op, "", std::io::Error::last_os_error());
+    // SAFETY: all zeroes are a valid `struct seccomp_notif`, and the one that the kernel asks for.
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `struct seccomp_notif`, which is alive for the call.
+    let answer = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE, &raw mut notification) };
+    if answer != 0 {
+        return Err(failed("ioctl SECCOMP_IOCTL_NOTIF_RECV"));
+    }
+    let mut response = libc::seccomp_notif_resp { id: notification.id, val: 0, error: -errno, flags: 0 };
+    // SAFETY: the kernel reads one `struct seccomp_notif_resp`, which is alive for the call.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) } {
+        0 => Ok(()),
+        _ => Err(failed("ioctl SECCOMP_IOCTL_NOTIF_SEND")),
+    }
+}
+
+/// `SECCOMP_IOCTL_NOTIF_RECV` and `SECCOMP_IOCTL_NOTIF_SEND`: `_IOWR('!', 0 and 1, …)` of linux/seccomp.h.
+const RECEIVE: libc::Ioctl = 0xc050_2100;
+const SEND: libc::Ioctl = 0xc018_2101;

@@ -1,12 +1,12 @@
 //! A bundle: the directory with `config.json`, and what `create` and `run` say of the container beside it.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::Write;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use hull_oci::runtime::{LinuxResources, Spec};
-use hull_runtime::{Create, Rootfs, Stdio, seccomp};
+use hull_runtime::{Create, Rootfs, Stdio, config, seccomp};
 use lexopt::{Arg, Parser, ValueExt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -99,6 +99,7 @@ impl Bundle {
             preserve_fds: options.preserve_fds + sockets,
             keyring: (!options.keep_keyring).then(|| keyring(id)),
             no_pivot: options.no_pivot,
+            bundle: self.path,
             ..Create::new(id, self.spec, Rootfs::Directory(self.rootfs))
         })
     }
@@ -149,8 +150,10 @@ fn terminal(spec: &Spec) -> Stdio {
 }
 
 fn read_spec(path: &Path) -> Result<Spec> {
-    let file = File::open(path).map_err(|e| Error::file("open", path, e))?;
-    serde_json::from_reader(BufReader::new(file)).map_err(|e| Error::new(format!("{}: {e}", path.display())))
+    let text = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
+    let read = config::parse_spec(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+    super::warn(&read.warnings);
+    Ok(read.value)
 }
 
 /// Writes a process id where it is asked for; readers never see half of it.

@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use hull_cgroup::Cgroup;
-use hull_oci::runtime::{ContainerState, Process, Spec};
+use hull_oci::runtime::{ContainerState, Process, Spec, State};
 use hull_sys::Context;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -42,6 +42,15 @@ pub(crate) struct Record {
     pub(crate) annotations: HashMap<String, String>,
     /// What the container runs: the pattern for `exec`.
     pub(crate) process: Option<Process>,
+    /// The version of its spec.
+    #[serde(default)]
+    version: String,
+    /// What its processes share, for `exec`.
+    #[serde(default)]
+    pub(crate) common: Option<hull_runtime::Common>,
+    /// What is left to run for the container when it is started and deleted.
+    #[serde(default)]
+    pub(crate) hooked: Option<hull_runtime::hooks::Hooked>,
     /// The container's own filter, for `exec`.
     pub(crate) seccomp: Option<hull_runtime::seccomp::Program>,
     /// The `cgroupsPath` of a container whose cgroup is systemd's.
@@ -204,6 +213,9 @@ impl Record {
             cgroup,
             annotations: spec.annotations().clone().unwrap_or_default(),
             process: spec.process().clone(),
+            version: spec.version().clone(),
+            common: hull_runtime::Common::of(spec),
+            hooked: None,
             seccomp: None,
             scope: None,
             keyring: None,
@@ -213,6 +225,14 @@ impl Record {
     /// Whether the container's first process has not ended.
     pub(crate) fn is_alive(&self) -> bool {
         start_time(self.pid) == Some(self.start_time)
+    }
+
+    /// Its state, but for the status, as agents are told it.
+    pub(crate) fn state(&self) -> State {
+        let mut state = State::default();
+        state.set_version(self.version.clone()).set_id(self.id.clone()).set_bundle(self.bundle.clone());
+        state.set_pid(Some(self.pid)).set_annotations(Some(self.annotations.clone()));
+        state
     }
 
     /// Names the container's process, if it has not ended.

@@ -43,6 +43,7 @@ pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) ->
     record.seccomp = seccomp;
     record.keyring = keyring;
     record.scope = place.scope.clone();
+    record.hooked = created.hooked().cloned();
     container.save(&record)?;
     Ok(created)
 }

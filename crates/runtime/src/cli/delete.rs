@@ -29,16 +29,18 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         Err(_) if force => return Ok(ExitCode::SUCCESS),
         container => container?,
     };
-    match container.load() {
+    let hooked = match container.load() {
         Ok(record) => {
             end(&container, &record, force)?;
             place::leave(global, container.id(), record.scope.as_deref());
+            record.hooked
         }
         // Its creation was cut.
-        Err(_) if force => {}
+        Err(_) if force => None,
         Err(error) => return Err(error),
-    }
+    };
     container.remove()?;
+    super::run_poststop(hooked.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 

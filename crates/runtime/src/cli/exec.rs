@@ -1,13 +1,11 @@
 //! `exec`: another process in a container.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hull_oci::runtime::{Capabilities, Capability, ContainerState, LinuxCapabilities, Process};
-use hull_runtime::{Exec, Running, Stdio};
+use hull_runtime::{Exec, Running, Stdio, config};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::bundle::{send_console, send_descriptor, write_pid};
@@ -89,9 +87,11 @@ fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let own = record.cgroup.as_deref();
     let cgroup = own.map(|own| options.cgroup.as_ref().map_or(own.to_owned(), |below| join(own, below)));
     let exec = Exec {
+        state: Some(record.state()),
         stdio,
         seccomp: record.seccomp,
         cgroup,
+        common: record.common,
         preserve_fds: options.preserve_fds,
         keyring: record.keyring,
         ..Exec::new(record.pid, process)
@@ -174,9 +174,11 @@ impl Options {
     /// The process of the file, or one like the container's with what the command line changes.
     fn process(&self, record: &Record) -> Result<Process> {
         if let Some(path) = &self.process_file {
-            let file = File::open(path).map_err(|e| Error::file("open", path, e))?;
-            return serde_json::from_reader(BufReader::new(file))
-                .map_err(|e| Error::new(format!("{}: {e}", path.display())));
+            let text = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
+            let read =
+                config::parse_process(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+            super::warn(&read.warnings);
+            return Ok(read.value);
         }
         if self.args.is_empty() {
             return Err(Error::usage("a command is missing"));
@@ -220,7 +222,8 @@ impl Options {
     /// Adds to all sets but the inheritable one, which would outlive a change of user (CVE-2022-29162).
     fn add_capabilities(&self, process: &mut Process) -> Result<()> {
         let parse = |name: &String| {
-            name.parse::<Capability>().map_err(|_| Error::usage(format!("no such capability: {name}")))
+            let short = name.trim_start_matches("CAP_");
+            short.parse::<Capability>().map_err(|_| Error::usage(format!("no such capability: {name}")))
         };
         let added = self.capabilities.iter().map(parse).collect::<Result<Capabilities>>()?;
         if added.is_empty() {

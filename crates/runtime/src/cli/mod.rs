@@ -30,6 +30,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hull_runtime::hooks::Hooked;
 use hull_sys::Context;
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -172,6 +173,19 @@ fn protect_program() -> Result<()> {
 /// The version as engines read it: the first line names the runtime, `spec` what it implements.
 fn version() -> String {
     format!("hull-runtime version {VERSION}\nspec: {SPEC_VERSION}\n")
+}
+
+/// Runs the hooks for a container that is gone. Their failures change nothing any more.
+fn run_poststop(hooked: Option<&Hooked>) {
+    warn(&hooked.map(Hooked::stopped).unwrap_or_default());
+}
+
+/// Says what changes nothing.
+fn warn(warnings: &[impl std::fmt::Display]) {
+    for warning in warnings {
+        // Nobody is left to hear that standard error is closed.
+        let _ = writeln!(std::io::stderr(), "hull-runtime: warning: {warning}");
+    }
 }
 
 /// Prints a result.

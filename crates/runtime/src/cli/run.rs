@@ -29,9 +29,13 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let ended = foreground::attend(&mut running, &signals);
     if options.keep {
         new.keep();
-    } else if let Some(cgroup) = running.cgroup {
-        end(&cgroup)?;
-        place::leave(global, new.container()?.id(), scope.as_deref());
+    } else {
+        if let Some(cgroup) = &running.cgroup {
+            end(cgroup)?;
+            place::leave(global, new.container()?.id(), scope.as_deref());
+        }
+        drop(new);
+        super::run_poststop(running.hooked.as_ref());
     }
     ended
 }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use hull_oci::runtime::ContainerState;
+use hull_runtime::hooks::Moment;
 use lexopt::Parser;
+use rustix::process::{Signal, pidfd_send_signal};
 
-use super::container::Container;
+use super::container::{Container, Record};
 use super::error::{Error, Result};
 use super::{Global, delete, only_id};
 
@@ -25,5 +27,16 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         delete::wait(process)?;
     }
     started?;
+    if let Some(hooked) = &record.hooked {
+        hooked.run(Moment::Poststart, record.pid).inspect_err(|_| stop(&record))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A container does not run on when a hook has failed.
+fn stop(record: &Record) {
+    if let Ok(Some(pidfd)) = record.pidfd() {
+        // The failure of the hook is the one to be told; the process may have ended by itself.
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    }
 }

@@ -163,23 +163,21 @@ fn bind_node(root: &Root, node: &Node, bind: &OwnedFd) -> Result<()> {
 }
 
 /// The limits with what the runtime itself needs and every container is given: to make any node, and to use the
-/// standard ones, its terminals and its console. Only where the spec limits devices at all.
-pub(crate) fn allow_standard(resources: &LinuxResources) -> LinuxResources {
-    let mut resources = resources.clone();
-    if let Some(rules) = resources.devices_mut() {
-        let allow = |kind, major: Option<i64>, minor: Option<i64>, access: &str| {
-            let mut rule = LinuxDeviceCgroup::default();
-            rule.set_allow(true).set_typ(Some(kind)).set_major(major).set_minor(minor);
-            rule.set_access(Some(access.to_owned()));
-            rule
-        };
-        rules.push(allow(LinuxDeviceType::C, None, None, "m"));
-        rules.push(allow(LinuxDeviceType::B, None, None, "m"));
-        let extra = [(5, Some(1)), (5, Some(2)), (136, None)];
-        let standard = STANDARD.iter().map(|(_, major, minor)| (i64::from(*major), Some(i64::from(*minor))));
-        rules.extend(
-            standard.chain(extra).map(|(major, minor)| allow(LinuxDeviceType::C, Some(major), minor, "rwm")),
-        );
-    }
+/// standard ones, its terminals and its console. A spec that says nothing of devices allows no other either.
+pub(crate) fn allow_standard(mut resources: LinuxResources) -> LinuxResources {
+    let rules = resources.devices_mut().get_or_insert_default();
+    let allow = |kind, major: Option<i64>, minor: Option<i64>, access: &str| {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(true).set_typ(Some(kind)).set_major(major).set_minor(minor);
+        rule.set_access(Some(access.to_owned()));
+        rule
+    };
+    rules.push(allow(LinuxDeviceType::C, None, None, "m"));
+    rules.push(allow(LinuxDeviceType::B, None, None, "m"));
+    let extra = [(5, Some(1)), (5, Some(2)), (136, None)];
+    let standard = STANDARD.iter().map(|(_, major, minor)| (i64::from(*major), Some(i64::from(*minor))));
+    rules.extend(
+        standard.chain(extra).map(|(major, minor)| allow(LinuxDeviceType::C, Some(major), minor, "rwm")),
+    );
     resources
 }

@@ -15,7 +15,7 @@ pub(super) fn set_names(init: &mut Init<'_>) -> Result<()> {
     ];
     for (name, set) in named {
         let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
-        if !init.plan.has_own(Namespace::HostNameAndNISDomainName) {
+        if !init.plan.namespaces.has_own(Namespace::HostNameAndNISDomainName) {
             // It would be the host's.
             return Err(refused(
                 "name a container without a uts namespace",

@@ -11,11 +11,11 @@ use std::path::{Component, Path, PathBuf};
 
 use hull_sys::mount::{self, Attr, Change, Propagation};
 use hull_sys::root::Root;
-use hull_sys::{Context, Result};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use hull_sys::{Context, Error, Result};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Init, devices};
+use super::{Init, copy_up, devices};
 use crate::options::{Bind, Options};
 use crate::plan::{MountPlan, What, refused};
 
@@ -26,7 +26,8 @@ const PROC_SUPER_MAGIC: i32 = 0x9fa0;
 const LINKS_MAX: usize = 40;
 
 /// A mount that waits for its place.
-pub(super) struct Prepared {
+#[derive(Debug)]
+pub(crate) struct Prepared {
     target: PathBuf,
     /// Whether the place must be an ordinary directory.
     strict: bool,
@@ -35,33 +36,52 @@ pub(super) struct Prepared {
     /// Whether it becomes read-only only after it is filled.
     read_only_later: bool,
     is_proc: bool,
+    /// What a new file system takes over of its place.
+    takes_over: TakeOver,
+}
+
+/// What a new file system takes over of the directory that it covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TakeOver {
+    Nothing,
+    /// Its permissions.
+    Mode,
+    /// Its permissions and all that is in it.
+    Content,
 }
 
 /// Makes every mount, in no place yet.
 pub(super) fn prepare(init: &mut Init<'_>) -> Result<()> {
+    let mut outside = std::mem::take(&mut init.made_outside).into_iter();
     for plan in &init.plan.mounts {
         let what = plan.target.clone();
-        let prepared = match &plan.what {
-            What::Bind(source) => vec![bind(plan, source)?],
-            What::Filesystem { fstype, source } => vec![filesystem(plan, fstype, source)?],
-            What::Cgroup => cgroup(init, plan)?,
+        let prepared = match (&plan.what, outside.next().flatten()) {
+            (_, Some(made)) => vec![made],
+            (What::Bind(source), None) => vec![bind(plan, source, None)?],
+            (What::Filesystem { fstype, source }, None) => vec![filesystem(plan, fstype, source)?],
+            (What::Cgroup, None) => cgroup(init, plan)?,
+            (What::Remount, None) => Vec::new(),
         };
-        for one in prepared {
+        for one in &prepared {
             if one.is_proc && init.task.procfs.is_none() {
                 init.task.procfs = Some(one.mount.try_clone().on("dup", &what)?);
             }
-            init.mounts.push(one);
         }
+        init.mounts.push(prepared);
     }
     devices::prepare(init)
 }
 
-/// A directory or file of the host.
-fn bind(plan: &MountPlan, source: &Path) -> Result<Prepared> {
+/// A directory or file of the host, with the ids that the user namespace `users` maps its own to.
+pub(crate) fn bind(plan: &MountPlan, source: &Path, users: Option<&OwnedFd>) -> Result<Prepared> {
     let tree = plan.options.bind == Some(Bind::Tree);
     let mount = mount::open_tree_clone(CWD, source, tree)
         .map_err(|e| refused("bind", source, Errno::from_raw_os_error(e.errno)))?;
     let stat = rustix::fs::fstat(&mount).on("stat", source)?;
+    if let (Some(users), Some(idmap)) = (users, &plan.idmap) {
+        mount::set_idmap(mount.as_fd(), users.as_fd(), idmap.recursive)
+            .map_err(|e| refused("idmap", source, Errno::from_raw_os_error(e.errno)))?;
+    }
     set_options(&mount, &plan.options)?;
     let file = FileType::from_raw_mode(stat.st_mode) != FileType::Directory;
     let is_proc = !file && is_procfs(&mount)?;
@@ -70,17 +90,20 @@ fn bind(plan: &MountPlan, source: &Path) -> Result<Prepared> {
 
 /// Sets what the options of a bind mount ask for, and leaves the rest as it is at the source.
 fn set_options(mount: &OwnedFd, options: &Options) -> Result<()> {
+    set_attributes(mount, options)?;
+    // Without a word, mounts on the host are seen in the container, but not the other way.
+    let (propagation, deep) = options.propagation.unwrap_or((Propagation::Slave, true));
+    mount::set_attr(mount.as_fd(), &Change { propagation: Some(propagation), ..Change::default() }, deep)
+}
+
+fn set_attributes(mount: &OwnedFd, options: &Options) -> Result<()> {
     if !options.attr.is_empty() {
         mount::set_attr(mount.as_fd(), &options.attr, false)?;
     }
-    // Without a word, mounts on the host are seen in the container, but not the other way.
-    let (propagation, deep) = options.propagation.unwrap_or((Propagation::Slave, true));
-    let propagation = Some(propagation);
-    if options.recursive.is_empty() {
-        return mount::set_attr(mount.as_fd(), &Change { propagation, ..Change::default() }, deep);
+    if !options.recursive.is_empty() {
+        mount::set_attr(mount.as_fd(), &options.recursive, true)?;
     }
-    mount::set_attr(mount.as_fd(), &options.recursive, true)?;
-    mount::set_attr(mount.as_fd(), &Change { propagation, ..Change::default() }, deep)
+    Ok(())
 }
 
 /// A file system made for the container.
@@ -96,7 +119,13 @@ fn filesystem(plan: &MountPlan, fstype: &str, source: &str) -> Result<Prepared> 
         let change = Change { propagation: Some(propagation), ..Change::default() };
         mount::set_attr(mount.as_fd(), &change, deep)?;
     }
-    Ok(Prepared { read_only_later, is_proc: fstype == "proc", ..Prepared::new(plan, mount) })
+    let has_mode = plan.options.data.iter().any(|(key, _)| key == "mode");
+    let takes_over = match fstype {
+        "tmpfs" if plan.options.copy_up => TakeOver::Content,
+        "tmpfs" if !has_mode => TakeOver::Mode,
+        _ => TakeOver::Nothing,
+    };
+    Ok(Prepared { read_only_later, takes_over, is_proc: fstype == "proc", ..Prepared::new(plan, mount) })
 }
 
 /// The container's own cgroup, in the shape that this host has: one directory of version 2, or one for each
@@ -150,24 +179,59 @@ impl Prepared {
             mount,
             read_only_later: false,
             is_proc: false,
+            takes_over: TakeOver::Nothing,
         }
     }
 }
 
 /// Puts every mount into its place, in order.
 pub(super) fn place(init: &mut Init<'_>) -> Result<()> {
-    let Some(root) = &init.task.root else { return Ok(()) };
-    for prepared in init.mounts.drain(..) {
-        let place = find_place(root, &prepared)?;
-        guard_procfs(&place, &prepared)?;
-        mount::move_to(prepared.mount.as_fd(), place.as_fd())
-            .map_err(|e| refused("mount on", &prepared.target, Errno::from_raw_os_error(e.errno)))?;
-        if prepared.target == Path::new("/dev") {
-            init.dev = Some(prepared.mount.try_clone().on("dup", "/dev")?);
+    let Some(root) = init.task.root.take() else { return Ok(()) };
+    for (plan, prepared) in init.plan.mounts.iter().zip(std::mem::take(&mut init.mounts)) {
+        if matches!(plan.what, What::Remount) {
+            remount(&root, plan)?;
         }
-        if prepared.read_only_later {
-            init.read_only_later.push(prepared.mount);
-        }
+        prepared.into_iter().try_for_each(|prepared| place_one(init, &root, prepared))?;
+    }
+    init.task.root = Some(root);
+    Ok(())
+}
+
+fn place_one(init: &mut Init<'_>, root: &Root, prepared: Prepared) -> Result<()> {
+    let place = find_place(root, &prepared)?;
+    guard_procfs(&place, &prepared)?;
+    take_over(&place, &prepared)?;
+    mount::move_to(prepared.mount.as_fd(), place.as_fd())
+        .map_err(|e| refused("mount on", &prepared.target, Errno::from_raw_os_error(e.errno)))?;
+    if prepared.target == Path::new("/dev") {
+        init.dev = Some(prepared.mount.try_clone().on("dup", "/dev")?);
+    }
+    if prepared.read_only_later {
+        init.read_only_later.push(prepared.mount);
+    }
+    Ok(())
+}
+
+/// Changes the attributes of what is mounted already.
+fn remount(root: &Root, plan: &MountPlan) -> Result<()> {
+    let named = |e: hull_sys::Error| refused("remount", &plan.target, Errno::from_raw_os_error(e.errno));
+    let place = look_up(root, &plan.target, false).on("open", &plan.target)?;
+    set_attributes(&place, &plan.options).map_err(named)?;
+    let Some((propagation, deep)) = plan.options.propagation else { return Ok(()) };
+    let change = Change { propagation: Some(propagation), ..Change::default() };
+    mount::set_attr(place.as_fd(), &change, deep).map_err(named)
+}
+
+fn take_over(place: &OwnedFd, prepared: &Prepared) -> Result<()> {
+    if prepared.takes_over == TakeOver::Nothing {
+        return Ok(());
+    }
+    let stat = rustix::fs::fstat(place).on("stat", &prepared.target)?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    rustix::fs::chmodat(&prepared.mount, ".", mode, AtFlags::empty()).on("chmod", &prepared.target)?;
+    if prepared.takes_over == TakeOver::Content {
+        copy_up::copy(place, &prepared.mount)
+            .map_err(|e| Error::new("copy up", prepared.target.join(&e.object).to_string_lossy(), e.errno))?;
     }
     Ok(())
 }

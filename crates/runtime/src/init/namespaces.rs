@@ -7,6 +7,7 @@ use hull_sys::clone::{self, Namespace, Namespaces};
 use hull_sys::root::Root;
 use hull_sys::{Context, Result};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Init, Join};
 
@@ -22,21 +23,41 @@ pub(super) fn enter_v1(entry: Option<&Entry>) -> Result<()> {
 }
 
 pub(super) fn enter(init: &mut Init<'_>) -> Result<()> {
-    for (kind, namespace) in &init.plan.joined {
-        clone::join(namespace.as_fd(), *kind)?;
+    let namespaces = &init.plan.namespaces;
+    if !namespaces.needs_stage() {
+        namespaces.joined.iter().try_for_each(|(kind, fd)| clone::join(fd.as_fd(), *kind))?;
     }
-    if init.plan.cgroup_namespace {
+    if namespaces.fresh_cgroup {
         clone::unshare(Namespace::ControlGroup)?;
     }
-    if init.plan.time_namespace {
+    if namespaces.fresh_time {
         enter_time(init)?;
     }
-    if init.plan.maps_users() {
-        // The mappings are set: be the root that they show.
-        rustix::thread::set_thread_groups(&[]).op("setgroups")?;
-        super::task::change_ids(0, 0)?;
+    if namespaces.maps_users() {
+        become_mapped_root()?;
     }
     Ok(())
+}
+
+/// Finds out which process this is on the host, if somebody there wants to know.
+pub(super) fn learn_pid(init: &mut Init<'_>) -> Result<()> {
+    let Some(notifier) = &mut init.task.notifier else { return Ok(()) };
+    let procfs = open_procfs()?;
+    notifier.learn_pid(&procfs)
+}
+
+fn open_procfs() -> Result<OwnedFd> {
+    rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on("open", "/proc")
+}
+
+/// Becomes the root that the maps show.
+fn become_mapped_root() -> Result<()> {
+    match rustix::thread::set_thread_groups(&[]) {
+        // Denied to who has mapped himself alone: his groups stay.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno).op("setgroups"),
+    }
+    super::task::change_ids(0, 0)
 }
 
 /// Makes a time namespace and moves into it: only what is born into one, or joins it by hand, is in it. Its offsets
@@ -59,8 +80,10 @@ fn enter_time(init: &Init<'_>) -> Result<()> {
 
 /// Joins all namespaces of a container but that of pids, into which the process was born.
 pub(super) fn join(join: &mut Join<'_>) -> Result<()> {
-    let proc =
-        rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).on("open", "/proc")?;
+    let proc = open_procfs()?;
+    if let Some(notifier) = &mut join.task.notifier {
+        notifier.learn_pid(&proc)?;
+    }
     if let Some(score) = join.task.process.oom_score_adj() {
         crate::create::set_oom_score("/proc/self/oom_score_adj", score)?;
     }
@@ -81,8 +104,7 @@ pub(super) fn join(join: &mut Join<'_>) -> Result<()> {
     }
     clone::join_process(join.pidfd.as_fd(), kinds)?;
     if kinds.contains(Namespace::User) {
-        rustix::thread::set_thread_groups(&[]).op("setgroups")?;
-        super::task::change_ids(0, 0)?;
+        become_mapped_root()?;
     }
     join.task.root = Some(Root::open("/")?);
     join.task.procfs = Some(proc);

@@ -1,17 +1,22 @@
 //! The container's root: attached, made the only one there is, and perhaps read-only.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use hull_sys::clone::{self, Namespace};
 use hull_sys::mount::{self, Attr, Change, Propagation, Writable};
 use hull_sys::root::Root;
 use hull_sys::{Context, Result};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 
 use super::Init;
 use crate::create::Rootfs;
 use crate::options;
 
-pub(super) fn pivot(init: &mut Init<'_>) -> Result<()> {
+/// Attaches the root and makes it the only one. With hooks that want to see the host, it is only attached, where they
+/// look for it: at the path of the spec.
+pub(super) fn attach(init: &mut Init<'_>) -> Result<()> {
     let root = match (init.root_mount.take(), &init.create.rootfs) {
         (Some(root), _) => root,
         (None, Rootfs::Directory(path)) => clone_directory(path)?,
@@ -19,15 +24,39 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Result<()> {
             mount::overlay(lower, Some(Writable { upper, work, volatile: *volatile }))?
         }
     };
+    if let Some(namespace) = &init.plan.namespaces.mount {
+        clone::join(namespace.as_fd(), Namespace::Mount)?;
+    }
     // Neither our mounts nor the unmount of the host's tree may travel to the host. Copies that are to go on
     // receiving or sending were made before this.
     mount::set_propagation("/", Propagation::Private, true)?;
+    if init.line.is_some() {
+        mount::move_to_path(root.as_fd(), host_path(init)?)?;
+        // Paths below it are resolved by its descriptor, so the host's files are no part of that either.
+        init.task.root = Some(Root::from(root));
+        return Ok(());
+    }
     // On top of the host's root, where no directory of the host has to be lent for it.
     mount::move_to_path(root.as_fd(), "/")?;
+    pivot(init, root.as_fd())
+}
+
+/// What is left of [`attach`] when hooks have seen both roots.
+pub(super) fn pivot_late(init: &mut Init<'_>) -> Result<()> {
+    match (&init.line, init.task.root.take()) {
+        (Some(_), Some(root)) => pivot(init, root.as_fd()),
+        (_, root) => {
+            init.task.root = root;
+            Ok(())
+        }
+    }
+}
+
+fn pivot(init: &mut Init<'_>, root: BorrowedFd<'_>) -> Result<()> {
     match init.create.no_pivot {
-        false => mount::pivot_root(root.as_fd())?,
+        false => mount::pivot_root(root)?,
         true => {
-            rustix::process::fchdir(&root).op("fchdir")?;
+            rustix::process::fchdir(root).op("fchdir")?;
             rustix::process::chroot(".").op("chroot")?;
         }
     }
@@ -35,8 +64,17 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Where the root lies on the host.
+fn host_path<'a>(init: &Init<'a>) -> Result<&'a Path> {
+    match (&init.create.rootfs, init.create.spec.root()) {
+        (Rootfs::Directory(path), _) => Ok(path),
+        (Rootfs::Overlay { .. }, Some(root)) => Ok(root.path()),
+        (Rootfs::Overlay { .. }, None) => Err(Errno::NOENT).op("find root.path for hooks"),
+    }
+}
+
 /// A directory with what is mounted below it; nothing of it stays tied to the host's mounts.
-fn clone_directory(path: &std::path::Path) -> Result<OwnedFd> {
+pub(crate) fn clone_directory(path: &Path) -> Result<OwnedFd> {
     let root = mount::open_tree_clone(CWD, path, true)?;
     let private = Change { propagation: Some(Propagation::Private), ..Change::default() };
     mount::set_attr(root.as_fd(), &private, true)?;

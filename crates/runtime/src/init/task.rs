@@ -9,16 +9,18 @@ use hull_sys::caps::{self, CapabilitySet, Sets};
 use hull_sys::clone;
 use hull_sys::root::Root;
 use hull_sys::{Context, Error, Result};
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::fs::{FileType, Gid, Mode, Uid, makedev};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use super::console;
 use super::program::Program;
-use crate::create::{Create, Stdio};
+use crate::create::{Common, Create, Stdio};
 use crate::exec::Exec;
 use crate::failure::Failure;
+use crate::hooks::{Hooked, Moment};
+use crate::notify::Notifier;
 use crate::passwd::{self, Identity};
 use crate::plan::refused;
 use crate::{plan, seccomp};
@@ -37,6 +39,12 @@ pub(super) struct Task<'a> {
     keyring: Option<&'a str>,
     /// Whether /dev/console is the terminal.
     is_first: bool,
+    /// Who answers the notifications of the filter.
+    pub(super) notifier: Option<Notifier>,
+    /// What the container's processes share.
+    pub(super) common: Option<Common>,
+    /// The container's hooks and what they are told, if it has any.
+    pub(super) hooked: Option<Hooked>,
     /// The container's root, once there is no other.
     pub(super) root: Option<Root>,
     /// A procfs that is certainly one, whatever the container's /proc is.
@@ -47,7 +55,10 @@ pub(super) struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    pub(super) fn of_container(create: &'a Create) -> std::result::Result<Self, Failure> {
+    pub(super) fn of_container(
+        create: &'a Create,
+        notifier: Option<Notifier>,
+    ) -> std::result::Result<Self, Failure> {
         Ok(Self {
             process: plan::process(&create.spec)?,
             user: create.user.as_deref(),
@@ -57,6 +68,9 @@ impl<'a> Task<'a> {
             preserve_fds: create.preserve_fds,
             keyring: create.keyring.as_deref(),
             is_first: true,
+            notifier,
+            common: Common::of(&create.spec),
+            hooked: Hooked::of(&create.spec, &create.id, &create.bundle),
             root: None,
             procfs: None,
             identity: Identity::default(),
@@ -65,7 +79,7 @@ impl<'a> Task<'a> {
         })
     }
 
-    pub(super) fn of_exec(exec: &'a Exec) -> Self {
+    pub(super) fn of_exec(exec: &'a Exec, notifier: Option<Notifier>) -> Self {
         Self {
             process: &exec.process,
             user: exec.user.as_deref(),
@@ -75,6 +89,9 @@ impl<'a> Task<'a> {
             preserve_fds: exec.preserve_fds,
             keyring: exec.keyring.as_deref(),
             is_first: false,
+            notifier,
+            common: exec.common.clone(),
+            hooked: None,
             root: None,
             procfs: None,
             identity: Identity::default(),
@@ -191,7 +208,6 @@ impl<'a> Task<'a> {
 
     /// Changes to the user. Capabilities are kept for the steps that follow.
     pub(super) fn become_user(&mut self) -> Result<()> {
-        self.set_apparmor()?;
         let groups: Vec<Gid> = self.identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         rustix::thread::set_thread_groups(&groups).op("setgroups")?;
         caps::keep(true)?;
@@ -201,24 +217,6 @@ impl<'a> Task<'a> {
         }
         let umask = self.process.user().umask().unwrap_or(UMASK);
         rustix::process::umask(Mode::from_raw_mode(umask));
-        Ok(())
-    }
-
-    /// The profile that the kernel puts the process under when it executes its program.
-    fn set_apparmor(&self) -> Result<()> {
-        let Some(profile) = self.process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty())
-        else {
-            return Ok(());
-        };
-        let procfs = match &self.procfs {
-            Some(procfs) => procfs.try_clone().op("dup")?,
-            None => hull_sys::mount::new_fs("proc", &[], hull_sys::mount::Attr::empty())?,
-        };
-        let path = "thread-self/attr/apparmor/exec";
-        let file = rustix::fs::openat(&procfs, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .on("set the apparmor profile", profile)?;
-        rustix::io::write(&file, format!("exec {profile}").as_bytes())
-            .on("set the apparmor profile", profile)?;
         Ok(())
     }
 
@@ -256,10 +254,10 @@ impl<'a> Task<'a> {
 
     fn filter_calls(&self) -> Result<()> {
         let Some(program) = self.seccomp else { return Ok(()) };
-        if program.listener().is_some() {
-            return Err(Error::new("seccomp notifications", "are not supported yet", 0));
+        match (program.load()?, &self.notifier) {
+            (Some(listener), Some(notifier)) => notifier.hand_over(listener),
+            _ => Ok(()),
         }
-        program.load().map(drop)
     }
 
     /// Leaves the process what it was given, and nothing else.
@@ -267,6 +265,12 @@ impl<'a> Task<'a> {
         let sets = self.process.capabilities().as_ref().map_or(Sets::NONE, sets_of);
         caps::limit(sets.bounding)?;
         caps::apply(&sets)
+    }
+
+    /// The hooks right before the program.
+    pub(super) fn run_start_hooks(&mut self) -> Result<()> {
+        let Some(hooked) = &self.hooked else { return Ok(()) };
+        hooked.run_in_step(Moment::StartContainer, rustix::process::getpid().as_raw_nonzero().get())
     }
 
     /// Becomes the program.

@@ -34,6 +34,9 @@ pub enum Error {
     /// A policy with notifications must say who receives them.
     #[error("seccomp action SCMP_ACT_NOTIFY needs a listenerPath")]
     NoListener,
+    /// The process itself hands its listener to the agent: see `notify`.
+    #[error("seccomp policy with SCMP_ACT_NOTIFY must allow sendmsg, by which the listener is handed over")]
+    NoHandOver,
     /// The program would be longer than the kernel takes.
     #[error("seccomp policy needs {0} instructions, more than the kernel's {MAX_INSTRUCTIONS}")]
     TooLong(usize),
@@ -88,7 +91,15 @@ pub fn compile(spec: &LinuxSeccomp) -> Result<Program, Error> {
         return Err(Error::TooLong(instructions));
     }
     let listener = listener(spec)?;
-    let flags = flags(spec) | if listener.is_some() { hull_sys::seccomp::NEW_LISTENER } else { 0 };
+    if listener.is_some() && !policy.permits("sendmsg") {
+        return Err(Error::NoHandOver);
+    }
+    let flags = match listener {
+        // There is one thread, and the kernel does not take both.
+        Some(_) => flags(spec) & !hull_sys::seccomp::TSYNC | hull_sys::seccomp::NEW_LISTENER,
+        // It is about notifications, and the kernel refuses it without.
+        None => flags(spec) & !hull_sys::seccomp::WAIT_KILLABLE_RECV,
+    };
     Ok(Program { filter, flags, listener })
 }
 

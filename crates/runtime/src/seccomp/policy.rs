@@ -25,6 +25,8 @@ const X32_BIT: u32 = 0x4000_0000;
 const ENOSYS: u32 = 38;
 const KILL_PROCESS: u32 = 0x8000_0000;
 const RETURN_ERRNO: u32 = 0x0005_0000;
+const RETURN_LOG: u32 = 0x7ffc_0000;
+const RETURN_ALLOW: u32 = 0x7fff_0000;
 
 impl Architecture {
     /// The one this program runs on.
@@ -118,6 +120,16 @@ impl Policy {
         let tables = architectures.iter().filter(|arch| **arch != Architecture::X32);
         let tables = tables.map(|arch| Table::new(*arch, x32, &outline, rules)).collect::<Result<_, _>>()?;
         Ok(Self { default, foreign: outline.foreign, tables })
+    }
+}
+
+impl Policy {
+    /// Whether a call of the native architecture is made whatever its arguments are.
+    pub(super) fn permits(&self, name: &str) -> bool {
+        let Some(number) = Architecture::native().number(name) else { return false };
+        let ranges = self.tables.first().map(|table| table.ranges.as_slice()).unwrap_or_default();
+        let verdict = ranges.iter().rev().find(|(start, _)| *start <= number);
+        matches!(verdict, Some((_, Verdict::Answer(RETURN_ALLOW | RETURN_LOG))))
     }
 }
 
