@@ -109,18 +109,19 @@ fn systemd(
                     )
                 }
             };
-            let sender = call.sender.clone();
+            let (sender, starts) = (call.sender.clone(), call.member == "StartTransientUnit");
+            // Before the answer: who has that has been heard.
+            if told.send(call).is_err() {
+                return;
+            }
             bus.send(&Message { serial: count, destination: sender, ..reply }.encode()).unwrap();
-            if call.member == "StartTransientUnit" && !result.is_empty() {
+            if starts && !result.is_empty() {
                 for (path, result) in [("/job/6", "failed"), ("/job/7", result)] {
                     let body = Body::default().number(7).path(path).text("box.scope").text(result);
                     let removed = Message::call(PATH, MANAGER, "JobRemoved", "", body);
                     count += 1;
                     bus.send(&Message { kind: SIGNAL, serial: count, ..removed }.encode()).unwrap();
                 }
-            }
-            if told.send(call).is_err() {
-                return;
             }
         }
     });
