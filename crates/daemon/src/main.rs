@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+mod bare;
 mod call;
 mod listen;
 mod notify;
@@ -26,6 +27,7 @@ mod server;
 mod settings;
 mod streams;
 mod tls;
+mod websocket;
 
 use settings::{CommandLine, Settings};
 
