@@ -34,7 +34,7 @@ bench: build
 	cargo xtask bench
 
 install: build
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man1 \
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 755 dist/hull dist/hulld dist/hull-runtime dist/hull-shim $(DESTDIR)$(BINDIR)/
@@ -44,12 +44,18 @@ install: build
 	dist/hull completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hull
 	dist/hull completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hull.fish
 	dist/hull man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+	dist/hulld --print man > $(DESTDIR)$(PREFIX)/share/man/man8/hulld.8
+	dist/hulld --print bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hulld
+	dist/hulld --print zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hulld
+	dist/hulld --print fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hulld.fish
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,hull hulld hull-runtime hull-shim)
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,hull.service hull.socket)
-	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hull $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hull \
-	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hull.fish $(DESTDIR)$(PREFIX)/share/man/man1/hull*.1
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/bash-completion/completions/,hull hulld) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/zsh/site-functions/,_hull _hulld) \
+	    $(addprefix $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/,hull.fish hulld.fish) \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/hull*.1 $(DESTDIR)$(PREFIX)/share/man/man8/hulld.8
 
 clean:
 	cargo clean

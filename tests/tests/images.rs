@@ -52,6 +52,21 @@ fn what_is_saved_is_loaded_again() {
 }
 
 #[test]
+fn a_repository_is_saved_with_all_its_tags() {
+    let daemon = Daemon::start();
+    let image = Image::of(vec![pack(&[(file("x", 0o600), b"x")])]);
+    load(&daemon, &image.docker_archive("many:1")).ok();
+    daemon.hull(["tag", "many:1", "many:2"]).ok();
+    let archive = daemon.dir().join("saved.tar");
+    daemon.hull(["save", "-o", archive.to_str().unwrap(), "many"]).ok();
+    daemon.hull(["rmi", "many:1", "many:2"]).ok();
+    load(&daemon, &fs::read(&archive).unwrap()).says("Loaded image: many:1").says("Loaded image: many:2");
+    let absent = daemon.hull(["save", "-o", archive.to_str().unwrap(), "few"]);
+    absent.complains("No such image: few").fails(1);
+    fs::remove_file(archive).unwrap();
+}
+
+#[test]
 fn names_come_and_go() {
     let daemon = Daemon::with_busybox();
     daemon.hull(["tag", "busybox", "other/name:tag"]).ok();

@@ -5,20 +5,25 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use clap::ArgMatches;
 use hull_engine::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+mod bare;
 mod call;
 mod listen;
+mod logging;
+mod manual;
 mod notify;
 mod options;
 mod parse;
 mod pidfile;
+mod reload;
 mod render;
 mod router;
 mod routes;
@@ -26,6 +31,7 @@ mod server;
 mod settings;
 mod streams;
 mod tls;
+mod websocket;
 
 use settings::{CommandLine, Settings};
 
@@ -38,12 +44,25 @@ const WORKERS: usize = 2;
 pub(crate) struct Daemon {
     /// The owner of all state.
     pub(crate) engine: Arc<Engine>,
-    /// What the daemon was told.
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
+}
+
+impl Daemon {
+    /// What the daemon was told, as it is now.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 fn main() -> ExitCode {
     let matches = settings::command().get_matches();
+    if let Some(what) = matches.get_one::<String>("print") {
+        return match manual::print(what) {
+            Ok(()) => ExitCode::SUCCESS,
+            // Whoever reads has what he wanted.
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let outcome = settings::resolve(&matches).and_then(|line| {
         if line.validate {
             say("configuration OK");
@@ -54,7 +73,7 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .map_err(|why| format!("start the worker threads: {why}"))?;
-        runtime.block_on(run(line))
+        runtime.block_on(run(line, &matches))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,9 +85,9 @@ fn main() -> ExitCode {
 }
 
 /// From nothing to serving, and back.
-async fn run(line: CommandLine) -> Result<(), String> {
+async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     let settings = line.settings;
-    log_to_stderr(&settings)?;
+    let log = logging::start(&settings)?;
     line.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Before the engine: two daemons on one state would be a disaster.
     let _pidfile = pidfile::claim(settings.pidfile.as_deref())?;
@@ -85,23 +104,23 @@ async fn run(line: CommandLine) -> Result<(), String> {
         listeners.extend(listen::open(host, settings.group.as_deref(), acceptor.as_ref()).await?);
         tracing::info!("listening on {host}");
     }
-    let patience = settings.shutdown_timeout.map_or(SHUTDOWN, Duration::from_secs);
-    let daemon = Arc::new(Daemon { engine: engine.clone(), settings });
+    let daemon = Arc::new(Daemon { engine: engine.clone(), settings: RwLock::new(Arc::new(settings)) });
     let mut servers = JoinSet::new();
     for listener in listeners {
         servers.spawn(server::serve(daemon.clone(), listener, stopped.clone()));
     }
     notify::ready();
-    wait_for_signal().await?;
+    wait_for_signal(|| reload::reload(&daemon, matches, &log)).await?;
     notify::stopping();
+    let patience = daemon.settings().shutdown_timeout.map_or(SHUTDOWN, Duration::from_secs);
     let _ = stop.send(true);
     let _ = tokio::time::timeout(patience, servers.join_all()).await;
     engine.shutdown().await;
     Ok(())
 }
 
-/// Waits until somebody asks the daemon to end. A hang-up reloads what can be reloaded: nothing, so far.
-async fn wait_for_signal() -> Result<(), String> {
+/// Waits until somebody asks the daemon to end. A hang-up reloads what can be reloaded.
+async fn wait_for_signal(reload: impl Fn()) -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|why| format!("listen for signals: {why}"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -110,36 +129,9 @@ async fn wait_for_signal() -> Result<(), String> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => tracing::warn!("reloading the configuration is not supported yet"),
+            _ = hangup.recv() => reload(),
         }
     }
-}
-
-/// Structured logs on standard error, as text or as JSON.
-fn log_to_stderr(settings: &Settings) -> Result<(), String> {
-    let level = match (settings.debug, settings.log_level.as_deref()) {
-        (true, _) | (_, Some("debug" | "trace")) => "debug",
-        (_, None | Some("info")) => "info",
-        (_, Some("warn")) => "warn",
-        (_, Some("error" | "fatal")) => "error",
-        (_, Some(other)) => return Err(format!("invalid logging level: {other}")),
-    };
-    let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(rustix::termios::isatty(std::io::stderr()))
-        .with_target(false)
-        .with_env_filter(format!("warn,hulld={level},hull={level},{}", crates_at(level)));
-    match settings.log_format.as_deref() {
-        None | Some("text") => builder.init(),
-        Some("json") => builder.json().init(),
-        Some(other) => return Err(format!("invalid log format: {other}")),
-    }
-    Ok(())
-}
-
-/// The filter of our own crates; those of others speak up from `warn` on.
-fn crates_at(level: &str) -> String {
-    ["engine", "image", "network", "snapshot"].map(|name| format!("hull_{name}={level}")).join(",")
 }
 
 fn say(line: &str) {

@@ -66,7 +66,8 @@ fn seccomp(profile: Option<&str>) -> Option<PathBuf> {
         .map(|path| Path::new(path).to_owned())
 }
 
-fn images(settings: &Settings) -> hull_image::Settings {
+/// How registries are reached.
+pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
     let defaults = hull_image::Settings::default();
     hull_image::Settings {
         insecure_registries: settings.insecure_registries.clone(),

@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 
 use crate::Daemon;
+use crate::bare::Bare;
 use crate::call::{Call, Reply, refusal, refusal_with};
 use crate::listen::{Accepted, Listener};
 use crate::router;
@@ -46,6 +47,11 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
     let connection = match accepted.establish().await {
         Ok(connection) => connection,
         Err(why) => return tracing::debug!("TLS handshake: {why}"),
+    };
+    let connection = match tokio::time::timeout(HEADER_TIME, Bare::read(connection)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(why)) => return tracing::debug!("connection: {why}"),
+        Err(_) => return tracing::debug!("connection: no request in {HEADER_TIME:?}"),
     };
     let service = service_fn(move |request| answer(daemon.clone(), request));
     let conversation = http1::Builder::new()

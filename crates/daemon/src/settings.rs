@@ -66,7 +66,7 @@ const REFUSED: &[(&str, bool)] = &[
 ];
 
 /// The flags that mean something.
-#[derive(Args, Debug, Default, Deserialize)]
+#[derive(Args, Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     /// Sockets to listen on: unix://path, tcp://host:port, fd://
@@ -244,6 +244,14 @@ pub(crate) fn command() -> Command {
         .about("The daemon of the Hull container engine")
         .version(env!("CARGO_PKG_VERSION"))
         .arg(Arg::new("config-file").long("config-file").value_name("string").help("Configuration file"))
+        .arg(
+            Arg::new("print")
+                .long("print")
+                .value_name("what")
+                .value_parser(["man", "bash", "zsh", "fish"])
+                .hide_short_help(true)
+                .help("Print the manual page, or the completions of a shell, and exit"),
+        )
         .arg(
             Arg::new("validate")
                 .long("validate")

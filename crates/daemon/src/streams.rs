@@ -1,7 +1,7 @@
 //! Raw connections: what attach and exec become after the answer.
 //!
-//! A client that sends `Upgrade: tcp` gets 101 and the connection; one that does not gets 200 and the output as the
-//! body, without a way in.
+//! A client that sends `Upgrade: tcp` gets 101 and the connection. For one that does not, [`crate::bare`] asks in its
+//! place; what even that does not know, HTTP/1.0 for one, gets 200 and the output as the body, without a way in.
 
 use std::io;
 

@@ -155,6 +155,11 @@ impl Engine {
         })
     }
 
+    /// A random id of its own, which stays.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What the engine was opened with.
     pub fn options(&self) -> &Options {
         &self.options

@@ -89,7 +89,7 @@ async fn send(
         if transfer.at > before {
             (attempt, pause) = (1, FIRST_PAUSE);
         }
-        if !failure.is_passing() || attempt >= store.settings.max_download_attempts.max(1) {
+        if !failure.is_passing() || attempt >= store.settings().max_download_attempts.max(1) {
             return Err(failure);
         }
         tracing::debug!(digest = %blob.digest, at = transfer.at, attempt, "download broke, going on");

@@ -68,6 +68,16 @@ impl ImageStore {
         self.store.find(name)
     }
 
+    /// Replaces the settings, for what begins from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        self.store.set_settings(settings);
+    }
+
+    /// Whether `save` would find all of these.
+    pub fn check_saved(&self, names: &[String]) -> Result<()> {
+        self.store.check_saved(names)
+    }
+
     /// Like [`get`](Self::get), of the id alone, for those who hold one.
     pub fn by_id(&self, id: &Digest) -> Result<Image> {
         self.store.find_id(id)
@@ -137,8 +147,8 @@ impl ImageStore {
 
     /// The tags that the registry has for the repository of `name` (`docker pull --all-tags`).
     pub async fn remote_tags(&self, name: &Reference, auth: Auth) -> Result<Vec<String>> {
-        let hosts = Host::for_push(&self.store.settings, name.domain()).await?;
-        let session = Session::open(&self.store.settings, hosts, Target::Pull(name), &auth).await;
+        let hosts = Host::for_push(&self.store.settings(), name.domain()).await?;
+        let session = Session::open(&self.store.settings(), hosts, Target::Pull(name), &auth).await;
         let tags = match session {
             Ok(session) => session.tags().await,
             Err(failure) => Err(failure),
@@ -198,8 +208,8 @@ impl ImageStore {
     /// Checks credentials against a registry (`docker login`), by its domain or URL; empty is Docker Hub. Answers an
     /// identity token that may stand for the password, if the registry gives one.
     pub async fn login(&self, registry: &str, auth: Auth) -> Result<Option<String>> {
-        let hosts = Host::for_push(&self.store.settings, registry::domain(registry)).await?;
-        let session = Session::open(&self.store.settings, hosts, Target::Login, &auth).await;
+        let hosts = Host::for_push(&self.store.settings(), registry::domain(registry)).await?;
+        let session = Session::open(&self.store.settings(), hosts, Target::Login, &auth).await;
         let token = match session {
             Ok(session) => session.login().await,
             Err(failure) => Err(failure),

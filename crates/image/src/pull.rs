@@ -60,10 +60,11 @@ pub(crate) async fn pull(
     let wanted = name.digest().map(Digest::to_string).or(name.tag().map(str::to_owned)).unwrap_or_default();
     let lease = Lease::new(store);
     let mut failure = Failure::Local(Error::Invalid("no registry host".to_owned()));
-    let hosts = Host::for_pull(&store.settings, &name).await?;
+    let hosts = Host::for_pull(&store.settings(), &name).await?;
     // Mirrors one by one; then the registry itself, by TLS or without.
     for hosts in hosts.chunk_by(|one, next| !one.mirror && !next.mirror) {
-        let session = match Session::open(&store.settings, hosts.to_vec(), Target::Pull(&name), auth).await {
+        let session = match Session::open(&store.settings(), hosts.to_vec(), Target::Pull(&name), auth).await
+        {
             Ok(session) => session,
             Err(error) => {
                 failure = error;
@@ -204,7 +205,7 @@ impl Pull<'_> {
     }
 
     async fn layers(&self, record: &Record) -> std::result::Result<(), Failure> {
-        let slots = Semaphore::new(self.store.settings.max_concurrent_downloads.max(1));
+        let slots = Semaphore::new(self.store.settings().max_concurrent_downloads.max(1));
         for (index, layer) in record.layers.iter().enumerate() {
             if !self.is_here(record, index) {
                 self.progress.send(Progress::step(layer.digest.short(), "Pulling fs layer"));

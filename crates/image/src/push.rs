@@ -38,8 +38,8 @@ struct Push<'a> {
 pub(crate) async fn push(store: &Arc<Store>, name: &Reference, auth: &Auth, progress: Sink) -> Result<()> {
     progress.send(Progress::message(format!("The push refers to repository [{}]", name.name())));
     let names = local_names(store, name)?;
-    let hosts = Host::for_push(&store.settings, name.domain()).await?;
-    let opened = Session::open(&store.settings, hosts, Target::Push(name), auth).await;
+    let hosts = Host::for_push(&store.settings(), name.domain()).await?;
+    let opened = Session::open(&store.settings(), hosts, Target::Push(name), auth).await;
     let session = opened.map_err(Failure::into_error)?;
     for name in &names {
         let push = Push { store, session: &session, name, progress: &progress };
@@ -84,7 +84,7 @@ impl Push<'_> {
         // Collected: the compiler cannot see that a lazy map over borrowed pairs is `Send`.
         let uploads: Vec<_> = blobs.iter().map(|(blob, id)| self.blob(blob, Some(id))).collect();
         let mut running = futures_util::stream::iter(uploads)
-            .buffer_unordered(self.store.settings.max_concurrent_uploads.max(1));
+            .buffer_unordered(self.store.settings().max_concurrent_uploads.max(1));
         while let Some(done) = running.next().await {
             done?;
         }

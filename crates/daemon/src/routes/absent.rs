@@ -33,10 +33,6 @@ pub(super) async fn distribution(_: Arc<Daemon>, _: Call) -> Outcome {
     not_yet("inspecting images in a registry")
 }
 
-pub(super) async fn websocket(_: Arc<Daemon>, _: Call) -> Outcome {
-    not_yet("attaching by websocket")
-}
-
 pub(super) async fn swarm(_: Arc<Daemon>, _: Call) -> Outcome {
     Err(Error::not_implemented("swarm mode is not supported"))
 }

@@ -17,6 +17,7 @@ use hull_engine::{Error, StatsSample};
 
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid, json, no_content, ok, status, streamed};
+use crate::websocket::Handshake;
 use crate::{parse, render, streams};
 
 /// Between two samples of streamed stats.
@@ -177,6 +178,24 @@ pub(super) async fn attach(daemon: Arc<Daemon>, call: Call) -> Outcome {
     };
     let attachment = daemon.engine.attach(call.param("id"), options).await?;
     Ok(streams::hijack(call.upgrade, call.version, attachment))
+}
+
+/// The same for browsers. Before version 1.42 of the API it had all three streams, whatever was asked for.
+pub(super) async fn attach_websocket(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    const CHOICE_SINCE: ApiVersion = ApiVersion { major: 1, minor: 42 };
+    let query = call.query();
+    let wants = |stream| call.version < CHOICE_SINCE || query.flag(stream);
+    let options = AttachOptions {
+        stdin: wants("stdin"),
+        stdout: wants("stdout"),
+        stderr: wants("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+        detach_keys: query.get("detachKeys").map(str::to_owned),
+    };
+    let name = call.param("id").to_owned();
+    let handshake = Handshake::read(&call.headers, call.upgrade)?;
+    Ok(handshake.attach(daemon.engine.attach(&name, options).await?))
 }
 
 /// Answers with its headers at once, and with the body when the container has ended: a client that has the headers

@@ -236,9 +236,7 @@ fn saved(daemon: &Daemon, names: Vec<String>) -> Outcome {
     if names.is_empty() {
         return Err(invalid("no images to save"));
     }
-    for name in &names {
-        daemon.engine.images().get(name)?;
-    }
+    daemon.engine.images().check_saved(&names)?;
     let archive = daemon.engine.image_save(names);
     Ok(streamed("application/x-tar", streams::chunks(archive)))
 }

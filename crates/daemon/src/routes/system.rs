@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::Daemon;
 use crate::call::{Call, Outcome, full, ok};
+use crate::settings::Settings;
 use crate::{parse, render};
 
 /// What the version of the engine says.
@@ -77,7 +78,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: Call) -> Outcome {
     let memory = rustix::system::sysinfo();
     let (release_name, release_version) = os_release();
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let settings = &daemon.settings;
+    let settings = daemon.settings();
     ok(&wire::Info {
         id: info.id,
         containers: count(info.containers),
@@ -115,7 +116,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: Call) -> Outcome {
         os_type: "linux".to_owned(),
         architecture: uname.machine().to_string_lossy().into_owned(),
         index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: Some(registries(&daemon)),
+        registry_config: Some(registries(&settings)),
         n_cpu: count(std::thread::available_parallelism().map_or(1, Into::into)),
         mem_total: i64::try_from(memory.totalram.saturating_mul(u64::from(memory.mem_unit)))
             .unwrap_or(i64::MAX),
@@ -164,15 +165,15 @@ fn os_release() -> (String, String) {
     (field("PRETTY_NAME"), field("VERSION_ID"))
 }
 
-fn registries(daemon: &Daemon) -> wire::RegistryConfig {
-    let mirrors = daemon.settings.registry_mirrors.clone();
+fn registries(settings: &Settings) -> wire::RegistryConfig {
+    let mirrors = settings.registry_mirrors.clone();
     let index = |name: &str, secure: bool, official: bool| wire::IndexConfig {
         name: name.to_owned(),
         mirrors: if official { mirrors.clone() } else { Vec::new() },
         secure,
         official,
     };
-    let insecure = &daemon.settings.insecure_registries;
+    let insecure = &settings.insecure_registries;
     let (networks, hosts): (Vec<_>, Vec<_>) = insecure.iter().cloned().partition(|name| name.contains('/'));
     let mut configs = BTreeMap::from([("docker.io".to_owned(), index("docker.io", true, true))]);
     configs.extend(hosts.iter().map(|host| (host.clone(), index(host, false, false))));

@@ -20,6 +20,11 @@ struct Chosen {
 }
 
 impl Store {
+    /// Whether there are images of all those words.
+    pub(crate) fn check_saved(&self, words: &[String]) -> Result<()> {
+        words.iter().try_for_each(|word| self.with_names(|names| choose(names, word)).map(drop))
+    }
+
     /// Writes the images of those names: a repository alone means all its tags, an id an image without names.
     pub(crate) fn save(&self, words: &[String], archive: impl Write) -> Result<()> {
         let lease = Lease::new(self);

@@ -20,7 +20,7 @@ mod table;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hull_oci::{Digest, Reference};
 use hull_snapshot::Snapshotter;
@@ -41,7 +41,7 @@ pub(crate) struct Store {
     root: PathBuf,
     pub(crate) blobs: Blobs,
     pub(crate) snapshotter: Arc<Snapshotter>,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub(crate) leases: lease::Leases,
     pub(crate) in_flight: InFlight,
     names: Mutex<Vec<Named>>,
@@ -65,7 +65,7 @@ impl Store {
             root: root.to_owned(),
             blobs,
             snapshotter,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             leases: lease::Leases::default(),
             in_flight: InFlight::default(),
             names: Mutex::default(),
@@ -78,6 +78,15 @@ impl Store {
         *store.locked() = whole;
         store.sweep_all()?;
         Ok(store)
+    }
+
+    /// The settings as they are now. What is under way keeps those it has begun with.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// An entry of the file, if its image is still whole. Layers that the snapshotter gave up are unpacked again.

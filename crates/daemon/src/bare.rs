@@ -1,0 +1,184 @@
+//! Attach and exec as the first clients of Docker's API did it, and some still do: a request without `Upgrade`,
+//! answered by 200, and the connection is a raw stream in both directions from then on.
+//!
+//! HTTP has no such thing, so neither has hyper. For it, such a request gets the header that is missing; in the
+//! answer on its way out, 101 becomes 200 again. Only the first request of a connection is looked at: these clients
+//! open one for each conversation.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use crate::listen::Connection;
+
+/// A longer head is left to hyper, which refuses it.
+const MAX_HEAD: usize = 64 << 10;
+
+const END: &[u8] = b"\r\n\r\n";
+
+/// A connection whose first request's head has been read.
+pub(crate) struct Bare {
+    connection: Box<dyn Connection>,
+    /// What was read and is yet to be handed on.
+    ahead: Vec<u8>,
+    /// The answer's head as far as it was written, while it is to be changed.
+    answer: Option<Vec<u8>>,
+    /// What was changed and is yet to be sent.
+    changed: Vec<u8>,
+}
+
+impl Bare {
+    /// Reads the head of the first request.
+    pub(crate) async fn read(mut connection: Box<dyn Connection>) -> io::Result<Self> {
+        let mut ahead = Vec::with_capacity(1024);
+        while find(&ahead, END).is_none() && ahead.len() < MAX_HEAD {
+            if connection.read_buf(&mut ahead).await? == 0 {
+                break;
+            }
+        }
+        let asked = find(&ahead, END).and_then(|end| upgraded(&ahead, end));
+        let answer = asked.is_some().then(Vec::new);
+        Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new() })
+    }
+
+    fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.changed.is_empty() {
+            let sent = ready!(Pin::new(&mut self.connection).poll_write(context, &self.changed))?;
+            self.changed.drain(..sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// The request with the header that is missing; none if it is another request, or has it.
+fn upgraded(request: &[u8], end: usize) -> Option<Vec<u8>> {
+    let head = std::str::from_utf8(&request[..end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let target = lines.next()?.strip_prefix("POST ")?.strip_suffix(" HTTP/1.1")?;
+    let path = target.split('?').next()?;
+    let mut names = path.rsplit('/');
+    let names = (names.next()?, names.next()?, names.next()?);
+    let takes_over = matches!(names, ("attach", _, "containers") | ("start", _, "exec"));
+    let has_it = lines.any(|line| line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case("upgrade:")));
+    (takes_over && !has_it)
+        .then(|| [&request[..end], b"\r\nConnection: Upgrade\r\nUpgrade: tcp", &request[end..]].concat())
+}
+
+/// The answer as these clients expect it. One that refuses is as it should be.
+fn downgraded(answer: &[u8]) -> Vec<u8> {
+    let Some((head, rest)) = find(answer, END).map(|end| answer.split_at(end)) else {
+        return answer.to_vec();
+    };
+    let text = String::from_utf8_lossy(head);
+    if !text.starts_with("HTTP/1.1 101 ") {
+        return answer.to_vec();
+    }
+    let mut lines = vec!["HTTP/1.1 200 OK"];
+    lines.extend(text.split("\r\n").skip(1).filter(|line| {
+        let name = line.split(':').next().unwrap_or_default();
+        !name.eq_ignore_ascii_case("connection") && !name.eq_ignore_ascii_case("upgrade")
+    }));
+    [lines.join("\r\n").as_bytes(), rest].concat()
+}
+
+impl AsyncRead for Bare {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.connection).poll_read(context, buffer);
+        }
+        let length = self.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&self.ahead[..length]);
+        self.ahead.drain(..length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bare {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(mut answer) = self.answer.take() {
+            answer.extend_from_slice(bytes);
+            match find(&answer, END) {
+                None => self.answer = Some(answer),
+                Some(_) => self.changed = downgraded(&answer),
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_changed(context))?;
+        Pin::new(&mut self.connection).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_changed(context))?;
+        Pin::new(&mut self.connection).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_changed(context))?;
+        Pin::new(&mut self.connection).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.answer.is_none() && self.changed.is_empty() && self.connection.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.answer.is_some() || !self.changed.is_empty() {
+            let first = pieces.iter().find(|piece| !piece.is_empty());
+            return self.poll_write(context, first.map_or(&[], |piece| piece));
+        }
+        Pin::new(&mut self.connection).poll_write_vectored(context, pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(request: &str) -> Option<String> {
+        let end = find(request.as_bytes(), END).unwrap();
+        upgraded(request.as_bytes(), end).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn only_what_takes_a_connection_over_is_changed() {
+        let attach = "POST /v1.24/containers/box/attach?stdin=1 HTTP/1.1\r\nHost: x";
+        let changed = change(&format!("{attach}\r\n\r\ninput")).unwrap();
+        assert_eq!(changed, format!("{attach}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\ninput"));
+        assert!(change("POST /exec/1/start HTTP/1.1\r\nHost: x\r\n\r\n{}").is_some());
+        assert_eq!(change(&format!("{attach}\r\nupgrade: tcp\r\n\r\n")), None);
+        for other in [
+            "POST /containers/box/start HTTP/1.1",
+            "GET /containers/box/attach HTTP/1.1",
+            "POST /containers/box/attach HTTP/1.0",
+        ] {
+            assert_eq!(change(&format!("{other}\r\n\r\n")), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_answer_is_a_plain_success() {
+        let answer =
+            b"HTTP/1.1 101 UPGRADED\r\nconnection: Upgrade\r\ncontent-type: a/b\r\nupgrade: tcp\r\n\r\nout";
+        assert_eq!(downgraded(answer), b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\n\r\nout");
+        let refusal = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n{}";
+        assert_eq!(downgraded(refusal), refusal);
+    }
+}

@@ -1,0 +1,61 @@
+//! `kill -HUP`: the configuration is read again, and what can change while containers run does. The keys are those
+//! that dockerd reloads; the others wait for the next start.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use clap::ArgMatches;
+use hull_engine::EventKind;
+
+use crate::logging::SetLevel;
+use crate::settings::{self, Settings};
+use crate::{Daemon, options};
+
+/// Reads the configuration again. A mistake in it changes nothing and is logged.
+pub(crate) fn reload(daemon: &Daemon, matches: &ArgMatches, set_level: &SetLevel) {
+    let new = settings::resolve(matches).and_then(|line| {
+        let next = taking_over(Settings::clone(&daemon.settings()), line.settings);
+        set_level(&next).map(|()| next)
+    });
+    let next = match new {
+        Ok(next) => Arc::new(next),
+        Err(why) => return tracing::error!("the configuration stays as it was: {why}"),
+    };
+    daemon.engine.images().set_settings(options::images(&next));
+    *daemon.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
+    tracing::info!("configuration reloaded");
+    daemon.engine.events().emit(EventKind::Daemon, "reload", daemon.engine.id(), attributes(&next));
+}
+
+fn taking_over(old: Settings, new: Settings) -> Settings {
+    Settings {
+        debug: new.debug,
+        labels: new.labels,
+        registry_mirrors: new.registry_mirrors,
+        insecure_registries: new.insecure_registries,
+        max_concurrent_downloads: new.max_concurrent_downloads,
+        max_concurrent_uploads: new.max_concurrent_uploads,
+        max_download_attempts: new.max_download_attempts,
+        shutdown_timeout: new.shutdown_timeout,
+        ..old
+    }
+}
+
+/// What the event tells, in dockerd's words.
+fn attributes(settings: &Settings) -> BTreeMap<String, String> {
+    let list = |items: &[String]| serde_json::json!(items).to_string();
+    let images = options::images(settings);
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let attributes = [
+        ("name", name),
+        ("debug", settings.debug.to_string()),
+        ("labels", list(&settings.labels)),
+        ("registry-mirrors", list(&settings.registry_mirrors)),
+        ("insecure-registries", list(&settings.insecure_registries)),
+        ("max-concurrent-downloads", images.max_concurrent_downloads.to_string()),
+        ("max-concurrent-uploads", images.max_concurrent_uploads.to_string()),
+        ("max-download-attempts", images.max_download_attempts.to_string()),
+        ("shutdown-timeout", settings.shutdown_timeout.unwrap_or(crate::SHUTDOWN.as_secs()).to_string()),
+    ];
+    attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
