@@ -9,6 +9,7 @@ mod contest;
 mod engine;
 mod engines;
 mod http;
+mod output;
 mod report;
 mod runtimes;
 
@@ -33,13 +34,20 @@ struct Options {
     rounds: usize,
     build: bool,
     peers: bool,
-    runtimes: bool,
-    engines: bool,
+    parts: Vec<String>,
     write: bool,
     dist: PathBuf,
+    before: Option<PathBuf>,
 }
 
-const USAGE: &str = "usage: cargo xtask bench [--rounds N] [--no-build] [--no-peers] [--no-write] [--dist DIR] [runtimes] [engines]";
+/// What a run consists of, in its order; all but the first need engines.
+const PARTS: [&str; 6] = ["runtimes", "idle", "commands", "api", "many", "logs"];
+
+const USAGE: &str =
+    "usage: cargo xtask bench [--rounds N] [--no-build] [--no-peers] [--no-write] [--dist DIR] \
+    [--before DIR] [runtimes] [idle] [commands] [api] [many] [logs]
+  --before DIR: let the programs in DIR take part as well
+  without all parts, or with --before, docs/benchmarks.md is not written";
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self, String> {
@@ -47,10 +55,10 @@ impl Options {
             rounds: 30,
             build: true,
             peers: true,
-            runtimes: false,
-            engines: false,
+            parts: Vec::new(),
             write: true,
             dist: PathBuf::from("dist"),
+            before: None,
         };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
@@ -60,14 +68,12 @@ impl Options {
                 "--no-build" => options.build = false,
                 "--no-peers" => options.peers = false,
                 "--no-write" => options.write = false,
-                "runtimes" => options.runtimes = true,
-                "engines" => options.engines = true,
+                "--before" => options.before = Some(args.next().map(PathBuf::from).ok_or(USAGE)?),
+                part if PARTS.contains(&part) => options.parts.push(part.to_owned()),
                 _ => return Err(USAGE.to_owned()),
             }
         }
-        if !options.runtimes && !options.engines {
-            (options.runtimes, options.engines) = (true, true);
-        }
+        options.write &= options.parts.is_empty() && options.before.is_none();
         Ok(options)
     }
 }
@@ -78,7 +84,18 @@ struct Bench {
     directory: PathBuf,
     cgroup: String,
     dist: PathBuf,
+    /// Other programs of ours that take part as "before".
+    before: Option<PathBuf>,
+    peers: bool,
     rounds: usize,
+    parts: Vec<String>,
+}
+
+impl Bench {
+    /// Whether this part was asked for.
+    fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+    }
 }
 
 pub(crate) fn run(args: &[String]) -> Outcome {
@@ -126,14 +143,23 @@ fn cgroup_of(directory: &Path) -> String {
 fn inside(options: &Options, directory: PathBuf) -> Outcome {
     status(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     leave_hybrid();
-    let dist = fs::canonicalize(&options.dist)
-        .map_err(|why| format!("{}: {why} (make build)", options.dist.display()))?;
-    let bench = Bench { cgroup: cgroup_of(&directory), directory, dist, rounds: options.rounds };
+    let programs = |dist: &PathBuf| {
+        fs::canonicalize(dist).map_err(|why| format!("{}: {why} (make build)", dist.display()))
+    };
+    let bench = Bench {
+        cgroup: cgroup_of(&directory),
+        directory,
+        dist: programs(&options.dist)?,
+        before: options.before.as_ref().map(programs).transpose()?,
+        peers: options.peers,
+        rounds: options.rounds,
+        parts: options.parts.clone(),
+    };
     let mut report = Report::default();
-    if options.runtimes {
+    if bench.wants(PARTS[0]) {
         runtimes::run(&bench, &mut report)?;
     }
-    if options.engines {
+    if PARTS[1..].iter().any(|part| bench.wants(part)) {
         engines::run(&bench, &mut report)?;
     }
     say(report.text());

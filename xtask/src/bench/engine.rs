@@ -31,21 +31,22 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn hull(bench: &Bench) -> Result<Self, String> {
-        let contestant = Contestant::new(bench, "hull")?;
-        let home = home(bench, "hull-engine")?;
+    /// Hull, with the programs in `dist`.
+    pub(super) fn hull(bench: &Bench, name: &'static str, dist: &Path) -> Result<Self, String> {
+        let contestant = Contestant::new(bench, name)?;
+        let home = home(bench, &format!("{name}-engine"))?;
         let socket = home.join("sock");
         let host = format!("unix://{}", socket.display());
         let parent = format!("{}/boxes", contestant.cgroup());
         let daemon = words(&[
-            (bench.dist.join("hulld").display().to_string(), ""),
+            (dist.join("hulld").display().to_string(), ""),
             ("--host=".to_owned(), &host),
             ("--data-root=".to_owned(), &path(&home, "data")),
             ("--exec-root=".to_owned(), &path(&home, "run")),
             ("--pidfile=".to_owned(), &path(&home, "pid")),
             ("--cgroup-parent=".to_owned(), &parent),
         ]);
-        let client = vec![bench.dist.join("hull").display().to_string(), "--host".to_owned(), host];
+        let client = vec![dist.join("hull").display().to_string(), "--host".to_owned(), host];
         let log = home.join("log");
         Ok(Self {
             contestant,

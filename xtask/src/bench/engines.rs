@@ -1,6 +1,6 @@
 //! Whole engines: what a user types, what a program asks of the API, what lies idle.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,22 +9,20 @@ use super::contest::{Task, race};
 use super::engine::Engine;
 use super::http::Connection;
 use super::report::Report;
-use super::{Bench, status};
+use super::{Bench, output, status};
 
 /// How many containers the rows with many have.
 const MANY: usize = 50;
 /// How many clients start and remove them.
 const CLIENTS: usize = 8;
-/// How much a container prints in the rows about logs, in MiB: as JSON less than the 100 MB that Hull keeps of a log by default.
-const LOGGED: usize = 32;
 
 /// One number of a row, or why there is none.
-type Number = Result<f64, String>;
+pub(super) type Number = Result<f64, String>;
 
 pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<(), String> {
     let archive = archive(bench)?;
     let mut engines = Vec::new();
-    for mut engine in [Engine::hull(bench)?, Engine::podman(bench)?, Engine::docker(bench)?] {
+    for mut engine in contestants(bench)? {
         let ready = engine
             .start()
             .and_then(|()| engine.contestant.within(|| engine.call(&["import", &archive, "box"])));
@@ -33,12 +31,33 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<(), String> {
             Err(why) => report.note(format!("{} could not take part: {why}", engine.contestant.name)),
         }
     }
-    weights(&engines, report);
-    commands(bench, &engines, report);
-    api(bench, &engines, report);
-    many(&mut engines, report);
-    logs(&engines, report);
+    if bench.wants("idle") {
+        weights(&engines, report);
+    }
+    if bench.wants("commands") {
+        commands(bench, &engines, report);
+    }
+    if bench.wants("api") {
+        api(bench, &engines, report);
+    }
+    if bench.wants("many") {
+        many(&mut engines, report);
+    }
+    if bench.wants("logs") {
+        output::run(bench, &engines, report);
+    }
     engines.iter_mut().filter(|engine| engine.has_daemon()).try_for_each(Engine::stop)
+}
+
+fn contestants(bench: &Bench) -> Result<Vec<Engine>, String> {
+    let mut engines = vec![Engine::hull(bench, "hull", &bench.dist)?];
+    if let Some(before) = &bench.before {
+        engines.push(Engine::hull(bench, "before", before)?);
+    }
+    if bench.peers {
+        engines.extend([Engine::podman(bench)?, Engine::docker(bench)?]);
+    }
+    Ok(engines)
 }
 
 /// A root file system as an archive that every engine imports.
@@ -203,55 +222,7 @@ fn restart(engine: &mut Engine) -> (Number, Number) {
     (stopped, complete)
 }
 
-/// How fast output gets from a container to its log, back to a user, and straight to an attached one.
-fn logs(engines: &[Engine], report: &mut Report) {
-    let each = |measure: &dyn Fn(&Engine) -> Number| {
-        engines.iter().map(|e| (e.contestant.name, e.contestant.within(|| measure(e)))).collect::<Vec<_>>()
-    };
-    let hundred = format!("yes {} | head -c {}", "x".repeat(99), LOGGED << 20);
-    let two = format!("yes | head -c {}", LOGGED << 16);
-    let written = each(&|engine| {
-        let started = Instant::now();
-        engine.call(&["run", "-d", "--name", "log", "box", "sh", "-c", &hundred])?;
-        engine.call(&["wait", "log"])?;
-        Ok(LOGGED as f64 / started.elapsed().as_secs_f64())
-    });
-    report.values("container to its log, 100-byte lines", "MiB/s", written, "≥ 157 MB/s");
-    let read = each(&|engine| {
-        let read = drained(engine, &["logs", "log"], LOGGED as f64);
-        engine.call(&["rm", "-f", "log"])?;
-        read
-    });
-    report.values("`logs` of it", "MiB/s", read, "≥ 500 MB/s");
-    let attached =
-        each(&|engine| drained(engine, &["run", "--rm", "box", "sh", "-c", &hundred], LOGGED as f64));
-    report.values("`run` attached, 100-byte lines", "MiB/s", attached, "≥ 150 MB/s");
-    let short =
-        each(&|engine| drained(engine, &["run", "--rm", "box", "sh", "-c", &two], LOGGED as f64 / 16.0));
-    report.values("`run` attached, 2-byte lines", "MiB/s", short, "≥ 50 MB/s");
-}
-
-/// MiB a second of what a call prints; all of it must arrive.
-fn drained(engine: &Engine, args: &[&str], expected: f64) -> Number {
-    let started = Instant::now();
-    let mut child = engine
-        .command(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|why| why.to_string())?;
-    let mut output = child.stdout.take().ok_or("no output")?;
-    let bytes = std::io::copy(&mut output, &mut std::io::sink()).map_err(|why| why.to_string())?;
-    let status = child.wait().map_err(|why| why.to_string())?;
-    let mib = bytes as f64 / f64::from(1 << 20);
-    match status.success() && (mib - expected).abs() < 0.01 {
-        true => Ok(mib / started.elapsed().as_secs_f64()),
-        false => Err(format!("{status}, {mib:.2} of {expected} MiB arrived")),
-    }
-}
-
-fn median(times: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(times: impl Iterator<Item = f64>) -> f64 {
     let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)

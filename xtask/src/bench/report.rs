@@ -33,7 +33,7 @@ pub(super) struct Report {
 }
 
 /// The columns, ours first after the floor.
-const COLUMNS: [&str; 6] = ["floor", "hull", "crun", "runc", "podman", "docker"];
+const COLUMNS: [&str; 7] = ["floor", "hull", "before", "crun", "runc", "podman", "docker"];
 
 impl Report {
     /// A row of times: wall clock, and processor time in brackets.
@@ -128,7 +128,7 @@ impl Row {
 
     /// Our number over that of the best peer.
     fn ratio(&self) -> String {
-        let peers = self.cells.iter().filter(|cell| !matches!(cell.0, "floor" | "hull"));
+        let peers = self.cells.iter().filter(|cell| !matches!(cell.0, "floor" | "hull" | "before"));
         let best = peers.filter_map(|cell| cell.2).min_by(f64::total_cmp);
         match (self.number("hull"), best) {
             (Some(ours), Some(best)) if best > 0.0 => format!("{:.2}", ours / best),
