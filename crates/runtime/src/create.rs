@@ -8,6 +8,7 @@ use hull_oci::runtime::{LinuxIdMapping, Spec};
 use hull_sys::clone::{self, Child, Clone, Namespace, Side};
 use hull_sys::{Context, mount};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +158,10 @@ pub fn create(create: Create) -> Result<Created, Failure> {
     let root = detached_root(&create.rootfs).step("rootfs")?;
     let group = Group::create(&create)?;
     let entry = group.0.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
-    hide_program().step("clone")?;
+    // An ordinary user could not write the maps of a process that is hidden already; `init` hides it then.
+    if rustix::process::geteuid().is_root() {
+        hide_program().step("clone")?;
+    }
 
     let (ours, theirs) = Channel::pair().step("clone")?;
     let into = entry.as_ref().and_then(|entry| entry.clone_fd());
@@ -193,7 +197,11 @@ pub(crate) fn clone_below(
     born()?;
     let side = clone::clone(what);
     if !matches!(side, Ok(Side::Child)) {
-        clone::join(own.as_fd(), Namespace::ProcessID)?;
+        match clone::join(own.as_fd(), Namespace::ProcessID) {
+            // Who has given up his user namespace for the container's cannot go back, and is to clone no more.
+            Err(error) if error.is(Errno::PERM) => {}
+            joined => joined?,
+        }
     }
     side
 }
@@ -269,6 +277,10 @@ pub(crate) fn hide_program() -> hull_sys::Result<()> {
 fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
     if let (true, Some(linux)) = (plan.maps_users(), create.spec.linux()) {
         write_map(pid, "uid_map", linux.uid_mappings()).step("user namespace")?;
+        if !rustix::process::geteuid().is_root() {
+            // Who could drop a group could get at what is denied to it.
+            write(&format!("/proc/{pid}/setgroups"), "deny").step("user namespace")?;
+        }
         write_map(pid, "gid_map", linux.gid_mappings()).step("user namespace")?;
     }
     match create.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {

@@ -6,7 +6,7 @@ use hull_cgroup::Cgroup;
 use hull_cgroup::systemd::{Manager, Scope};
 use hull_oci::runtime::LinuxResources;
 use hull_sys::Context;
-use hull_sys::clone::{Child, Clone, Namespaces, Side, clone, exit_now};
+use hull_sys::clone::{Child, Clone, Side, clone, exit_now};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
@@ -109,7 +109,7 @@ struct Holder {
 impl Holder {
     fn new() -> Result<Self> {
         let (end, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).op("pipe")?;
-        match clone(&Clone { namespaces: Namespaces::default(), cgroup: None })? {
+        match clone(&Clone::default())? {
             Side::Parent(child) => Ok(Self { child, _held: held }),
             Side::Child => {
                 // It waits for a word that is never said, and so for the end of its maker.
