@@ -8,10 +8,19 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 
+/// Longer than nearly every one of them.
+const USUAL: usize = 2048;
+
 /// The whole text of `dir/file`.
 pub(crate) fn read(dir: &Path, file: &str) -> Result<String> {
     let path = dir.join(file);
-    Ok(std::fs::read_to_string(&path).on("read", &path)?)
+    let fd = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", &path)?;
+    let mut text = Vec::with_capacity(USUAL);
+    // The kernel does not know how long it will be, so it is not asked.
+    while rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut text)).on("read", &path)? > 0 {
+        text.reserve(USUAL);
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The words of `dir/file`.

@@ -73,7 +73,10 @@ impl Hierarchies {
     pub(crate) fn of_host() -> Result<&'static Self> {
         static HOST: OnceLock<Result<Hierarchies>> = OnceLock::new();
         HOST.get_or_init(|| {
-            let list = parse(&file::read(Path::new("/proc/self"), "mountinfo")?);
+            let list = match usual(&file::read(Path::new("/proc/self"), "cgroup")?) {
+                Some(list) => list,
+                None => parse(&file::read(Path::new("/proc/self"), "mountinfo")?),
+            };
             if list.is_empty() {
                 return Err(Error::Unsupported("no cgroup hierarchy is mounted on this host".to_owned()));
             }
@@ -108,6 +111,35 @@ impl Hierarchies {
         };
         self.list.iter().find(here)
     }
+}
+
+/// Where systemd, and all who mount cgroups as it does, have them.
+const TOP: &str = "/sys/fs/cgroup";
+
+/// The hierarchies of `/proc/self/cgroup` (cgroups(7)) if they are mounted where they usually are: what is mounted
+/// elsewhere, and how much, is not looked at. `None` if one is not there.
+fn usual(cgroups: &str) -> Option<Vec<Hierarchy>> {
+    if is_mount(Path::new(TOP), Dialect::V2) {
+        return Some(vec![Hierarchy { dialect: Dialect::V2, controllers: Vec::new(), mount: TOP.into() }]);
+    }
+    let hierarchy = |line: &str| {
+        let controllers = line.split(':').nth(1)?;
+        let (dialect, name) = match controllers {
+            "" => (Dialect::V2, "unified"),
+            name => (Dialect::V1, name.strip_prefix("name=").unwrap_or(name)),
+        };
+        let mount = Path::new(TOP).join(name);
+        let controllers = controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        is_mount(&mount, dialect).then_some(Hierarchy { dialect, controllers, mount })
+    };
+    cgroups.lines().map(hierarchy).collect()
+}
+
+fn is_mount(path: &Path, dialect: Dialect) -> bool {
+    /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
+    const MAGIC: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
+    let magic = MAGIC[usize::from(dialect == Dialect::V2)];
+    rustix::fs::statfs(path).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(magic))
 }
 
 /// The cgroup mounts in a `mountinfo` (proc_pid_mountinfo(5)), the first mount of each hierarchy only.
@@ -183,6 +215,21 @@ mod tests {
             (Dialect::V2, "", "/sys/fs/cgroup/unified"),
         ];
         assert_eq!(found, expected.map(|(d, c, m)| (d, c.to_owned(), PathBuf::from(m))));
+    }
+
+    /// On this host, whatever it is; unless its hierarchies are somewhere else.
+    #[test]
+    fn the_usual_places_are_those_of_the_mount_table() {
+        let read = |file| file::read(Path::new("/proc/self"), file).unwrap();
+        let sorted = |list: Vec<Hierarchy>| {
+            let mut list: Vec<_> = list.into_iter().map(|h| (h.mount, h.controllers, h.dialect)).collect();
+            list.sort_by(|one, other| one.0.cmp(&other.0));
+            list
+        };
+        if let Some(list) = usual(&read("cgroup")) {
+            assert_eq!(sorted(list), sorted(parse(&read("mountinfo"))));
+        }
+        assert_eq!(usual("3:nonsense:/\n"), None);
     }
 
     #[test]

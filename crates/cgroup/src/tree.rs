@@ -39,32 +39,54 @@ pub(crate) fn create(places: &[Place]) -> Result<()> {
 }
 
 fn create_in(place: &Place, made: &mut Made) -> Result<()> {
-    let mount = place.hierarchy.mount();
-    let below = place.dir.strip_prefix(mount).unwrap_or(Path::new(""));
-    let mut parent = mount.to_path_buf();
-    for name in below {
-        if place.hierarchy.dialect() == Dialect::V2 {
-            enable_controllers(&parent)?;
-        }
-        let dir = parent.join(name);
-        make(&dir, made)?;
-        if place.hierarchy.v1_controllers().iter().any(|c| c == "cpuset") {
-            inherit_cpuset(&parent, &dir)?;
-        }
-        parent = dir;
+    let is_new = make_with_parents(place.hierarchy.mount(), &place.dir, made)?;
+    if place.hierarchy.dialect() == Dialect::V2 {
+        return pass_on_controllers(place);
     }
-    Ok(())
+    match place.hierarchy.v1_controllers().iter().any(|c| c == "cpuset") {
+        true => inherit_cpuset(place.hierarchy.mount(), &place.dir, is_new),
+        false => Ok(()),
+    }
 }
 
-fn make(dir: &Path, made: &mut Made) -> Result<()> {
+/// Makes the directory, and its parents if they are missing, which they seldom are. Whether it was not there before.
+fn make_with_parents(mount: &Path, dir: &Path, made: &mut Made) -> Result<bool> {
+    match (mkdir(dir, Mode::from_raw_mode(0o755)), dir.parent()) {
+        (Err(Errno::EXIST), _) => Ok(false),
+        (Err(Errno::NOENT), Some(parent)) if parent != mount && parent.starts_with(mount) => {
+            make_with_parents(mount, parent, made)?;
+            make(dir, made)
+        }
+        (outcome, _) => {
+            outcome.on("mkdir", dir)?;
+            made.0.push(dir.to_path_buf());
+            Ok(true)
+        }
+    }
+}
+
+fn make(dir: &Path, made: &mut Made) -> Result<bool> {
     match mkdir(dir, Mode::from_raw_mode(0o755)) {
-        Err(Errno::EXIST) => Ok(()),
+        Err(Errno::EXIST) => Ok(false),
         outcome => {
             outcome.on("mkdir", dir)?;
             made.0.push(dir.to_path_buf());
-            Ok(())
+            Ok(true)
         }
     }
+}
+
+/// Version 2: a cgroup has the controllers that each one above it passes on. Nearly always all do so already.
+fn pass_on_controllers(place: &Place) -> Result<()> {
+    let mount = place.hierarchy.mount();
+    let has = |dir: &Path| file::words(dir, "cgroup.controllers");
+    if has(&place.dir)?.len() == has(mount)?.len() {
+        return Ok(());
+    }
+    let mut above: Vec<&Path> =
+        place.dir.ancestors().skip(1).take_while(|dir| dir.starts_with(mount)).collect();
+    above.reverse();
+    above.into_iter().try_for_each(enable_controllers)
 }
 
 /// Version 2: the children of `dir` get every controller that `dir` has.
@@ -81,12 +103,20 @@ fn enable_controllers(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Version 1: a new cpuset is empty, and no task may enter an empty one.
-fn inherit_cpuset(parent: &Path, dir: &Path) -> Result<()> {
+/// Version 1: a new cpuset is empty, and no task may enter an empty one. It gets what its parent has, which may be as
+/// empty, if someone else has made it.
+fn inherit_cpuset(mount: &Path, dir: &Path, is_new: bool) -> Result<()> {
+    let Some(parent) = dir.parent().filter(|parent| parent.starts_with(mount)) else { return Ok(()) };
     for set in ["cpuset.cpus", "cpuset.mems"] {
-        if file::read(dir, set)?.trim().is_empty() {
-            file::write(dir, set, file::read(parent, set)?.trim())?;
+        if !is_new && !file::read(dir, set)?.trim().is_empty() {
+            continue;
         }
+        let mut inherited = file::read(parent, set)?;
+        if inherited.trim().is_empty() {
+            inherit_cpuset(mount, parent, false)?;
+            inherited = file::read(parent, set)?;
+        }
+        file::write(dir, set, inherited.trim())?;
     }
     Ok(())
 }

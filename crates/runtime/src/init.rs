@@ -26,7 +26,7 @@ use rustix::net::{SocketFlags, accept_with};
 use rustix::process::Signal;
 
 use crate::channel::{Channel, Message};
-use crate::create::{Create, Gate};
+use crate::create::{Create, Gate, hide_program};
 use crate::exec::Exec;
 use crate::failure::{Failure, Step as _};
 use crate::hooks::Moment;
@@ -237,6 +237,7 @@ pub(crate) fn run(init: std::result::Result<Init<'_>, Failure>, channel: Channel
 
 fn live(mut init: Init<'_>, channel: &mut Channel) -> std::result::Result<std::convert::Infallible, Failure> {
     wait_for_go(channel)?;
+    hide_program().step("clone")?;
     if init.shows_host_to_hooks() {
         init.line = Some(channel.try_clone().step("clone")?);
     }

@@ -191,6 +191,62 @@ fn a_limit_that_the_kernel_has_given_up_is_ignored_with_a_word() {
     assert!(text(&output.stderr).contains("warning: linux.resources.memory.kernel is ignored"));
 }
 
+/// An ordinary user, without cgroups, and root in a user namespace where nobody else is.
+#[test]
+fn an_ordinary_user_runs_containers() {
+    use std::os::unix::fs::chown;
+    const USER: u32 = 12345;
+    let bed = Bed::new();
+    let own = bed.dir.join("own");
+    for path in ["", "rootfs", "rootfs/bin", "run"] {
+        fs::create_dir_all(own.join(path)).unwrap();
+        chown(own.join(path), Some(USER), Some(USER)).unwrap();
+    }
+    // He can write to it, so what he executes is a copy in memory.
+    for (from, to) in
+        [(env!("CARGO_BIN_EXE_hull-runtime"), "runtime"), ("/bin/busybox", "rootfs/bin/busybox")]
+    {
+        let copied = std::process::Command::new("cp").arg(from).arg(own.join(to)).status().unwrap();
+        assert!(copied.success());
+        chown(own.join(to), Some(USER), Some(USER)).unwrap();
+    }
+    let as_user = |args: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid", "12345", "--regid", "12345", "--clear-groups"])
+            .arg(own.join("runtime"))
+            .args(args);
+        command.env("XDG_RUNTIME_DIR", own.join("run")).current_dir(&own).stdin(Stdio::null());
+        command
+    };
+    let ok = |args: &[&str]| {
+        let output = as_user(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    ok(&["spec", "--rootless"]);
+    let mut config = parse(&fs::read_to_string(own.join("config.json")).unwrap());
+    let mut say = |args: &[&str], limits: Value| {
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(args);
+        config["linux"]["resources"] = limits;
+        fs::write(own.join("config.json"), config.to_string()).unwrap();
+    };
+    say(&["/bin/busybox", "sh", "-c", "busybox id -u; busybox cat /proc/self/uid_map"], json!({}));
+    assert_eq!(ok(&["run", "one"]).split_whitespace().collect::<Vec<_>>(), ["0", "0", "12345", "1"]);
+    say(&["/bin/busybox", "sleep", "1000"], json!({ "pids": { "limit": 9 } }));
+    let refused = as_user(&["create", "two"]).output().unwrap();
+    assert!(text(&refused.stderr).contains("limits need a cgroup, and this user may not make one"));
+    say(&["/bin/busybox", "sleep", "1000"], json!({}));
+    let status = as_user(&["run", "-d", "two"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(status.unwrap().success());
+    assert!(own.join("run/hull-runtime/two").is_dir());
+    assert_eq!(ok(&["exec", "two", "/bin/busybox", "id", "-u"]), "0\n");
+    assert_eq!(ok(&["ps", "two"]).lines().count(), 2);
+    ok(&["delete", "--force", "two"]);
+    assert_eq!(ok(&["list", "-q"]), "");
+}
+
 /// Each option that is said to be known, on a mount of its own.
 #[test]
 fn the_features_are_there() {

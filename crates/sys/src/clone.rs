@@ -203,19 +203,46 @@ pub fn execve(path: &CStr, argv: &[CString], envp: &[CString]) -> Error {
 /// The program file `path` by way of a mount of its own that is read-only and in no mount table. A process that executes
 /// it (by `/proc/self/fd/N`, or [`execve_fd`]) has a `/proc/PID/exe` that nobody can open for writing, not even root in
 /// a container whose process it becomes (CVE-2019-5736).
+///
+/// Who may not mount gets a sealed copy of the file in memory instead.
 pub fn read_only_program(path: impl AsRef<Path>) -> Result<OwnedFd> {
-    let program = mount::open_tree_clone(rustix::fs::CWD, path, false)?;
+    let program = match mount::open_tree_clone(rustix::fs::CWD, &path, false) {
+        Err(error) if error.is(rustix::io::Errno::PERM) => return sealed_copy(path.as_ref()),
+        program => program?,
+    };
     let change =
         Change { set: Attr::MOUNT_ATTR_RDONLY, propagation: Some(Propagation::Private), ..Change::default() };
     mount::set_attr(program.as_fd(), &change, false)?;
     Ok(program)
 }
 
+fn sealed_copy(path: &Path) -> Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = rustix::fs::memfd_create("program", flags).op("memfd_create")?;
+    let mut file = std::fs::File::open(path).on("open", path)?;
+    let mut copy = std::fs::File::from(copy);
+    std::io::copy(&mut file, &mut copy).on("copy", path)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&copy, seals).op("seal")?;
+    Ok(copy.into())
+}
+
 /// Whether the program of this process can be opened for writing by way of `/proc/PID/exe`.
 pub fn program_is_writable() -> Result<bool> {
     let path = "/proc/self/exe";
     let stat = rustix::fs::statvfs(path).on("statvfs", path)?;
-    Ok(!stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Ok(false);
+    }
+    // Root has it by way of a mount.
+    if rustix::process::geteuid().is_root() {
+        return Ok(true);
+    }
+    let program = std::fs::File::open(path).on("open", path)?;
+    // Only files in memory have seals.
+    let seals = rustix::fs::fcntl_get_seals(&program).unwrap_or(rustix::fs::SealFlags::empty());
+    Ok(!seals.contains(rustix::fs::SealFlags::WRITE))
 }
 
 /// Replaces the program with the one that is open. Returns only to report why that failed.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use hull_oci::runtime::{Capabilities, Capability, ContainerState, LinuxCapabilities, Process};
 use hull_runtime::{Exec, Running, Stdio, config};
+use hull_sys::clone::{self, Namespace, Namespaces};
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::bundle::{send_console, send_descriptor, write_pid};
@@ -89,13 +90,19 @@ fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let exec = Exec {
         state: Some(record.state()),
         stdio,
-        seccomp: record.seccomp,
+        seccomp: record.seccomp.clone(),
         cgroup,
-        common: record.common,
+        common: record.common.clone(),
         preserve_fds: options.preserve_fds,
-        keyring: record.keyring,
+        keyring: record.keyring.clone(),
         ..Exec::new(record.pid, process)
     };
+    if !rustix::process::geteuid().is_root()
+        && let Some(pidfd) = record.pidfd()?
+    {
+        // An ordinary user may join the other namespaces only as root of the one that owns them.
+        clone::join_process(pidfd.as_fd(), Namespaces::from_iter([Namespace::User]))?;
+    }
     let mut running = hull_runtime::exec(exec)?;
     hand_out(&mut running, container.id(), &options)?;
     match signals {

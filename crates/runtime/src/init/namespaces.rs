@@ -102,13 +102,38 @@ pub(super) fn join(join: &mut Join<'_>) -> Result<()> {
             kinds.insert(kind);
         }
     }
-    clone::join_process(join.pidfd.as_fd(), kinds)?;
+    match clone::join_process(join.pidfd.as_fd(), kinds) {
+        // Those that the container shares with its host may be joined by the host's root only, and need not be.
+        Err(error) if error.is(rustix::io::Errno::PERM) => {
+            clone::join_process(join.pidfd.as_fd(), own_of(&proc, join.pid, kinds)?)?;
+        }
+        joined => joined?,
+    }
     if kinds.contains(Namespace::User) {
         become_mapped_root()?;
     }
     join.task.root = Some(Root::open("/")?);
     join.task.procfs = Some(proc);
     Ok(())
+}
+
+/// The namespaces of these kinds that a process has and we have not.
+fn own_of(proc: &OwnedFd, pid: i32, kinds: Namespaces) -> Result<Namespaces> {
+    let mut own = Namespaces::default();
+    for kind in [
+        Namespace::User,
+        Namespace::Mount,
+        Namespace::HostNameAndNISDomainName,
+        Namespace::InterProcessCommunication,
+        Namespace::Network,
+        Namespace::ControlGroup,
+        Namespace::Time,
+    ] {
+        if kinds.contains(kind) && differs(proc, pid, kind)? {
+            own.insert(kind);
+        }
+    }
+    Ok(own)
 }
 
 fn differs(proc: &OwnedFd, pid: i32, kind: Namespace) -> Result<bool> {

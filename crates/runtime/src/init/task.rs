@@ -209,7 +209,11 @@ impl<'a> Task<'a> {
     /// Changes to the user. Capabilities are kept for the steps that follow.
     pub(super) fn become_user(&mut self) -> Result<()> {
         let groups: Vec<Gid> = self.identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        rustix::thread::set_thread_groups(&groups).op("setgroups")?;
+        match rustix::thread::set_thread_groups(&groups) {
+            // Denied to who has mapped himself alone: his groups stay, and none was asked for.
+            Err(Errno::PERM) if groups.is_empty() => {}
+            set => set.op("setgroups")?,
+        }
         caps::keep(true)?;
         change_ids(self.identity.uid, self.identity.gid)?;
         if self.identity.uid != 0 {
