@@ -8,6 +8,7 @@ use hull_oci::runtime::{LinuxMemoryPolicy, LinuxPersonality, Spec};
 use hull_sys::Context;
 use hull_sys::clone::{Child, Clone, Namespace, Side};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
@@ -323,9 +324,16 @@ struct Group(Option<Cgroup>);
 impl Group {
     fn create(create: &Create) -> Result<Self, Failure> {
         let group = Self(create.cgroup.as_deref().map(Cgroup::create).transpose().step("cgroup")?);
-        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-        if let Some(cgroup) = &group.0 {
-            cgroup.apply(&devices::allow_standard(resources.unwrap_or_default())).step("cgroup")?;
+        let Some(cgroup) = &group.0 else { return Ok(group) };
+        let linux = create.spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().clone()).unwrap_or_default();
+        let unsaid = resources.devices().is_none();
+        match cgroup.apply(&devices::allow_standard(resources.clone())) {
+            // Who is root in a user namespace alone may not limit devices, nor has he any to limit.
+            Err(hull_cgroup::Error::System(error)) if unsaid && error.is(Errno::PERM) => {
+                cgroup.apply(&resources).step("cgroup")?;
+            }
+            applied => applied.step("cgroup")?,
         }
         Ok(group)
     }

@@ -195,7 +195,11 @@ impl<'a> Task<'a> {
     /// Changes to the user. Capabilities are kept for the steps that follow.
     pub(super) fn become_user(&mut self) -> Result<()> {
         let groups: Vec<Gid> = self.identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        rustix::thread::set_thread_groups(&groups).op("setgroups")?;
+        match rustix::thread::set_thread_groups(&groups) {
+            // In a namespace of a user who has mapped himself alone nobody changes groups: user_namespaces(7).
+            Err(Errno::PERM) if groups.is_empty() => {}
+            set => set.op("setgroups")?,
+        }
         caps::keep(true)?;
         change_ids(self.identity.uid, self.identity.gid)?;
         if self.identity.uid != 0 {

@@ -188,7 +188,7 @@ fn a_hook_has_its_time_its_arguments_and_its_environment() {
     }
     let log = bed.dir.join("log");
     let script = format!("echo $0 $1 $A $B > {}", log.display());
-    bed.config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["other", "-c", script, "zero", "one"], "env": ["A=x=y"], "timeout": 10 }]);
+    bed.config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=x=y"], "timeout": 10 }]);
     // Not the caller's.
     bed.write_config();
     bed.config["process"]["args"] = json!(["true"]);
