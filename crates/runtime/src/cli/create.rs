@@ -36,6 +36,7 @@ pub(super) fn make(new: &New, options: &Options, gate: Gate) -> Result<Created> 
     let mut record = Record::new(container.id(), created.pid, path, rootfs, &cgroup, &spec);
     record.seccomp = seccomp;
     record.hooked = created.hooked().cloned();
+    record.rdt = created.rdt().cloned();
     container.save(&record)?;
     Ok(created)
 }

@@ -30,6 +30,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         new.keep();
     } else {
         running.cgroup.as_ref().map_or(Ok(()), end)?;
+        running.rdt.as_ref().map_or(Ok(()), |rdt| rdt.remove())?;
         drop(new);
         super::run_poststop(running.hooked.as_ref());
     }
