@@ -180,7 +180,10 @@ pub fn create(create: Create) -> Result<Created, Failure> {
     let outside = Outside::prepare(&create, &plan)?;
     let group = Group::create(&create)?;
     let entry = group.0.as_ref().map(Cgroup::entry).transpose().step("cgroup")?;
-    hide_program().step("clone")?;
+    // An ordinary user could not write the maps of a process that is hidden already; `init` hides it then.
+    if rustix::process::geteuid().is_root() {
+        hide_program().step("clone")?;
+    }
 
     let (ours, theirs) = Channel::pair().step("clone")?;
     let into = entry.as_ref().and_then(|entry| entry.clone_fd());

@@ -27,7 +27,7 @@ use rustix::net::{SocketFlags, accept_with};
 use rustix::process::Signal;
 
 use crate::channel::{Channel, Message};
-use crate::create::{Create, Gate};
+use crate::create::{Create, Gate, hide_program};
 use crate::exec::Exec;
 use crate::failure::{Failure, Step as _};
 use crate::hooks::Moment;
@@ -54,6 +54,8 @@ pub(crate) struct Init<'a> {
     mounts: Vec<Vec<Prepared>>,
     /// The line to the caller, if he has hooks to run.
     line: Option<Channel>,
+    /// Where hooks look for the container's root, if it had to be opened early.
+    host_place: Option<OwnedFd>,
     /// The container's device nodes as binds, by their paths, where they cannot be made.
     device_binds: Vec<(PathBuf, OwnedFd)>,
     /// A standard node that is there already.
@@ -135,6 +137,7 @@ impl<'a> Init<'a> {
             made_outside: outside.mounts,
             mounts: Vec::new(),
             line: None,
+            host_place: None,
             device_binds: Vec::new(),
             node_made: None,
             read_only_later: Vec::new(),
@@ -238,6 +241,7 @@ pub(crate) fn run(init: std::result::Result<Init<'_>, Failure>, channel: Channel
 
 fn live(mut init: Init<'_>, channel: &mut Channel) -> std::result::Result<std::convert::Infallible, Failure> {
     wait_for_go(channel)?;
+    hide_program().step("clone")?;
     if init.shows_host_to_hooks() {
         init.line = Some(channel.try_clone().step("clone")?);
     }

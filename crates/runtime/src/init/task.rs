@@ -196,7 +196,7 @@ impl<'a> Task<'a> {
     pub(super) fn become_user(&mut self) -> Result<()> {
         let groups: Vec<Gid> = self.identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         match rustix::thread::set_thread_groups(&groups) {
-            // In a namespace of a user who has mapped himself alone nobody changes groups: user_namespaces(7).
+            // Denied to who has mapped himself alone: his groups stay, and none was asked for.
             Err(Errno::PERM) if groups.is_empty() => {}
             set => set.op("setgroups")?,
         }
