@@ -8,6 +8,7 @@ use hull_oci::runtime::{LinuxMemoryPolicy, LinuxPersonality, Spec};
 use hull_sys::Context;
 use hull_sys::clone::{Child, Clone, Namespace, Side};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::init::{self, Init, devices};
 use crate::netdev::{self, Moved};
 use crate::outside::Outside;
 use crate::plan::Plan;
-use crate::{Failure, birth, seccomp, userns};
+use crate::{Failure, birth, rdt, seccomp, userns};
 
 /// What becomes the container's `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +178,8 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
     /// The cgroup that was made for it; the caller removes it after the end.
     pub cgroup: Option<Cgroup>,
+    /// Its share of caches and memory bandwidth, if it was given one; the caller removes it after the end.
+    pub rdt: Option<rdt::Group>,
     /// The container's hooks, if it has any; the caller runs those for its end: [`Hooked::stopped`].
     pub hooked: Option<Hooked>,
 }
@@ -204,9 +207,11 @@ pub fn create(create: Create) -> Result<Created, Failure> {
     };
     drop(theirs);
     let hooked = Hooked::of(&create.spec, &create.id, &create.bundle);
-    let mut guard = Guard { child: Some(child), group, hooked, devices: None };
+    let mut guard = Guard { child: Some(child), group, hooked, devices: None, rdt: None };
     let pid = guard.pid();
     equip(&create, &plan, pid)?;
+    guard.rdt = make_rdt(&create).step("intelRdt")?;
+    guard.rdt.as_ref().map_or(Ok(()), |rdt| rdt.enter(pid)).step("intelRdt")?;
     guard.devices = move_devices(&create, &plan, pid).step("network devices")?;
     ours.go().step("clone")?;
     let terminal = wait_ready(&ours, &|| guard.run_hooks(&[Moment::Prestart, Moment::CreateRuntime]))
@@ -226,6 +231,11 @@ impl Created {
         wait_executed(&self.channel)?;
         self.guard.run_hooks(&[Moment::Poststart])?;
         self.leave()
+    }
+
+    /// As [`Running::rdt`]: for who removes it instead of us.
+    pub fn rdt(&self) -> Option<&rdt::Group> {
+        self.guard.rdt.as_ref()
     }
 
     /// The container's hooks, if it has any: whoever starts or removes it instead of us runs those that are left.
@@ -300,6 +310,12 @@ fn equip(create: &Create, plan: &Plan, pid: i32) -> Result<(), Failure> {
     }
 }
 
+/// Makes the container's share of caches and memory bandwidth, if it is to have one.
+fn make_rdt(create: &Create) -> hull_sys::Result<Option<rdt::Group>> {
+    let wanted = create.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref());
+    wanted.map(|wanted| rdt::create(wanted, &create.id, &rdt::mount_point()?)).transpose()
+}
+
 /// Moves the network devices of the spec into the container's namespace.
 fn move_devices(create: &Create, plan: &Plan, pid: i32) -> hull_sys::Result<Option<Moved>> {
     let linux = create.spec.linux().as_ref();
@@ -336,9 +352,16 @@ struct Group(Option<Cgroup>);
 impl Group {
     fn create(create: &Create) -> Result<Self, Failure> {
         let group = Self(create.cgroup.as_deref().map(Cgroup::create).transpose().step("cgroup")?);
-        let resources = create.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-        if let Some(cgroup) = &group.0 {
-            cgroup.apply(&devices::allow_standard(resources.unwrap_or_default())).step("cgroup")?;
+        let Some(cgroup) = &group.0 else { return Ok(group) };
+        let linux = create.spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().clone()).unwrap_or_default();
+        let unsaid = resources.devices().is_none();
+        match cgroup.apply(&devices::allow_standard(resources.clone())) {
+            // Who is root in a user namespace alone may not limit devices, nor has he any to limit.
+            Err(hull_cgroup::Error::System(error)) if unsaid && error.is(Errno::PERM) => {
+                cgroup.apply(&resources).step("cgroup")?;
+            }
+            applied => applied.step("cgroup")?,
         }
         Ok(group)
     }
@@ -360,12 +383,13 @@ pub(crate) struct Guard {
     group: Group,
     hooked: Option<Hooked>,
     devices: Option<Moved>,
+    rdt: Option<rdt::Group>,
 }
 
 impl Guard {
     /// Guards a process that joined a container.
     pub(crate) fn of(child: Child) -> Self {
-        Self { child: Some(child), group: Group(None), hooked: None, devices: None }
+        Self { child: Some(child), group: Group(None), hooked: None, devices: None, rdt: None }
     }
 
     /// The process as the caller sees it.
@@ -396,7 +420,14 @@ impl Guard {
         if let Some(devices) = self.devices.take() {
             devices.keep();
         }
-        Some(Running { pid: pid.as_raw_nonzero().get(), pidfd, terminal, cgroup, hooked })
+        Some(Running {
+            pid: pid.as_raw_nonzero().get(),
+            pidfd,
+            terminal,
+            cgroup,
+            rdt: self.rdt.take(),
+            hooked,
+        })
     }
 }
 
@@ -411,6 +442,8 @@ impl Drop for Guard {
                 rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
             });
             drop(std::mem::replace(&mut self.group, Group(None)));
+            // As for the cgroup.
+            let _ = self.rdt.take().map(|rdt| rdt.remove());
             // The failure that led here is the one to be told.
             let _ = self.hooked.take().map(|hooked| hooked.stopped());
         }

@@ -18,6 +18,7 @@ pub(crate) mod rootfs;
 mod task;
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use hull_cgroup::{Cgroup, Entry};
 use hull_sys::clone::exit_now;
@@ -53,8 +54,12 @@ pub(crate) struct Init<'a> {
     mounts: Vec<Vec<Prepared>>,
     /// The line to the caller, if he has hooks to run.
     line: Option<Channel>,
-    /// The container's device nodes as binds, in order, where they cannot be made.
-    device_binds: Vec<OwnedFd>,
+    /// Where hooks look for the container's root, if it had to be opened early.
+    host_place: Option<OwnedFd>,
+    /// The container's device nodes as binds, by their paths, where they cannot be made.
+    device_binds: Vec<(PathBuf, OwnedFd)>,
+    /// A standard node that is there already.
+    node_made: Option<PathBuf>,
     /// Mounts that are written to once more before they become read-only.
     read_only_later: Vec<OwnedFd>,
     /// The root of /dev, if it was mounted here.
@@ -134,7 +139,9 @@ impl<'a> Init<'a> {
             made_outside: outside.mounts,
             mounts: Vec::new(),
             line: None,
+            host_place: None,
             device_binds: Vec::new(),
+            node_made: None,
             read_only_later: Vec::new(),
             dev: None,
             task: Task::of_container(create, outside.notifier)?,

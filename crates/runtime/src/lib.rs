@@ -35,6 +35,7 @@ mod options;
 mod outside;
 mod passwd;
 mod plan;
+pub mod rdt;
 pub mod seccomp;
 mod userns;
 

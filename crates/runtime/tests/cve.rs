@@ -14,8 +14,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 use support::{Bed, text};
 
-/// How often a race is run. Those that lose it do so within a few.
-const ROUNDS: usize = 25;
+/// How often a race is run, and at how many places each time. runc 1.1.5 loses that of CVE-2024-45310 within these.
+const ROUNDS: usize = 20;
+const PLACES: usize = 60;
 
 /// Exchanges two names again and again until it is dropped.
 struct Exchange(Arc<AtomicBool>, Option<JoinHandle<()>>);
@@ -103,7 +104,10 @@ fn cve_2021_30465_an_exchanged_mount_target_leads_nowhere() {
     bed.config["root"]["readonly"] = json!(false);
     fs::create_dir(bed.rootfs().join("place")).unwrap();
     symlink(&outside, bed.rootfs().join("link")).unwrap();
-    bed.mount(json!({ "destination": "/place/below/deep", "type": "tmpfs", "source": "tmpfs" }));
+    for number in 0..PLACES {
+        let place = format!("/place/{number}/below/deep");
+        bed.mount(json!({ "destination": place, "type": "tmpfs", "source": "tmpfs" }));
+    }
     let exchange = Exchange::of(bed.rootfs().join("place"), bed.rootfs().join("link"));
     for _ in 0..ROUNDS {
         bed.run(&["true"]);
@@ -219,7 +223,10 @@ fn cve_2024_45310_a_shared_volume_leads_nowhere() {
     fs::write(bed.dir.join("file"), "").unwrap();
     bed.config["root"]["readonly"] = json!(false);
     bed.mount(json!({ "destination": "/volume", "source": volume, "options": ["rbind"] }));
-    bed.mount(json!({ "destination": "/volume/place/deep/file", "source": bed.dir.join("file"), "options": ["bind"] }));
+    for number in 0..PLACES {
+        let place = format!("/volume/place/{number}/below/deep/file");
+        bed.mount(json!({ "destination": place, "source": bed.dir.join("file"), "options": ["bind"] }));
+    }
     let exchange = Exchange::of(volume.join("place"), volume.join("link"));
     for _ in 0..ROUNDS {
         bed.run(&["true"]);

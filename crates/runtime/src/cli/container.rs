@@ -48,6 +48,9 @@ pub(crate) struct Record {
     /// What its processes share, for `exec`.
     #[serde(default)]
     pub(crate) common: Option<hull_runtime::Common>,
+    /// Its share of caches and memory bandwidth, to be removed with it.
+    #[serde(default)]
+    pub(crate) rdt: Option<hull_runtime::rdt::Group>,
     /// What is left to run for the container when it is started and deleted.
     #[serde(default)]
     pub(crate) hooked: Option<hull_runtime::hooks::Hooked>,
@@ -215,6 +218,7 @@ impl Record {
             process: spec.process().clone(),
             version: spec.version().clone(),
             common: hull_runtime::Common::of(spec),
+            rdt: None,
             hooked: None,
             seccomp: None,
             scope: None,

@@ -44,6 +44,7 @@ pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) ->
     record.keyring = keyring;
     record.scope = place.scope.clone();
     record.hooked = created.hooked().cloned();
+    record.rdt = created.rdt().cloned();
     container.save(&record)?;
     Ok(created)
 }

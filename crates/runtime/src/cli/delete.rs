@@ -55,7 +55,8 @@ fn end(container: &Container, record: &Record, force: bool) -> Result<()> {
     if let Some(pidfd) = record.pidfd()? {
         kill(&pidfd)?;
     }
-    record.cgroup()?.map_or(Ok(()), |cgroup| run::end(&cgroup))
+    record.cgroup()?.map_or(Ok(()), |cgroup| run::end(&cgroup))?;
+    Ok(record.rdt.as_ref().map_or(Ok(()), |rdt| rdt.remove())?)
 }
 
 fn kill(pidfd: &OwnedFd) -> Result<()> {

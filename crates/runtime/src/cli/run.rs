@@ -34,6 +34,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
             end(cgroup)?;
             place::leave(global, new.container()?.id(), scope.as_deref());
         }
+        running.rdt.as_ref().map_or(Ok(()), |rdt| rdt.remove())?;
         drop(new);
         super::run_poststop(running.hooked.as_ref());
     }

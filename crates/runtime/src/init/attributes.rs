@@ -1,5 +1,7 @@
 //! What a process keeps when it executes its program: scheduling, priorities, personality, memory policy, labels.
 
+use std::os::fd::OwnedFd;
+
 use hull_oci::runtime::{
     IOPriorityClass, LinuxPersonality, LinuxPersonalityDomain, LinuxSchedulerFlag as Flag,
     LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType, MemoryPolicyModeType, Process, Scheduler,
@@ -66,34 +68,35 @@ impl Task<'_> {
     /// The profile that the kernel puts the process under when it executes its program.
     pub(super) fn set_apparmor(&mut self) -> Result<()> {
         let Some(profile) = given(self.process.apparmor_profile()) else { return Ok(()) };
-        match self.write_attribute("apparmor/exec", &format!("exec {profile}")) {
+        let file = match self.open_attribute("apparmor/exec") {
             // Kernels before 5.8.
-            Err(error) if error.is(Errno::NOENT) => self.write_attribute("exec", &format!("exec {profile}")),
-            written => written,
-        }
+            Err(error) if error.is(Errno::NOENT) => self.open_attribute("exec")?,
+            opened => opened?,
+        };
+        rustix::io::write(&file, format!("exec {profile}").as_bytes()).map(drop).on("change to", profile)
     }
 
     /// The label that the process gets when it executes its program.
     pub(super) fn set_selinux(&mut self) -> Result<()> {
         let Some(label) = given(self.process.selinux_label()) else { return Ok(()) };
-        self.write_attribute("exec", label)
+        let file = self.open_attribute("exec")?;
+        rustix::io::write(&file, label.as_bytes()).map(drop).on("change to", label)
     }
 
-    /// Writes to what the kernel keeps of this process, and to nothing that somebody has put in its place
-    /// (CVE-2019-16884, CVE-2025-52881).
-    fn write_attribute(&self, name: &str, value: &str) -> Result<()> {
+    /// Opens what the kernel keeps of this process, and nothing that somebody has put in its place (CVE-2019-16884,
+    /// CVE-2025-52881).
+    fn open_attribute(&self, name: &str) -> Result<OwnedFd> {
         let procfs = match &self.procfs {
             Some(procfs) => procfs.try_clone().op("dup")?,
             None => mount::new_fs("proc", &[], mount::Attr::empty())?,
         };
         if mount::fs_magic(&procfs)? != PROC_MAGIC {
-            return Err(Error::new("write", name, Errno::NOTTY));
+            return Err(Error::new("open", name, Errno::NOTTY));
         }
         let path = format!("thread-self/attr/{name}");
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        let file = rustix::fs::openat2(&procfs, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), how)
-            .on("open", &path)?;
-        rustix::io::write(&file, value.as_bytes()).map(drop).on("write", format!("{path}: {value}"))
+        rustix::fs::openat2(&procfs, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), how)
+            .on("open", &path)
     }
 }
 

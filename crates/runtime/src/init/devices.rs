@@ -11,7 +11,7 @@ use hull_sys::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, makedev};
 use rustix::io::Errno;
 
-use super::Init;
+use super::{Init, mounts};
 use crate::plan::{What, refused};
 
 /// What every Linux program may expect in /dev: name, major, minor. Mode 0666, as everywhere.
@@ -36,18 +36,41 @@ struct Node {
     owner: Option<(u32, u32)>,
 }
 
-/// Opens the host's nodes where the container cannot make its own: in a user namespace.
+/// Opens the host's nodes where the container cannot make its own: in a user namespace, its own or the caller's.
 pub(super) fn prepare(init: &mut Init<'_>) -> Result<()> {
-    if !init.plan.maps_users() || !wanted(init) {
+    if !wanted(init) || can_make(init)? {
         return Ok(());
     }
-    for node in nodes(init)? {
+    for node in nodes(init)?.iter().filter(|node| node.needs_privilege()) {
         let bind = mount::open_tree_clone(CWD, &node.path, false)?;
         let private = Change { propagation: Some(Propagation::Private), ..Change::default() };
         mount::set_attr(bind.as_fd(), &private, false)?;
-        init.device_binds.push(bind);
+        init.device_binds.push((node.path.clone(), bind));
     }
     Ok(())
+}
+
+/// Whether the kernel lets nodes be made: told by one of the standard ones, made in the container's /dev before that has
+/// its place.
+fn can_make(init: &mut Init<'_>) -> Result<bool> {
+    if init.plan.maps_users() {
+        return Ok(false);
+    }
+    let Some(dev) = mounts::new_dev(init) else { return Ok(true) };
+    let asked = asked(init);
+    let mut standard = STANDARD.map(Node::standard).into_iter();
+    let Some(node) = standard.find(|node| !asked.iter().any(|other| *other.path() == node.path)) else {
+        return Ok(true);
+    };
+    let name = node.path.file_name().unwrap_or_default();
+    match rustix::fs::mknodat(dev, name, node.kind, Mode::from_raw_mode(node.mode), node.device) {
+        Err(Errno::PERM) => Ok(false),
+        made => {
+            made.on("mknod", &node.path)?;
+            init.node_made = Some(node.path);
+            Ok(true)
+        }
+    }
 }
 
 /// Makes the nodes and links.
@@ -60,11 +83,11 @@ pub(super) fn make(init: &mut Init<'_>) -> Result<()> {
         Some(dev) => dev.try_clone().on("dup", "/dev")?,
         None => root.mkdir_all("/dev", 0o755)?,
     };
-    let nodes = nodes(init)?;
-    if init.device_binds.is_empty() {
-        nodes.iter().try_for_each(|node| make_node(root, &dev, node))?;
-    } else {
-        nodes.iter().zip(&init.device_binds).try_for_each(|(node, bind)| bind_node(root, node, bind))?;
+    for node in nodes(init)?.iter().filter(|node| init.node_made.as_ref() != Some(&node.path)) {
+        match init.device_binds.iter().find(|(path, _)| *path == node.path) {
+            Some((_, bind)) => bind_node(root, node, bind)?,
+            None => make_node(root, &dev, node)?,
+        }
     }
     for (name, target) in LINKS {
         match rustix::fs::symlinkat(target, &dev, name) {
@@ -86,22 +109,35 @@ fn wanted(init: &Init<'_>) -> bool {
 
 /// The standard nodes and those of the spec, which win.
 fn nodes(init: &Init<'_>) -> Result<Vec<Node>> {
-    let asked = init.create.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
-    let asked: Vec<Node> = asked.into_iter().flatten().map(Node::of).collect::<Result<_>>()?;
-    let standard = STANDARD.map(|(name, major, minor)| Node {
-        path: Path::new("/dev").join(name),
-        kind: FileType::CharacterDevice,
-        device: makedev(major, minor),
-        mode: 0o666,
-        owner: None,
-    });
-    let mut nodes: Vec<Node> =
-        standard.into_iter().filter(|node| !asked.iter().any(|other| other.path == node.path)).collect();
+    let asked: Vec<Node> = asked(init).iter().map(Node::of).collect::<Result<_>>()?;
+    let mut nodes: Vec<Node> = STANDARD.map(Node::standard).into();
+    nodes.retain(|node| !asked.iter().any(|other| other.path == node.path));
     nodes.extend(asked);
     Ok(nodes)
 }
 
+/// The devices of the spec.
+fn asked<'a>(init: &Init<'a>) -> &'a [LinuxDevice] {
+    let devices = init.create.spec.linux().as_ref().and_then(|linux| linux.devices().as_deref());
+    devices.unwrap_or_default()
+}
+
 impl Node {
+    fn standard((name, major, minor): (&str, u32, u32)) -> Self {
+        Self {
+            path: Path::new("/dev").join(name),
+            kind: FileType::CharacterDevice,
+            device: makedev(major, minor),
+            mode: 0o666,
+            owner: None,
+        }
+    }
+
+    /// A fifo is everybody's.
+    fn needs_privilege(&self) -> bool {
+        self.kind != FileType::Fifo
+    }
+
     fn of(device: &LinuxDevice) -> Result<Self> {
         let path = device.path().clone();
         let number = |n: i64| u32::try_from(n).map_err(|_| refused("mknod", &path, Errno::INVAL));

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use hull_sys::mount::{self, Attr, Change, Propagation};
@@ -182,6 +182,14 @@ impl Prepared {
             takes_over: TakeOver::Nothing,
         }
     }
+}
+
+/// The file system that becomes /dev, if one is made for that.
+pub(super) fn new_dev<'a>(init: &'a Init<'_>) -> Option<BorrowedFd<'a>> {
+    let mut all = init.plan.mounts.iter().zip(&init.mounts);
+    let is_dev =
+        |plan: &MountPlan| plan.target == Path::new("/dev") && matches!(plan.what, What::Filesystem { .. });
+    all.find(|(plan, _)| is_dev(plan)).and_then(|(_, made)| made.first()).map(|made| made.mount.as_fd())
 }
 
 /// Puts every mount into its place, in order.

@@ -7,7 +7,7 @@ use hull_sys::clone::{self, Namespace};
 use hull_sys::mount::{self, Attr, Change, Propagation, Writable};
 use hull_sys::root::Root;
 use hull_sys::{Context, Result};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Init;
@@ -31,7 +31,8 @@ pub(super) fn attach(init: &mut Init<'_>) -> Result<()> {
     // receiving or sending were made before this.
     mount::set_propagation("/", Propagation::Private, true)?;
     if init.line.is_some() {
-        mount::move_to_path(root.as_fd(), host_path(init)?)?;
+        let place = init.host_place.take().map_or_else(|| open_host_place(init), Ok)?;
+        mount::move_to(root.as_fd(), place.as_fd())?;
         // Paths below it are resolved by its descriptor, so the host's files are no part of that either.
         init.task.root = Some(Root::from(root));
         return Ok(());
@@ -64,7 +65,13 @@ fn pivot(init: &mut Init<'_>, root: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Where the root lies on the host.
+/// Opens the place of the root on the host.
+pub(super) fn open_host_place(init: &Init<'_>) -> Result<OwnedFd> {
+    let path = host_path(init)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).on("open", path)
+}
+
 fn host_path<'a>(init: &Init<'a>) -> Result<&'a Path> {
     match (&init.create.rootfs, init.create.spec.root()) {
         (Rootfs::Directory(path), _) => Ok(path),

@@ -12,7 +12,6 @@ use crate::{Failure, hooks, options};
 pub(super) fn spec(spec: &Spec) -> Result<(), Failure> {
     version(spec.version())?;
     process(super::process(spec)?)?;
-    refuse_unsupported(spec)?;
     propagation(spec)?;
     Common::of(spec).map_or(Ok(()), |common| common.check()).map_err(|text| Failure::text("spec", text))?;
     spec.hooks().as_ref().map_or(Ok(()), hooks::check)
@@ -58,16 +57,6 @@ pub(crate) fn process(process: &Process) -> Result<(), Failure> {
         }
     }
     attributes::check_modules(process).map_err(|(step, text)| Failure::text(step, text))
-}
-
-/// What the specification knows and this runtime does not, rather than to leave it out silently.
-fn refuse_unsupported(spec: &Spec) -> Result<(), Failure> {
-    let linux = spec.linux().as_ref();
-    let asked = [("linux.intelRdt", linux.is_some_and(|linux| linux.intel_rdt().is_some()))];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => Err(Failure::text("spec", format!("{what} is not supported yet"))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -102,6 +102,28 @@ fn each_hook_is_in_its_namespaces() {
     assert_eq!(said, expected);
 }
 
+/// Also where the container's root is nobody on the host, and may not walk to its own root file system there.
+#[test]
+fn hooks_run_beside_a_user_namespace() {
+    if other_runtime().is_some() {
+        return;
+    }
+    let mut bed = crate::namespaces::userns_bed();
+    let closed = bed.dir.join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    fs::rename(bed.rootfs(), closed.join("rootfs")).unwrap();
+    bed.config["root"]["path"] = json!("closed/rootfs");
+    let log = bed.dir.join("log");
+    fs::write(&log, "").unwrap();
+    fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let hook = |name: &str| shell(&format!("echo {name} $(cat /proc/self/uid_map) >> {}", log.display()));
+    bed.config["hooks"] = json!({ "createRuntime": [hook("host")], "createContainer": [hook("container")] });
+    bed.shell("test -c /dev/null");
+    let said = fs::read_to_string(&log).unwrap();
+    assert_eq!(said, "host 0 0 4294967295\ncontainer 0 100000 65536\n");
+}
+
 /// startContainer: the container itself, with no more privileges than its program has.
 #[test]
 fn the_start_hook_is_a_program_of_the_container() {
@@ -188,7 +210,7 @@ fn a_hook_has_its_time_its_arguments_and_its_environment() {
     }
     let log = bed.dir.join("log");
     let script = format!("echo $0 $1 $A $B > {}", log.display());
-    bed.config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["other", "-c", script, "zero", "one"], "env": ["A=x=y"], "timeout": 10 }]);
+    bed.config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=x=y"], "timeout": 10 }]);
     // Not the caller's.
     bed.write_config();
     bed.config["process"]["args"] = json!(["true"]);

@@ -91,5 +91,7 @@ crate::refuses! {
     a_device_without_a_type_known lacks "crun": { "linux": { "devices": [{ "path": "/dev/x", "type": "x" }] } } => "unknown variant";
     a_policy_without_nodes lacks "runc" "crun": { "linux": { "memoryPolicy": { "mode": "MPOL_BIND", "nodes": "" } } } => "memory policy: set_mempolicy: invalid argument";
     a_policy_of_nodes_that_are_not_there lacks "runc" "crun": { "linux": { "memoryPolicy": { "mode": "MPOL_BIND", "nodes": "900" } } } => "memory policy: set_mempolicy";
+    /// Few machines have it, and its owner mounts it.
+    a_share_of_caches lacks "runc" "crun": { "linux": { "intelRdt": { "l3CacheSchema": "L3:0=ff" } } } => "intelRdt: use linux.intelRdt: resctrl is not mounted";
     a_propagation_that_nobody_knows lacks "crun": { "linux": { "rootfsPropagation": "sideways" } } => "rootfs: the propagation \"sideways\"";
 }

@@ -236,6 +236,37 @@ fn the_hosts_files_need_not_be_open_to_the_mapped_root() {
     }
 }
 
+/// A runtime that is root in a user namespace alone: no node can be made there, so the host's are lent.
+#[test]
+fn devices_are_lent_where_none_can_be_made() {
+    let mut bed = Bed::new();
+    bed.config["linux"].as_object_mut().unwrap().remove("resources");
+    bed.config["linux"]["devices"] = json!([{ "path": "/dev/pipe", "type": "p", "fileMode": 0o600 }]);
+    for mount in bed.config["mounts"].as_array_mut().unwrap() {
+        if mount["destination"] == "/dev/pts" {
+            // Nobody maps that group.
+            mount["options"].as_array_mut().unwrap().retain(|option| option != "gid=5");
+        }
+    }
+    let script = "echo x > /dev/null; stat -c '%F %t:%T' /dev/null /dev/tty /dev/pipe; id -u";
+    bed.config["process"]["args"] = json!(["sh", "-c", script]);
+    bed.write_config();
+    let run = bed.runtime(&["run", "c"]);
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-U", "--map-root-user", "-m", "--"]).arg(run.get_program()).args(run.get_args());
+    let output = unshare.current_dir(&bed.dir).stdin(Stdio::null()).output().unwrap();
+    // runc 1.1 and crun 1.8 want more of the cgroups than that root may have.
+    if other_runtime().is_none() {
+        let expected = "character special file 1:3\ncharacter special file 5:0\nfifo 0:0\n0\n";
+        assert_eq!(
+            crate::support::text(&output.stdout),
+            expected,
+            "{}",
+            crate::support::text(&output.stderr)
+        );
+    }
+}
+
 #[test]
 fn an_exec_joins_them_all() {
     let mut bed = userns_bed();

@@ -152,8 +152,33 @@ crate::refuses! {
     a_personality_with_flags lacks "runc" "crun": { "linux": { "personality": { "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] } } } => "personality.flags";
     a_priority_out_of_range lacks "runc" "crun": { "process": { "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 8 } } } => "io priority: ioprio_set 8";
     a_scheduler_that_cannot_be lacks "runc" "crun": { "process": { "scheduler": { "policy": "SCHED_FIFO", "priority": 100 } } } => "scheduler: sched_setattr: invalid argument";
-    /// This host has neither.
-    a_profile_without_apparmor lacks "crun": { "process": { "apparmorProfile": "some-profile" } } => "AppArmor is not enabled";
-    a_label_without_selinux lacks "crun": { "process": { "selinuxLabel": "user:role:type:s0" } } => "SELinux is not enabled";
-    a_mount_label_without_selinux lacks "crun": { "linux": { "mountLabel": "user:role:type:s0" } } => "SELinux is not enabled";
+}
+
+/// A profile and labels, where the kernel has a module for them, and where it has not.
+#[test]
+fn security_modules_are_there_or_not() {
+    if runtime_is(&["crun"]) {
+        return;
+    }
+    let modules = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
+    let mut bed = Bed::new();
+    bed.config["process"]["apparmorProfile"] = json!("unconfined");
+    if modules.starts_with('Y') {
+        assert_eq!(bed.shell("cat /proc/self/attr/current"), "unconfined\n");
+        bed.config["process"]["apparmorProfile"] = json!("no-such-profile");
+        let said = bed.refusal(&["true"]);
+        assert!(said.contains("apparmor profile: change to no-such-profile: no such file"), "{said}");
+    } else {
+        let said = bed.refusal(&["true"]);
+        assert!(said.contains("AppArmor is not enabled") || other_runtime().is_some(), "{said}");
+    }
+    drop(bed);
+    if !fs::read_to_string("/proc/filesystems").unwrap().contains("selinuxfs") {
+        for (section, field) in [("process", "selinuxLabel"), ("linux", "mountLabel")] {
+            let mut bed = Bed::new();
+            bed.config[section][field] = json!("user:role:type:s0");
+            let said = bed.refusal(&["true"]);
+            assert!(said.contains("SELinux is not enabled") || other_runtime().is_some(), "{said}");
+        }
+    }
 }
