@@ -138,6 +138,7 @@ impl Engine {
         let connected = self.connect_networks(container, sandbox.as_ref())?;
         let container = &Container { network: connected.settings.clone(), ..container.clone() };
         make_bind_sources(container)?;
+        self.check_memory_volumes(container)?;
         self.write_own_files(container)?;
         let root = self.snapshots.mounts(&container.id).map_err(Error::from)?;
         let config = self.shim_config(container, root)?;
@@ -177,7 +178,7 @@ impl Engine {
             stdin_once: config.stdin_once,
             seccomp: self.filters.of(&security, container.host.privileged, &capabilities)?,
             netns_fd: None,
-            log: log_config(&container.host.log_config, &container.log_path)?,
+            log: log::of(container)?,
             cgroup,
         })
     }
