@@ -90,6 +90,7 @@ impl Engine {
                 let container = entry.now();
                 self.emit_networks(&container.network, entry, "connect");
                 self.emit(&container, "start");
+                self.renew_links_to(&container);
                 self.watch_health(entry);
                 Ok(())
             }
@@ -134,6 +135,7 @@ impl Engine {
 
     /// Everything up to the container's init, which then waits. Blocks.
     fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
+        self.require_links(container)?;
         let sandbox = self.sandbox(container)?;
         let connected = self.connect_networks(container, sandbox.as_ref())?;
         let container = &Container { network: connected.settings.clone(), ..container.clone() };
@@ -202,6 +204,7 @@ impl Engine {
             pid_of,
             init: init.then(|| self.options.init.as_deref().unwrap_or(&self.options.shim)),
             processors: self.machine.processors,
+            link_variables: self.link_variables(container),
         })
     }
 
