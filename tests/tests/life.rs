@@ -164,3 +164,14 @@ fn strangers_are_kept_out_of_the_directories() {
     assert_eq!(mode(daemon.exec_root().join("shim")), 0o700);
     assert_eq!(mode(daemon.socket()), 0o660);
 }
+
+#[test]
+fn log_lines_tell_what_was_asked_for() {
+    let daemon = Daemon::with_busybox();
+    let flags = ["--log-opt", "labels=tier", "--log-opt", "env=COLOR", "--log-opt", "tag={{.Name}}"];
+    let about = ["--name", "box", "--label", "tier=front", "-e", "COLOR=red", "busybox", "echo", "text"];
+    daemon.hull([&["run"], &flags[..], &about[..]].concat()).ok();
+    let log = daemon.hull(["logs", "--details", "box"]);
+    assert_eq!(log.ok(), "COLOR=red,tag=box,tier=front text");
+    daemon.hull(["create", "--log-opt", "tag={{.Frob}}", "busybox"]).complains("invalid log tag").fails(1);
+}

@@ -121,3 +121,50 @@ fn user_defined_bridges_are_apart() {
     daemon.hull(["rm", "-f", "in-blue"]).ok();
     daemon.hull(["network", "rm", "blue"]).ok();
 }
+
+#[test]
+fn linked_containers_know_each_other() {
+    let daemon = Daemon::with_busybox();
+    let db = ["run", "-d", "--name", "db", "--expose", "5432", "-e", "USER=me", "busybox", "sleep", "1000"];
+    daemon.hull(db).ok();
+    let address_of = |name: &str| {
+        let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        daemon.hull(["inspect", "-f", template, name]).ok().to_owned()
+    };
+    let address = address_of("db");
+    let web = ["run", "-d", "--name", "web", "--link", "db:store", "busybox", "sleep", "1000"];
+    daemon.hull(web).ok();
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.HostConfig.Links}}", "web"]).ok(), "[/db:/web/store]");
+    let seen =
+        daemon.hull(["exec", "web", "sh", "-c", "cat /etc/hosts; cat /proc/1/environ | tr '\\0' '\\n'"]);
+    seen.says(&format!("{address}\tstore ")).says(" db\n");
+    seen.says(&format!("STORE_PORT_5432_TCP_ADDR={address}\n")).says("STORE_NAME=/web/store\n");
+    seen.says("STORE_ENV_USER=me\n");
+    daemon.hull(["exec", "web", "ping", "-c", "1", "-w", "5", "store"]).ok();
+
+    daemon.hull(["stop", "-t", "0", "web", "db"]).ok();
+    daemon
+        .hull(["start", "web"])
+        .complains("Cannot link to a non running container: /db AS /web/store")
+        .fails(1);
+    daemon.hull(["start", "db"]).ok();
+    daemon.hull(["start", "web"]).ok();
+    // Its old address is another's meanwhile.
+    daemon.hull(["stop", "-t", "0", "db"]).ok();
+    let old = address_of("web");
+    daemon.hull(["run", "-d", "--name", "third", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["start", "db"]).ok();
+    let hosts = daemon.hull(["exec", "web", "cat", "/etc/hosts"]);
+    hosts.says(&format!("{}\tstore ", address_of("db")));
+    assert_ne!(old, address_of("db"));
+
+    daemon.hull(["network", "create", "blue"]).ok();
+    daemon.hull(["run", "-d", "--name", "blue-db", "--network", "blue", "busybox", "sleep", "1000"]).ok();
+    let flags = ["--network", "blue", "--link", "blue-db:store", "busybox", "cat", "/etc/hosts"];
+    let hosts = daemon.hull([&["run", "--rm"], &flags[..]].concat());
+    hosts.says(&format!("{}\tstore ", address_of("blue-db")));
+    let absent = daemon.hull(["create", "--link", "nosuch:x", "busybox"]);
+    absent.complains("could not get container for nosuch").fails(1);
+    daemon.hull(["rm", "-f", "blue-db"]).ok();
+    daemon.hull(["network", "rm", "blue"]).ok();
+}

@@ -107,3 +107,37 @@ fn a_tmpfs_is_fresh_and_bounded() {
     assert_eq!(output.lines()[0], "1024");
     output.complains("No space left on device");
 }
+
+#[test]
+fn a_volume_is_what_its_options_say() {
+    let daemon = Daemon::with_busybox();
+    let host = daemon.dir().join("shared");
+    std::fs::create_dir(&host).expect("mkdir");
+    let device = format!("device={}", host.display());
+    let make = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "elsewhere"];
+    daemon.hull(make).ok();
+    daemon
+        .hull(["run", "--rm", "-v", "elsewhere:/data", "busybox", "sh", "-c", "echo text >/data/file"])
+        .ok();
+    assert_eq!(std::fs::read_to_string(host.join("file")).expect("it is there"), "text\n");
+    daemon.hull(["run", "--rm", "-v", "elsewhere:/data:ro", "busybox", "touch", "/data/x"]).fails(1);
+    daemon.hull(["create", "--name", "idle", "-v", "elsewhere:/data", "busybox"]).ok();
+    let copy = daemon.dir().join("copy");
+    daemon.hull(["cp", "idle:/data/file", copy.to_str().expect("utf-8")]).ok();
+    assert_eq!(std::fs::read_to_string(&copy).expect("copied"), "text\n");
+    daemon.hull(["rm", "idle"]).ok();
+    daemon.hull(["volume", "rm", "elsewhere"]).ok();
+    assert!(host.join("file").exists(), "what is elsewhere stays");
+
+    let make =
+        ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m,mode=700", "quick"];
+    daemon.hull(make).ok();
+    let script = "stat -c %a /data; df -k /data | tail -1 | awk '{print $2}'";
+    let seen = daemon.hull(["run", "--rm", "-v", "quick:/data", "busybox", "sh", "-c", script]);
+    assert_eq!(seen.lines(), ["700", "1024"]);
+    daemon.hull(["run", "-d", "--name", "first", "-v", "quick:/data", "busybox", "sleep", "1000"]).ok();
+    daemon
+        .hull(["run", "--rm", "-v", "quick:/data", "busybox", "true"])
+        .complains("volume quick is in memory and container first has it");
+    daemon.hull(["volume", "create", "-o", "frob=1"]).complains("invalid option: \"frob\"").fails(1);
+}

@@ -115,12 +115,18 @@ impl Engine {
             return Ok(Place { root: open_root(&process)?, path, directory });
         }
         let volumes = container.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs);
-        let within =
-            volumes.filter(|mount| path.starts_with(&mount.destination) && Path::new(&mount.source).is_dir());
+        let within = volumes.filter(|mount| {
+            let is_directory = mount.directory().is_none_or(|directory| Path::new(directory).is_dir());
+            path.starts_with(&mount.destination) && is_directory
+        });
         if let Some(mount) = within.max_by_key(|mount| mount.destination.len()) {
+            let source = mount.directory().ok_or_else(|| {
+                let name = &mount.name;
+                Error::conflict(format!("the files of volume {name} are there only while the container runs"))
+            })?;
             let rest = path.strip_prefix(&mount.destination).unwrap_or(&path);
             let path = Path::new("/").join(rest);
-            return Ok(Place { root: open_root(Path::new(&mount.source))?, path, directory });
+            return Ok(Place { root: open_root(Path::new(source))?, path, directory });
         }
         let mounts = self.snapshots.mounts(&container.id)?;
         let mount = move || if write { mounts.mount() } else { mounts.mount_readonly() };

@@ -94,6 +94,7 @@ impl Engine {
             return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
         }
         self.adapt_log(host)?;
+        self.adapt_links(host)?;
         if let NetworkMode::Container(other) = NetworkMode::parse(&host.network_mode) {
             host.network_mode = format!("container:{}", self.container(&other)?.id);
         }

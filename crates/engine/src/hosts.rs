@@ -184,7 +184,12 @@ impl Engine {
             Some(gateway) => Some(gateway.clone()),
             None => self.default_gateway(),
         };
-        put(&container.hosts_path, &hosts(container, gateway.as_deref())?)
+        let mut text = hosts(container, gateway.as_deref())?;
+        for linked in self.linked(container) {
+            let (address, names) = linked.host();
+            line(&mut text, address, &names);
+        }
+        put(&container.hosts_path, &text)
     }
 }
 

@@ -21,6 +21,7 @@ mod hosts;
 mod identity;
 mod images;
 mod launch;
+mod links;
 mod logs;
 mod machine;
 mod measure;

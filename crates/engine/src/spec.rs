@@ -51,6 +51,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) init: Option<&'a Path>,
     /// Processors, for the paths that are masked on each.
     pub(crate) processors: u32,
+    /// Variables that tell of linked containers.
+    pub(crate) link_variables: Vec<String>,
 }
 
 /// The specification of a container.

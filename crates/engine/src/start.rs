@@ -91,6 +91,7 @@ impl Engine {
                 let container = entry.now();
                 self.emit_networks(&container.network, entry, "connect");
                 self.emit(&container, "start");
+                self.renew_links_to(&container);
                 self.watch_health(entry);
                 self.prepare_sandbox();
                 Ok(())
@@ -136,8 +137,10 @@ impl Engine {
 
     /// Everything up to the container's init, which then waits. Blocks.
     fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
+        self.require_links(container)?;
         let sandbox = self.sandbox(container)?;
         make_bind_sources(container)?;
+        self.check_memory_volumes(container)?;
         self.write_own_files(container)?;
         let connect = || self.connect(container, sandbox.as_ref());
         let spawn = || self.spawn_shim(container, sandbox.as_ref());
@@ -205,7 +208,7 @@ impl Engine {
             stdin_once: config.stdin_once,
             seccomp: self.filters.of(&security, container.host.privileged, &capabilities)?,
             netns_fd: None,
-            log: log_config(&container.host.log_config, &container.log_path)?,
+            log: log::of(container)?,
             cgroup,
         })
     }
@@ -229,6 +232,7 @@ impl Engine {
             pid_of,
             init: init.then(|| self.options.init.as_deref().unwrap_or(&self.options.shim)),
             processors: self.machine.processors,
+            link_variables: self.link_variables(container),
         })
     }
 

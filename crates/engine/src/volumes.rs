@@ -5,6 +5,9 @@
 //! removed only when no container, running or not, has it. A directory whose row was lost is adopted at the
 //! next opening: data is never dropped for a lack of bookkeeping.
 //!
+//! A volume with options (`type`, `device`, `o`) is that file system. It is mounted in each container that has the
+//! volume, not on the host: so one in memory is each container's own, and two that run at once may not have it.
+//!
 //! The row comes before the directory. A volume that goes is first renamed to `volumes/.removing-<name>`, which no
 //! volume can be called: what a crash has left under such a name is no volume any more.
 
@@ -19,7 +22,7 @@ use jiff::Timestamp;
 use crate::engine::private_directory;
 use crate::events::EventKind;
 use crate::measure::bytes_below;
-use crate::model::{Container, MountKind, Pruned, Volume, VolumeRequest};
+use crate::model::{Container, Device, MountKind, MountPoint, Pruned, Volume, VolumeRequest};
 use crate::store::Store;
 use crate::{Engine, Error, Result, identity};
 
@@ -170,6 +173,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Refuses a start beside another container that has the same volume in memory: they would not share it.
+    pub(crate) fn check_memory_volumes(&self, container: &Container) -> Result<()> {
+        let in_memory = |mount: &&MountPoint| mount.device.as_ref().is_some_and(Device::is_memory);
+        for mount in container.mounts.iter().filter(in_memory) {
+            let other = self.containers().into_iter().find(|other| {
+                other.id != container.id && other.state.status.is_running() && mounts(other, &mount.name)
+            });
+            if let Some(other) = other {
+                return Err(Error::conflict(format!(
+                    "volume {} is in memory and container {} has it: sharing it is not supported yet",
+                    mount.name, other.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn emit_volume(&self, volume: &Volume, action: &str) {
         let attributes = [("driver".to_owned(), volume.driver.clone())];
         self.events.emit(EventKind::Volume, action, &volume.name, attributes.into());
@@ -266,10 +286,28 @@ fn check_driver(request: &VolumeRequest) -> Result<()> {
             request.name, request.driver, request.driver
         )));
     }
-    match request.options.iter().flatten().next() {
-        Some(_) => Err(Error::not_implemented("options of the local volume driver are not supported yet")),
-        None => Ok(()),
+    device(request.options.as_ref())
+        .map(drop)
+        .map_err(|error| error.within(format!("create {}", request.name)))
+}
+
+/// What the options of a local volume mount.
+pub(crate) fn device(options: Option<&BTreeMap<String, String>>) -> Result<Option<Device>> {
+    let Some(options) = options.filter(|options| !options.is_empty()) else { return Ok(None) };
+    if let Some(name) = options.keys().find(|name| !["type", "device", "o", "size"].contains(&name.as_str()))
+    {
+        return Err(Error::invalid(format!("invalid option: \"{name}\"")));
     }
+    if options.contains_key("size") {
+        return Err(Error::invalid("quota size requested but no quota support"));
+    }
+    let required = |name: &str| {
+        let value = options.get(name).filter(|value| !value.is_empty());
+        value.cloned().ok_or_else(|| Error::invalid(format!("missing required option: \"{name}\"")))
+    };
+    let words = options.get("o").map(String::as_str).unwrap_or_default().split(',');
+    let options = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    Ok(Some(Device { filesystem: required("type")?, device: required("device")?, options }))
 }
 
 /// The data directory. Its owner is set by the first container's image.
@@ -280,4 +318,26 @@ fn make_data(path: &Path) -> Result<()> {
         made => made.on("mkdir", path)?,
     }
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755)).on("chmod", path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_the_local_driver() {
+        let read = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            device(Some(&pairs.collect())).map_err(|error| error.message)
+        };
+        assert_eq!(read(&[]), Ok(None));
+        let bind = read(&[("type", "none"), ("device", "/srv"), ("o", "bind,ro")]).unwrap().unwrap();
+        assert!(bind.is_bind() && !bind.is_memory());
+        assert_eq!(bind.options, ["bind", "ro"]);
+        let memory = read(&[("type", "tmpfs"), ("device", "tmpfs")]).unwrap().unwrap();
+        assert!(memory.is_memory());
+        assert_eq!(read(&[("frob", "1")]), Err("invalid option: \"frob\"".to_owned()));
+        assert_eq!(read(&[("o", "bind")]), Err("missing required option: \"type\"".to_owned()));
+        assert_eq!(read(&[("type", "none")]), Err("missing required option: \"device\"".to_owned()));
+    }
 }

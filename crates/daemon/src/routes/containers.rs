@@ -38,7 +38,9 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         true => Some(daemon.engine.container_size(&container.id).await?),
         false => None,
     };
-    ok(&render::inspect(&container, size))
+    let mut inspected = render::inspect(&container, size);
+    inspected.host_config.links = daemon.engine.links(&container);
+    ok(&inspected)
 }
 
 pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {

@@ -85,9 +85,7 @@ fn restart_policy(host: &HostConfig) -> Result<()> {
 
 /// What Hull does not have yet is refused, not left out.
 fn check_unsupported(host: &HostConfig) -> Result<()> {
-    let said = |list: &Option<Vec<String>>| list.as_deref().is_some_and(|list| !list.is_empty());
     let asked = [
-        ("links between containers are", said(&host.links)),
         ("user namespaces are", !matches!(host.userns_mode.as_str(), "" | "host")),
         ("sharing another container's IPC namespace is", host.ipc_mode.starts_with("container:")),
         ("storage options are", host.storage_opt.iter().flatten().next().is_some()),

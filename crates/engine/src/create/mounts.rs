@@ -105,6 +105,7 @@ impl Engine {
                     mount.mode = "z".into();
                 }
                 mount.source = volume.mountpoint.to_string_lossy().into_owned();
+                mount.device = crate::volumes::device(volume.options.as_ref())?;
                 mount.driver = volume.driver;
                 mount.name = volume.name;
             }
@@ -123,7 +124,9 @@ impl Engine {
         let image = self.snapshots.view(&container.layers)?;
         for mount in to_fill {
             use std::os::fd::AsFd;
-            hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(&mount.source))?;
+            // What is elsewhere has its own content.
+            let Some(directory) = mount.directory() else { continue };
+            hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(directory))?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub use host::{
     BlkioDeviceRate, BlkioDeviceWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources,
     RestartCondition, RestartPolicy, Ulimit,
 };
-pub use mounts::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
+pub use mounts::{BindOptions, Device, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
 pub use network::{EndpointSettings, HostPort, NetworkMode, NetworkSettings, NetworkingConfig};
 pub use port::{Port, Protocol};
 pub use requests::{

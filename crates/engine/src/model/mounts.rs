@@ -134,4 +134,40 @@ pub struct MountPoint {
     pub create_source: bool,
     /// The `--mount` this came from, if any.
     pub spec: Option<MountSpec>,
+    /// What a volume with options of its driver mounts instead of its directory.
+    pub device: Option<Device>,
+}
+
+/// A file system that the local volume driver was told to mount: its options `type`, `device` and `o`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Device {
+    /// "nfs", "tmpfs", "ext4"; of no meaning for a bind.
+    pub filesystem: String,
+    /// A path, "server:/export", or whatever the file system takes.
+    pub device: String,
+    /// As mount(8) takes them.
+    pub options: Vec<String>,
+}
+
+impl Device {
+    /// Whether it is a directory of the host.
+    pub fn is_bind(&self) -> bool {
+        self.options.iter().any(|option| option == "bind" || option == "rbind")
+    }
+
+    /// Whether every mount of it is another, empty one.
+    pub fn is_memory(&self) -> bool {
+        !self.is_bind() && matches!(self.filesystem.as_str(), "tmpfs" | "ramfs")
+    }
+}
+
+impl MountPoint {
+    /// The directory on the host that has its files; none if only the mount itself has them.
+    pub fn directory(&self) -> Option<&str> {
+        match &self.device {
+            None => Some(&self.source),
+            Some(device) => device.is_bind().then_some(&device.device),
+        }
+    }
 }

@@ -6,13 +6,13 @@ use hull_oci::runtime::{Mount, MountBuilder};
 
 use super::process::INIT;
 use super::{Facts, built};
-use crate::model::{Container, MountKind, MountPoint, MountSpec};
+use crate::model::{Container, Device, MountKind, MountPoint, MountSpec};
 use crate::{Error, Result};
 
 /// One mount on its way.
 struct Draft {
     destination: String,
-    kind: &'static str,
+    kind: String,
     source: PathBuf,
     options: Vec<String>,
 }
@@ -20,7 +20,7 @@ struct Draft {
 impl Draft {
     fn new(destination: &str, kind: &'static str, source: impl Into<PathBuf>, options: &[&str]) -> Self {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Self { destination: destination.into(), kind, source: source.into(), options }
+        Self { destination: destination.into(), kind: kind.into(), source: source.into(), options }
     }
 
     fn build(self) -> Result<Mount> {
@@ -113,7 +113,7 @@ fn user_mounts(container: &Container) -> Result<Vec<Draft>> {
     for (destination, options) in container.host.tmpfs.iter().flatten() {
         mounts.push(Draft {
             destination: destination.clone(),
-            kind: "tmpfs",
+            kind: "tmpfs".into(),
             source: "tmpfs".into(),
             options: tmpfs_options(options),
         });
@@ -125,7 +125,7 @@ fn user_mount(mount: &MountPoint) -> Result<Draft> {
     if mount.kind == MountKind::Tmpfs {
         return Ok(Draft {
             destination: mount.destination.clone(),
-            kind: "tmpfs",
+            kind: "tmpfs".into(),
             source: "tmpfs".into(),
             options: mount.spec.as_ref().map(spec_tmpfs_options).unwrap_or_default(),
         });
@@ -135,6 +135,9 @@ fn user_mount(mount: &MountPoint) -> Result<Draft> {
             "mounts of type {} are not supported yet",
             mount.kind.name()
         )));
+    }
+    if let Some(device) = &mount.device {
+        return Ok(device_mount(mount, device));
     }
     let bind = mount.spec.as_ref().and_then(|spec| spec.bind.as_ref());
     let recursive = !bind.is_some_and(|bind| bind.non_recursive);
@@ -147,10 +150,27 @@ fn user_mount(mount: &MountPoint) -> Result<Draft> {
     }
     Ok(Draft {
         destination: mount.destination.clone(),
-        kind: "bind",
+        kind: "bind".into(),
         source: mount.source.clone().into(),
         options,
     })
+}
+
+/// What a volume's options mount.
+fn device_mount(mount: &MountPoint, device: &Device) -> Draft {
+    let mut options = device.options.clone();
+    if !mount.rw {
+        options.push("ro".to_owned());
+    }
+    if device.is_bind() {
+        options.push("rprivate".to_owned());
+    }
+    Draft {
+        destination: mount.destination.clone(),
+        kind: if device.is_bind() { "bind".to_owned() } else { device.filesystem.clone() },
+        source: device.device.clone().into(),
+        options,
+    }
 }
 
 /// The options of `--tmpfs`: Docker's own first, the user's may take them back.

@@ -26,7 +26,7 @@ pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Fact
         .terminal(config.tty)
         .user(User::default())
         .args(args)
-        .env(environment(container))
+        .env(environment(container, facts))
         .cwd(cwd)
         .capabilities(capabilities::sets(&capabilities::of(&container.host, facts.capabilities)?)?)
         .rlimits(rlimits(container, facts.ulimits)?)
@@ -50,18 +50,19 @@ pub(crate) fn exec(container: &Container, exec: &ExecConfig, facts: &Facts<'_>) 
         inherited.config.working_dir.clone_from(&exec.working_dir);
     }
     let mut process = of(&inherited, &security, facts)?;
-    let mut env = environment(&inherited);
+    let mut env = environment(&inherited, facts);
     replace_or_append(&mut env, &exec.env);
     process.set_args(Some(exec.cmd.clone())).set_env(Some(env));
     Ok(process)
 }
 
-/// The environment: what every container has, then the container's own.
-fn environment(container: &Container) -> Vec<String> {
+/// The environment: what every container has, what is told of links, then the container's own.
+fn environment(container: &Container, facts: &Facts<'_>) -> Vec<String> {
     let mut env = vec![PATH.to_owned(), format!("HOSTNAME={}", container.config.hostname)];
     if container.config.tty {
         env.push("TERM=xterm".to_owned());
     }
+    replace_or_append(&mut env, &facts.link_variables);
     replace_or_append(&mut env, &container.config.env);
     env
 }

@@ -18,6 +18,7 @@ fn facts() -> Facts<'static> {
         pid_of: None,
         init: None,
         processors: 2,
+        link_variables: Vec::new(),
     }
 }
 

@@ -1,0 +1,184 @@
+//! Legacy links (`--link db:alias`): the other container is known by its alias in /etc/hosts and by variables.
+//!
+//! The record holds "<id>:<alias>". The other container must run when this one starts; when it starts again with
+//! another address, the files of those that link to it are written anew.
+
+use std::sync::Arc;
+
+use crate::model::{Container, HostConfig};
+use crate::{Engine, Error, Result};
+
+/// Variables of the other container that are its own business.
+const PRIVATE: [&str; 2] = ["HOME", "PATH"];
+
+/// A container that another one links to, while both are in one network.
+pub(crate) struct Linked {
+    other: Arc<Container>,
+    alias: String,
+    address: String,
+}
+
+impl Linked {
+    /// Its line in /etc/hosts: address and names.
+    pub(crate) fn host(&self) -> (&str, String) {
+        let mut names = vec![self.alias.as_str(), &self.other.config.hostname];
+        if self.alias != self.other.name {
+            names.push(&self.other.name);
+        }
+        (&self.address, names.join(" "))
+    }
+
+    /// What `container` gets in its environment.
+    fn variables(&self, container: &Container) -> Vec<String> {
+        let prefix = self.alias.to_uppercase().replace('-', "_");
+        let mut variables = Vec::new();
+        for (number, port) in self.other.config.exposed_ports.iter().enumerate() {
+            let (address, number_of, protocol) = (&self.address, port.number, port.protocol.name());
+            let url = format!("{protocol}://{address}:{number_of}");
+            if number == 0 {
+                variables.push(format!("{prefix}_PORT={url}"));
+            }
+            let name = format!("{prefix}_PORT_{number_of}_{}", protocol.to_uppercase());
+            variables.push(format!("{name}={url}"));
+            variables.push(format!("{name}_ADDR={address}"));
+            variables.push(format!("{name}_PORT={number_of}"));
+            variables.push(format!("{name}_PROTO={protocol}"));
+        }
+        variables.push(format!("{prefix}_NAME=/{}/{}", container.name, self.alias));
+        let shown =
+            |variable: &&String| variable.split_once('=').is_some_and(|(name, _)| !PRIVATE.contains(&name));
+        variables
+            .extend(self.other.config.env.iter().filter(shown).map(|text| format!("{prefix}_ENV_{text}")));
+        variables
+    }
+}
+
+/// Takes "name:alias", "name" or what `inspect` shows, "/name:/owner/alias", apart.
+fn parse(text: &str) -> Result<(&str, &str)> {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    let name = name.trim_start_matches('/');
+    let alias = alias.rsplit('/').next().unwrap_or(alias);
+    match name.is_empty() || alias.is_empty() || alias.contains([':', ' ', '\t', '\n']) {
+        true => Err(Error::invalid(format!("bad format for links: {text}"))),
+        false => Ok((name, alias)),
+    }
+}
+
+impl Engine {
+    /// Finds those that a container on its way wants links to.
+    pub(crate) fn adapt_links(&self, host: &mut HostConfig) -> Result<()> {
+        let own_network = host.network_mode != "host";
+        for link in host.links.iter_mut().flatten() {
+            let (name, alias) = parse(link)?;
+            let other = self
+                .container(name)
+                .map_err(|error| error.within(format!("could not get container for {name}")))?;
+            if !own_network || other.host.network_mode == "host" {
+                return Err(Error::invalid(
+                    "conflicting options: host type networking can't be used with links. This would result in \
+                     undefined behavior",
+                ));
+            }
+            *link = format!("{}:{alias}", other.id);
+        }
+        Ok(())
+    }
+
+    /// Refuses the start of a container whose links lead nowhere.
+    pub(crate) fn require_links(&self, container: &Container) -> Result<()> {
+        for link in container.host.links.iter().flatten() {
+            let (id, alias) = parse(link)?;
+            let other = self.container(id)?;
+            if !other.state.status.is_running() {
+                return Err(Error::conflict(format!(
+                    "Cannot link to a non running container: /{} AS /{}/{alias}",
+                    other.name, container.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that a container links to and that run, in a network that both are in.
+    pub(crate) fn linked(&self, container: &Container) -> Vec<Linked> {
+        let networks = &container.network.networks;
+        let own = networks.values().filter_map(|endpoint| endpoint.links.as_ref()).flatten();
+        let mut found: Vec<Linked> = Vec::new();
+        for link in container.host.links.iter().flatten().chain(own) {
+            let Ok((name, alias)) = parse(link) else { continue };
+            let Ok(other) = self.container(name) else { continue };
+            let address = networks.keys().find_map(|network| {
+                let endpoint = other.network.networks.get(network)?;
+                Some(endpoint.ip_address.clone()).filter(|address| !address.is_empty())
+            });
+            let known = found.iter().any(|linked| linked.alias == alias);
+            if let (false, Some(address)) = (known, address) {
+                found.push(Linked { other, alias: alias.to_owned(), address });
+            }
+        }
+        found
+    }
+
+    /// The variables of all links.
+    pub(crate) fn link_variables(&self, container: &Container) -> Vec<String> {
+        self.linked(container).iter().flat_map(|linked| linked.variables(container)).collect()
+    }
+
+    /// Tells those that link to a container its new address.
+    pub(crate) fn renew_links_to(&self, container: &Container) {
+        for other in self.containers().iter().filter(|other| other.state.status.is_running()) {
+            if self.linked(other).iter().any(|linked| linked.other.id == container.id)
+                && let Err(error) = self.write_hosts(other)
+            {
+                tracing::warn!(container = other.id, "renew its links: {error}");
+            }
+        }
+    }
+
+    /// A container's links as `inspect` shows them: "/name:/owner/alias".
+    pub fn links(&self, container: &Container) -> Option<Vec<String>> {
+        let shown = |link: &String| {
+            let (id, alias) = parse(link).ok()?;
+            let other = self.container(id).ok()?;
+            Some(format!("/{}:/{}/{alias}", other.name, container.name))
+        };
+        container.host.links.as_ref().map(|links| links.iter().filter_map(shown).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixture;
+
+    #[test]
+    fn links_are_read_in_every_form() {
+        assert_eq!(parse("db").unwrap(), ("db", "db"));
+        assert_eq!(parse("db:store").unwrap(), ("db", "store"));
+        assert_eq!(parse("/db:/web/store").unwrap(), ("db", "store"));
+        for wrong in ["", ":store", "db:", "db:a:b"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn variables_are_dockers() {
+        let mut other = fixture();
+        other.config.exposed_ports = ["5432".parse().unwrap()].into();
+        other.config.env = vec!["PATH=/bin".into(), "USER=me".into()];
+        let linked = Linked { other: Arc::new(other), alias: "my-db".into(), address: "10.0.0.2".into() };
+        assert_eq!(
+            linked.variables(&fixture()),
+            [
+                "MY_DB_PORT=tcp://10.0.0.2:5432",
+                "MY_DB_PORT_5432_TCP=tcp://10.0.0.2:5432",
+                "MY_DB_PORT_5432_TCP_ADDR=10.0.0.2",
+                "MY_DB_PORT_5432_TCP_PORT=5432",
+                "MY_DB_PORT_5432_TCP_PROTO=tcp",
+                "MY_DB_NAME=/quiet_cook/my-db",
+                "MY_DB_ENV_USER=me",
+            ]
+        );
+        assert_eq!(linked.host(), ("10.0.0.2", "my-db 0123456789ab quiet_cook".to_owned()));
+    }
+}
