@@ -51,24 +51,20 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Hands every piece of payload in `input` to `sink`, in order.
-    pub fn decode(
-        &mut self,
-        mut input: &[u8],
-        mut sink: impl FnMut(Stream, &[u8]),
-    ) -> Result<(), UnknownStream> {
+    /// Takes the next piece of payload off `input`; `None` when all of it is taken.
+    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<(Stream, &'i [u8])>, UnknownStream> {
         while !input.is_empty() {
-            input = match self.open {
+            match self.open {
                 Some((stream, left)) => {
                     let (piece, rest) = input.split_at(left.min(input.len()));
-                    sink(stream, piece);
+                    *input = rest;
                     self.open = (piece.len() < left).then_some((stream, left - piece.len()));
-                    rest
+                    return Ok(Some((stream, piece)));
                 }
-                None => self.take_header(input)?,
-            };
+                None => *input = self.take_header(input)?,
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether the input so far ends in the middle of a frame.
@@ -98,12 +94,13 @@ mod tests {
     fn frames(input: &[u8], step: usize) -> Vec<(Stream, Vec<u8>)> {
         let mut decoder = Decoder::default();
         let mut found: Vec<(Stream, Vec<u8>)> = Vec::new();
-        for chunk in input.chunks(step) {
-            let sink = |stream, piece: &[u8]| match found.last_mut() {
-                Some((last, bytes)) if *last == stream => bytes.extend_from_slice(piece),
-                _ => found.push((stream, piece.to_vec())),
-            };
-            decoder.decode(chunk, sink).unwrap();
+        for mut chunk in input.chunks(step) {
+            while let Some((stream, piece)) = decoder.next(&mut chunk).unwrap() {
+                match found.last_mut() {
+                    Some((last, bytes)) if *last == stream => bytes.extend_from_slice(piece),
+                    _ => found.push((stream, piece.to_vec())),
+                }
+            }
         }
         assert!(!decoder.is_cut());
         found
@@ -125,13 +122,11 @@ mod tests {
     #[test]
     fn an_unknown_stream_and_a_cut_frame_are_told() {
         let mut decoder = Decoder::default();
-        assert_eq!(decoder.decode(&[9, 0, 0, 0, 0, 0, 0, 1, b'x'], |_, _| ()), Err(UnknownStream(9)));
+        assert_eq!(decoder.next(&mut &[9, 0, 0, 0, 0, 0, 0, 1, b'x'][..]), Err(UnknownStream(9)));
 
         let mut decoder = Decoder::default();
-        decoder.decode(&header(Stream::Stdout, u32::MAX), |_, _| panic!("no payload yet")).unwrap();
-        let mut seen = Vec::new();
-        decoder.decode(b"part", |_, piece| seen.extend_from_slice(piece)).unwrap();
-        assert_eq!(seen, b"part");
+        assert_eq!(decoder.next(&mut &header(Stream::Stdout, u32::MAX)[..]), Ok(None));
+        assert_eq!(decoder.next(&mut &b"part"[..]), Ok(Some((Stream::Stdout, &b"part"[..]))));
         assert!(decoder.is_cut());
     }
 }

@@ -1,16 +1,19 @@
 //! Being attached to a container or an exec: input goes in, output comes out, the terminal's size and signals follow.
 
 use crate::complain::Complaint;
+use crate::outlet::Outlet;
 use crate::terminal::{self, DetachKeys, RawMode};
 use hull_api::client::{Client, Hijacked};
-use hull_api::stream::{Decoder, Stream};
-use std::io::{self, Read, Write};
+use hull_api::stream::{Decoder, Stream, UnknownStream};
+use std::io::{self, Read};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Bytes read from a connection at once, and from stdin.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 256 << 10;
+/// Payload that is worth a write of its own.
+const LARGE: usize = 8 << 10;
 const TYPED: usize = 32 << 10;
 
 /// How a connection is used.
@@ -127,8 +130,11 @@ async fn receive_output(
 /// Where a container's output goes: apart into stdout and stderr, or as it is if it has a terminal.
 pub(crate) struct Sink {
     decoder: Option<Decoder>,
-    stdout: bool,
-    stderr: bool,
+    /// `None` drops what is for there.
+    stdout: Option<Outlet>,
+    stderr: Option<Outlet>,
+    /// Payload on its way to one of them.
+    gathered: Vec<u8>,
     /// What the daemon says went wrong in the middle of the stream.
     failure: Vec<u8>,
 }
@@ -136,18 +142,40 @@ pub(crate) struct Sink {
 impl Sink {
     /// A sink for a container that has a terminal or not.
     pub(crate) fn new(tty: bool, stdout: bool, stderr: bool) -> Self {
-        Sink { decoder: (!tty).then(Decoder::default), stdout, stderr, failure: Vec::new() }
+        Self::onto(tty, (tty || stdout).then(Outlet::stdout), stderr.then(Outlet::stderr))
     }
 
-    /// Writes output on. Writing blocks as long as our own reader does, so it happens beside this thread, which
-    /// has signals to follow.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Complaint> {
-        let pieces = self.apart(bytes)?;
-        if pieces.is_empty() {
-            return Ok(());
+    fn onto(tty: bool, stdout: Option<Outlet>, stderr: Option<Outlet>) -> Self {
+        let decoder = (!tty).then(Decoder::default);
+        Sink { decoder, stdout, stderr, gathered: Vec::new(), failure: Vec::new() }
+    }
+
+    /// Writes output on, as it came: a prompt without a line end is output, too.
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Complaint> {
+        let Some(decoder) = &mut self.decoder else {
+            return write(self.stdout.as_mut(), bytes).await;
+        };
+        let mut last = Stream::Stdout;
+        let unknown = |reason: UnknownStream| Complaint::new(reason.to_string());
+        while let Some((stream, piece)) = decoder.next(&mut bytes).map_err(unknown)? {
+            if stream == Stream::System {
+                self.failure.extend_from_slice(piece);
+                continue;
+            }
+            let large = piece.len() >= LARGE;
+            if large || stream != last || self.gathered.len() >= CHUNK {
+                write(outlet(last, &mut self.stdout, &mut self.stderr), &self.gathered).await?;
+                self.gathered.clear();
+                last = stream;
+            }
+            match large {
+                true => write(outlet(last, &mut self.stdout, &mut self.stderr), piece).await?,
+                false => self.gathered.extend_from_slice(piece),
+            }
         }
-        let written = tokio::task::spawn_blocking(move || pieces.iter().try_for_each(put)).await;
-        Ok(written.map_err(io::Error::other)??)
+        write(outlet(last, &mut self.stdout, &mut self.stderr), &self.gathered).await?;
+        self.gathered.clear();
+        Ok(())
     }
 
     /// What the daemon complained about, if it did.
@@ -160,37 +188,20 @@ impl Sink {
             ))),
         }
     }
-
-    /// The payload, neighbours of the same stream put together.
-    fn apart(&mut self, bytes: &[u8]) -> Result<Vec<(Stream, Vec<u8>)>, Complaint> {
-        let mut pieces: Vec<(Stream, Vec<u8>)> = Vec::new();
-        let Some(decoder) = &mut self.decoder else {
-            return Ok(if bytes.is_empty() { pieces } else { vec![(Stream::Stdout, bytes.to_vec())] });
-        };
-        let (stdout, stderr, failure) = (self.stdout, self.stderr, &mut self.failure);
-        let sink = |stream, piece: &[u8]| match stream {
-            Stream::System => failure.extend_from_slice(piece),
-            Stream::Stdout if !stdout => {}
-            Stream::Stderr if !stderr => {}
-            stream => match pieces.last_mut() {
-                Some((last, bytes)) if *last == stream => bytes.extend_from_slice(piece),
-                _ => pieces.push((stream, piece.to_vec())),
-            },
-        };
-        decoder.decode(bytes, sink).map_err(|reason| Complaint::new(reason.to_string()))?;
-        Ok(pieces)
-    }
 }
 
-fn put((stream, bytes): &(Stream, Vec<u8>)) -> io::Result<()> {
-    match stream {
-        Stream::Stderr => io::stderr().lock().write_all(bytes),
-        _ => {
-            // Written as it came: a prompt without a line end is output, too.
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(bytes)?;
-            stdout.flush()
-        }
+fn outlet<'a>(
+    stream: Stream,
+    stdout: &'a mut Option<Outlet>,
+    stderr: &'a mut Option<Outlet>,
+) -> Option<&'a mut Outlet> {
+    if stream == Stream::Stderr { stderr.as_mut() } else { stdout.as_mut() }
+}
+
+async fn write(outlet: Option<&mut Outlet>, bytes: &[u8]) -> Result<(), Complaint> {
+    match outlet {
+        Some(outlet) => Ok(outlet.write(bytes).await?),
+        None => Ok(()),
     }
 }
 
@@ -259,28 +270,72 @@ pub(crate) async fn forward_signals(client: &Client, id: &str, caught: &mut mpsc
 mod tests {
     use super::*;
     use hull_api::stream::header;
+    use std::os::fd::AsFd;
+
+    /// An outlet, and what to read from that was written to it.
+    fn pipe() -> (Outlet, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        let writer: &'static io::PipeWriter = Box::leak(Box::new(writer));
+        (Outlet::new(writer.as_fd()), reader)
+    }
+
+    fn block_on<T>(what: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what)
+    }
+
+    fn exactly(mut reader: io::PipeReader, length: usize) -> Vec<u8> {
+        let mut found = vec![0; length];
+        reader.read_exact(&mut found).unwrap();
+        found
+    }
+
+    fn frames(payloads: &[(Stream, &[u8])]) -> Vec<u8> {
+        let frame =
+            |(stream, payload): &(Stream, &[u8])| [&header(*stream, payload.len() as u32), *payload].concat();
+        payloads.iter().flat_map(frame).collect()
+    }
 
     #[test]
-    fn output_is_taken_apart_and_joined() {
-        let mut sink = Sink::new(false, true, true);
-        let mut input = Vec::new();
-        for (stream, text) in
-            [(Stream::Stdout, "a"), (Stream::Stdout, "b"), (Stream::Stderr, "c"), (Stream::System, "d")]
-        {
-            input.extend(header(stream, 1));
-            input.extend(text.as_bytes());
+    fn output_is_taken_apart_however_it_comes() {
+        let large = vec![b'l'; LARGE];
+        let input = frames(&[
+            (Stream::Stdout, b"a"),
+            (Stream::Stdout, b"b"),
+            (Stream::Stderr, b"c"),
+            (Stream::Stdout, &large),
+            (Stream::Stderr, b""),
+            (Stream::System, b"d"),
+            (Stream::Stderr, b"e"),
+        ]);
+        for size in [1, 7, 8, 9, 100, LARGE, input.len()] {
+            let ((stdout, out), (stderr, errors)) = (pipe(), pipe());
+            let mut sink = Sink::onto(false, Some(stdout), Some(stderr));
+            block_on(async {
+                for piece in input.chunks(size) {
+                    sink.write(piece).await.unwrap();
+                }
+            });
+            assert_eq!(exactly(out, 2 + LARGE), [b"ab", &large[..]].concat(), "{size}");
+            assert_eq!(exactly(errors, 2), b"ce");
+            assert_eq!(sink.finish().unwrap_err().text, "error from daemon in stream: d");
         }
-        let pieces = sink.apart(&input).unwrap();
-        assert_eq!(pieces, [(Stream::Stdout, b"ab".to_vec()), (Stream::Stderr, b"c".to_vec())]);
-        assert_eq!(sink.finish().unwrap_err().text, "error from daemon in stream: d");
     }
 
     #[test]
     fn a_stream_that_is_not_wanted_is_dropped() {
-        let mut sink = Sink::new(false, false, true);
-        let mut input = header(Stream::Stdout, 1).to_vec();
-        input.push(b'x');
-        assert!(sink.apart(&input).unwrap().is_empty());
-        assert_eq!(Sink::new(true, true, true).apart(&input).unwrap(), [(Stream::Stdout, input)]);
+        let input = frames(&[(Stream::Stdout, b"x"), (Stream::Stderr, b"y")]);
+        let (stderr, errors) = pipe();
+        let mut sink = Sink::onto(false, None, Some(stderr));
+        block_on(sink.write(&input)).unwrap();
+        assert_eq!(exactly(errors, 1), b"y");
+    }
+
+    #[test]
+    fn a_terminals_output_has_no_frames() {
+        let input = frames(&[(Stream::Stdout, b"x")]);
+        let (stdout, out) = pipe();
+        let mut sink = Sink::onto(true, Some(stdout), None);
+        block_on(sink.write(&input)).unwrap();
+        assert_eq!(exactly(out, input.len()), input);
     }
 }

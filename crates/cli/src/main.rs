@@ -14,6 +14,7 @@ mod daemon;
 mod format;
 mod human;
 mod json;
+mod outlet;
 mod output;
 mod progress;
 mod request;

@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, chown};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
 
 /// Where hulld listens when nobody says otherwise.
 pub(crate) const DEFAULT_HOST: &str = "unix:///run/hull/hull.sock";
+
+/// Bytes on their way to a client.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// A listening socket. A unix socket that we made is removed with it.
 pub(crate) enum Listener {
@@ -65,7 +68,7 @@ impl Listener {
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Unix { listener, .. } => Ok(Accepted::Plain(Box::new(listener.accept().await?.0))),
+            Self::Unix { listener, .. } => Ok(Accepted::Plain(Box::new(roomy(listener.accept().await?.0)))),
             Self::Tcp(listener) => Ok(Accepted::Plain(Box::new(no_delay(listener.accept().await?.0)))),
             Self::Tls(listener, acceptor) => {
                 let stream = no_delay(listener.accept().await?.0);
@@ -73,6 +76,13 @@ impl Listener {
             }
         }
     }
+}
+
+/// Lets it hold much output at once, so that both sides take few turns. An idle one costs nothing more.
+fn roomy(stream: UnixStream) -> UnixStream {
+    // Beyond the system's limit it needs a privilege; without it things are only slower.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&stream, SEND_BUFFER);
+    stream
 }
 
 fn no_delay(stream: TcpStream) -> TcpStream {

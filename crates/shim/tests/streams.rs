@@ -318,6 +318,29 @@ fn logs_are_rotated() {
 }
 
 #[test]
+fn what_gathers_stays_in_order() {
+    let host = Host::new();
+    let round = "i=0; while [ $i -lt 300 ]; do echo out; i=$((i+1)); done; echo err >&2";
+    let container = host.shell(&format!("while read go; do {round}; done")).with_stdin(true).run();
+    let mut client = container.attach(true);
+    for _ in 0..50 {
+        client.send(b"go\n");
+        let mut shown = 0;
+        while let Some((Stream::Stdout, payload)) = client.frame() {
+            shown += payload.len();
+        }
+        assert_eq!(shown, 300 * "out\n".len());
+    }
+    client.end_input();
+    container.end();
+    let records = container.records();
+    assert_eq!(records.len(), 50 * 301);
+    for round in records.chunks(301) {
+        assert_eq!(round[300]["stream"], "stderr");
+    }
+}
+
+#[test]
 fn a_full_disk_stops_neither_the_container_nor_its_clients() {
     let host = Host::new();
     let small = host.dir.path().join("small");

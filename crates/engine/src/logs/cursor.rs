@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use memchr::memrchr;
+
 use crate::model::Tail;
 
 /// Bytes read at once.
@@ -20,7 +22,9 @@ pub(super) struct Cursor {
     file: Option<File>,
     /// Files between this one and the youngest, in order.
     next: VecDeque<File>,
+    /// What was read, and room for more.
     buffer: Vec<u8>,
+    filled: usize,
     /// Bytes at the beginning of the buffer that were given out.
     given: usize,
 }
@@ -28,7 +32,15 @@ pub(super) struct Cursor {
 impl Cursor {
     /// A place `tail` before the end of the log at `path`.
     pub(super) fn new(path: PathBuf, tail: Tail) -> Self {
-        Self { path, tail: Some(tail), file: None, next: VecDeque::new(), buffer: Vec::new(), given: 0 }
+        Self {
+            path,
+            tail: Some(tail),
+            file: None,
+            next: VecDeque::new(),
+            buffer: Vec::new(),
+            filled: 0,
+            given: 0,
+        }
     }
 
     /// The next whole lines; `None` if there are none yet.
@@ -36,16 +48,23 @@ impl Cursor {
         if let Some(tail) = self.tail.take() {
             self.open(tail)?;
         }
-        self.buffer.drain(..self.given);
-        self.given = 0;
+        self.buffer.copy_within(self.given..self.filled, 0);
+        self.filled -= std::mem::take(&mut self.given);
         loop {
             if self.file.is_none() {
                 self.file = open_if_any(&self.path)?;
             }
             let Some(file) = &mut self.file else { return Ok(None) };
-            let begun = self.buffer.len();
-            let count = file.take(BLOCK as u64).read_to_end(&mut self.buffer)?;
-            if let Some(end) = self.buffer[begun..].iter().rposition(|byte| *byte == b'\n') {
+            let begun = self.filled;
+            if self.buffer.len() < begun + BLOCK {
+                self.buffer.resize(begun + BLOCK, 0);
+            }
+            let count = match file.read(&mut self.buffer[begun..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome?,
+            };
+            self.filled += count;
+            if let Some(end) = memrchr(b'\n', &self.buffer[begun..self.filled]) {
                 self.given = begun + end + 1;
                 return Ok(Some(&self.buffer[..self.given]));
             }
@@ -59,7 +78,7 @@ impl Cursor {
     fn turn_page(&mut self) -> io::Result<bool> {
         if let Some(next) = self.next.pop_front() {
             self.file = Some(next);
-            self.buffer.clear();
+            self.filled = 0;
             return Ok(true);
         }
         let Some(file) = &self.file else { return Ok(false) };
@@ -75,7 +94,7 @@ impl Cursor {
         }
         self.next = younger_than(&self.path, identity(&place))?;
         self.file = self.next.pop_front();
-        self.buffer.clear();
+        self.filled = 0;
         Ok(self.file.is_some())
     }
 
@@ -114,7 +133,7 @@ fn lines_from_end(file: &File, wanted: usize) -> io::Result<(u64, usize)> {
         let start = end.saturating_sub(BLOCK as u64);
         let block = &mut block[..(end - start) as usize];
         file.read_exact_at(block, start)?;
-        for (index, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for index in memchr::memrchr_iter(b'\n', block) {
             if newlines == wanted {
                 return Ok((start + index as u64 + 1, wanted));
             }

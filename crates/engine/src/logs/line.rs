@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use memchr::{memchr, memchr2};
 use serde::Deserialize;
 
 use crate::model::LogOptions;
@@ -41,7 +42,12 @@ impl Painter {
     /// Appends what `lines` look like to `out`; false if all that follows is too young.
     pub(super) fn paint(&self, lines: &[u8], out: &mut Vec<u8>) -> bool {
         out.reserve(lines.len());
-        lines.split_inclusive(|byte| *byte == b'\n').all(|line| self.paint_line(line, out))
+        let mut begin = 0;
+        memchr::memchr_iter(b'\n', lines).all(|end| {
+            let line = &lines[begin..=end];
+            begin = end + 1;
+            self.paint_line(line, out)
+        })
     }
 
     fn paint_line(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
@@ -119,16 +125,21 @@ fn split(line: &[u8]) -> Option<Line<'_>> {
     let end = closing_quote(rest)?;
     let (log, rest) = rest.split_at(end);
     let rest = rest.strip_prefix(br#"","stream":""#)?;
-    let (stream, rest) = rest.split_at(rest.iter().position(|byte| *byte == b'"')?);
+    let (stream, rest) = rest.split_at(plain(rest)?);
     let rest = rest.strip_prefix(br#"","time":""#)?;
-    let (time, rest) = rest.split_at(rest.iter().position(|byte| *byte == b'"')?);
+    let (time, rest) = rest.split_at(plain(rest)?);
     (rest == b"\"}\n").then_some(Line { log, stream, time })
+}
+
+/// The length of a JSON string's text that has no escapes.
+fn plain(text: &[u8]) -> Option<usize> {
+    memchr2(b'"', b'\\', text).filter(|end| text[*end] == b'"')
 }
 
 fn closing_quote(text: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
-        let quote = from + text[from..].iter().position(|byte| *byte == b'"')?;
+        let quote = from + memchr(b'"', &text[from..])?;
         let backslashes = text[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
         if backslashes % 2 == 0 {
             return Some(quote);
@@ -139,7 +150,7 @@ fn closing_quote(text: &[u8]) -> Option<usize> {
 
 /// Appends the text of a JSON string (without its quotes).
 fn unescape(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(backslash) = text.iter().position(|byte| *byte == b'\\') {
+    while let Some(backslash) = memchr(b'\\', text) {
         out.extend_from_slice(&text[..backslash]);
         let plain = match text.get(backslash + 1) {
             Some(b'n') => b'\n',
@@ -177,4 +188,20 @@ fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let character = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     rest
+}
+
+/// The stream, the text and the time of a line, by the short way alone.
+#[cfg(test)]
+pub(super) fn short(text: &[u8]) -> Option<[Vec<u8>; 3]> {
+    let line = split(text)?;
+    let mut log = Vec::new();
+    unescape(line.log, &mut log);
+    Some([line.stream.to_vec(), log, line.time.to_vec()])
+}
+
+/// The same by the general way.
+#[cfg(test)]
+pub(super) fn general(text: &[u8]) -> Option<[Vec<u8>; 3]> {
+    let line = serde_json::from_slice::<AnyLine>(text).ok()?;
+    Some([line.stream, line.log, line.time].map(String::into_bytes))
 }

@@ -110,6 +110,86 @@ fn frames_say_their_stream_and_length() {
     assert_eq!(out, b"\x01\0\0\0\0\0\0\x06hello\n");
 }
 
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+}
+
+/// Text of a JSON string, escaped in every way there is, and sometimes in one there is not.
+fn hostile(dice: &mut Dice) -> Vec<u8> {
+    const PIECES: [&[u8]; 24] = [
+        b"a",
+        b"plain text ",
+        br"\n",
+        br"\\",
+        br#"\""#,
+        br"\/",
+        br"\t",
+        br"\r",
+        br"\b",
+        br"\f",
+        br"\u0000",
+        br"\u001b",
+        br"\u00e9",
+        br"\ud83d\ude00",
+        "\u{20ac}".as_bytes(),
+        "\u{1f600}".as_bytes(),
+        br"\ud83d",
+        br"\ude00",
+        br"\u12",
+        br"\x",
+        b"\xff",
+        b"\"",
+        b"\0",
+        b"\\",
+    ];
+    (0..dice.roll(12)).flat_map(|_| PIECES[dice.roll(PIECES.len())].to_vec()).collect()
+}
+
+#[test]
+fn the_short_way_reads_what_the_general_way_does() {
+    let mut dice = Dice(1);
+    let (mut short, mut read) = (0, 0);
+    for _ in 0..50_000 {
+        let text = hostile(&mut dice);
+        let stream: &[u8] = [&b"stdout"[..], b"stderr"][dice.roll(2)];
+        let parts: [&[u8]; 5] =
+            [br#"{"log":""#, &text, br#"","stream":""#, stream, b"\",\"time\":\"2026-01-01T00:00:00.5Z\"}\n"];
+        let mut line = parts.concat();
+        if dice.roll(4) == 0 {
+            let at = dice.roll(line.len());
+            line[at] = b"\"\\{},:x\0"[dice.roll(8)];
+        }
+        let found = line::short(&line);
+        short += usize::from(found.is_some());
+        let Some(expected) = line::general(&line) else { continue };
+        read += 1;
+        if let Some(found) = found {
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(&line));
+        }
+    }
+    assert!(short > 20_000 && read > 10_000, "{short} {read}");
+}
+
+#[test]
+fn lines_longer_than_a_block_are_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    let texts: Vec<String> =
+        [1, 300_000, 2, 262_144, 600_000, 3].iter().map(|length| "x".repeat(*length) + "\n").collect();
+    fs::write(&path, texts.iter().map(|text| line(text, 1)).collect::<String>()).unwrap();
+    assert_eq!(read(path.clone(), everything()), texts.concat());
+    let options = LogOptions { tail: Tail::Lines(2), ..everything() };
+    assert_eq!(read(path, options), texts[4..].concat());
+}
+
 #[test]
 fn a_rotation_under_a_reader_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();

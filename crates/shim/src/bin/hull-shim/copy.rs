@@ -11,6 +11,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use hull_runtime::Stdio;
 use hull_shim::protocol::{Stream, Terminal};
@@ -18,12 +19,17 @@ use hull_sys::memory::Pages;
 use hull_sys::{Context, Result, pty};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::outbox::Outbox;
+use crate::pace::Pace;
 
-/// How much a pipe holds: what is read at once, so that container and supervisor take few turns.
-const PIPE: usize = 256 << 10;
+/// What a pipe is made to hold when a process fills it, so that the process need not wait for the supervisor's turn.
+const LARGE_PIPE: usize = 1 << 20;
+/// What is read at once, at most.
+const CHUNK: usize = 256 << 10;
+/// How many reads a full pipe takes.
+pub(crate) const FULL_PIPE: usize = LARGE_PIPE / CHUNK;
 /// Input that waits for the process before its clients have to.
 const INPUT_BEHIND: usize = 64 << 10;
 
@@ -31,9 +37,9 @@ const INPUT_BEHIND: usize = 64 << 10;
 pub(crate) struct Buffer(pub(crate) Pages);
 
 impl Buffer {
-    /// Room for a pipe's content behind the start of a line.
+    /// Room for a chunk behind the start of a line.
     pub(crate) fn new() -> Result<Self> {
-        Pages::new(crate::log::LIMIT + PIPE).map(Self)
+        Pages::new(crate::log::LIMIT + CHUNK).map(Self)
     }
 }
 
@@ -71,7 +77,7 @@ impl Streams {
         set_nonblocking(&master)?;
         let writer = master.try_clone().op("dup terminal")?;
         self.input = Some(Input::new(writer));
-        self.outputs = vec![Output::new(master, Stream::Stdout)];
+        self.outputs = vec![Output::new(master, Stream::Stdout, None)];
         Ok(())
     }
 
@@ -83,6 +89,23 @@ impl Streams {
     /// Whether no more output will come.
     pub(crate) fn ended(&self) -> bool {
         self.outputs.iter().all(|output| output.fd.is_none())
+    }
+
+    /// The output to be read before that one: what it was left to gather is older, and for want of a better order
+    /// stdout comes before stderr. Two streams in turns are not left to gather.
+    pub(crate) fn before(&mut self, index: usize) -> Option<usize> {
+        let gathers = |output: &Output| output.pipe.as_ref().is_some_and(|pipe| pipe.pace.is_slow());
+        let other = (0..self.outputs.len()).find(|other| *other != index)?;
+        if gathers(&self.outputs[other]) {
+            self.hurry();
+            return Some(other);
+        }
+        (other < index).then_some(other)
+    }
+
+    /// All output is read as soon as it is there, for now.
+    pub(crate) fn hurry(&mut self) {
+        self.outputs.iter_mut().filter_map(|output| output.pipe.as_mut()).for_each(|pipe| pipe.pace.hurry());
     }
 
     /// Sets the terminal's size; false if there is no terminal (any more).
@@ -108,9 +131,8 @@ fn input_pipe(wanted: bool) -> Result<(OwnedFd, Option<Input>)> {
 fn output_pipe(stream: Stream) -> Result<(OwnedFd, Output)> {
     let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).op("pipe")?;
     set_nonblocking(&ours)?;
-    // Without the privilege it stays as small as it is, which is only slower.
-    let _ = fcntl_setpipe_size(&ours, PIPE);
-    Ok((theirs, Output::new(ours, stream)))
+    let pipe = Gathering::in_pipe(&ours)?;
+    Ok((theirs, Output::new(ours, stream, Some(pipe))))
 }
 
 /// The other end of a pipe is another open file, so the process sees nothing of this.
@@ -124,6 +146,32 @@ pub(crate) struct Output {
     pub(crate) stream: Stream,
     /// The start of a line whose end was not read yet; for the log only.
     carry: Vec<u8>,
+    /// `None` for a terminal: its reads are small, whatever gathers.
+    pipe: Option<Gathering>,
+}
+
+/// How output gathers in a pipe.
+struct Gathering {
+    pace: Pace,
+    /// What the pipe holds, in bytes.
+    capacity: usize,
+    may_grow: bool,
+}
+
+impl Gathering {
+    fn in_pipe(pipe: &OwnedFd) -> Result<Self> {
+        let capacity = fcntl_getpipe_size(pipe).op("fcntl F_GETPIPE_SZ")?;
+        Ok(Self { pace: Pace::default(), capacity, may_grow: true })
+    }
+
+    /// Notes what a read brought; a pipe that was half full is made larger, once.
+    fn brought(&mut self, count: usize, pipe: &OwnedFd) {
+        if count >= self.capacity / 2 && std::mem::take(&mut self.may_grow) {
+            // Without the privilege it stays as small as it is, which is only slower.
+            self.capacity = fcntl_setpipe_size(pipe, LARGE_PIPE).unwrap_or(self.capacity);
+        }
+        self.pace.brought(count, CHUNK.min(self.capacity / 2), Instant::now());
+    }
 }
 
 /// What one read brought.
@@ -135,8 +183,13 @@ pub(crate) struct Chunk<'buffer> {
 }
 
 impl Output {
-    fn new(fd: OwnedFd, stream: Stream) -> Self {
-        Self { fd: Some(fd), stream, carry: Vec::new() }
+    fn new(fd: OwnedFd, stream: Stream, pipe: Option<Gathering>) -> Self {
+        Self { fd: Some(fd), stream, carry: Vec::new(), pipe }
+    }
+
+    /// Until when it is left to gather.
+    pub(crate) fn pauses(&self, now: Instant) -> Option<Instant> {
+        self.fd.as_ref().and(self.pipe.as_ref()).and_then(|pipe| pipe.pace.pauses(now))
     }
 
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -147,8 +200,11 @@ impl Output {
     pub(crate) fn read<'buffer>(&mut self, buffer: &'buffer mut Buffer) -> Option<Chunk<'buffer>> {
         let fd = self.fd.as_ref()?;
         let new = self.carry.len();
-        match rustix::io::read(fd, &mut buffer.0[new..]) {
+        match rustix::io::read(fd, &mut buffer.0[new..new + CHUNK]) {
             Ok(count) if count > 0 => {
+                if let Some(pipe) = &mut self.pipe {
+                    pipe.brought(count, fd);
+                }
                 buffer.0[..new].copy_from_slice(&self.carry);
                 Some(Chunk { lines: &buffer.0[..new + count], new })
             }

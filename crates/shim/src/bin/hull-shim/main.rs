@@ -44,6 +44,7 @@ mod exit;
 mod init;
 mod log;
 mod outbox;
+mod pace;
 mod request;
 mod session;
 mod supervisor;

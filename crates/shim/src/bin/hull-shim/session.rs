@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A client that hangs up is dropped in every state. Nothing a client does or does not do blocks the supervisor;
-//! one that is slow makes the container wait, as a pipe would, when half a MiB for it has gathered.
+//! one that is slow makes the container wait, as a pipe would, when a MiB for it has gathered.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -24,7 +24,7 @@ pub(crate) type Key = u32;
 /// Bytes that may wait for a client before its process has to wait.
 const BEHIND: usize = 256 << 10;
 /// How much a streaming client's socket holds, so that both sides take few turns.
-const SOCKET_BUFFER: usize = 512 << 10;
+const SOCKET_BUFFER: usize = 1 << 20;
 
 /// One client.
 pub(crate) struct Session {

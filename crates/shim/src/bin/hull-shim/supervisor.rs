@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::container::{Container, log_chunk, log_rest};
-use crate::copy::{Buffer, Chunk, Streams};
+use crate::copy::{Buffer, Chunk, FULL_PIPE, Streams};
 use crate::exec::Session as ExecSession;
 use crate::session::{Key, Phase, Received, Session, Target};
 
@@ -98,8 +98,9 @@ impl Supervisor {
         self.reap();
         self.settle();
         while !self.finished() {
-            let ready = self.wait()?;
-            if ready.is_empty() && self.warm {
+            let now = Instant::now();
+            let ready = self.wait(now)?;
+            if ready.is_empty() && self.warm && self.gathering(now).is_none() {
                 self.rest();
             }
             for (source, events) in ready {
@@ -115,14 +116,14 @@ impl Supervisor {
     }
 
     /// Waits for something to become ready; nothing is when the time for something else has come.
-    fn wait(&self) -> Result<Vec<(Source, PollFlags)>> {
+    fn wait(&self, now: Instant) -> Result<Vec<(Source, PollFlags)>> {
         let mut sources = Vec::with_capacity(8);
         let mut polls = Vec::with_capacity(8);
-        self.interests(|source, poll| {
+        self.interests(now, |source, poll| {
             sources.push(source);
             polls.push(poll);
         });
-        let timeout = self.timeout().and_then(|timeout| Timespec::try_from(timeout).ok());
+        let timeout = self.timeout(now).and_then(|timeout| Timespec::try_from(timeout).ok());
         match rustix::event::poll(&mut polls, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).op("poll"),
@@ -132,7 +133,7 @@ impl Supervisor {
     }
 
     /// Names everything that is to be waited for.
-    fn interests<'fd>(&'fd self, mut add: impl FnMut(Source, PollFd<'fd>)) {
+    fn interests<'fd>(&'fd self, now: Instant, mut add: impl FnMut(Source, PollFd<'fd>)) {
         add(Source::Signals, PollFd::new(&self.signals, PollFlags::IN));
         if let Some(listener) = &self.listener {
             add(Source::Listener, PollFd::new(listener, PollFlags::IN));
@@ -142,7 +143,8 @@ impl Supervisor {
                 add(Source::Input(target), PollFd::from_borrowed_fd(input.fd(), PollFlags::OUT));
             }
             for (index, output) in streams.outputs.iter().enumerate() {
-                if let Some(fd) = output.fd().filter(|_| !self.held_up(target)) {
+                let pauses = output.pauses(now).is_some();
+                if let Some(fd) = output.fd().filter(|_| !pauses && !self.held_up(target)) {
                     add(Source::Output(target, index), PollFd::from_borrowed_fd(fd, PollFlags::IN));
                 }
             }
@@ -184,19 +186,25 @@ impl Supervisor {
     }
 
     /// How long nothing may happen before something is to be done anyway.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&self, now: Instant) -> Option<Duration> {
         let execs = self.execs.values().filter_map(ExecSession::give_up);
-        let deadline = self.container.give_up().into_iter().chain(execs).min();
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let deadline = self.container.give_up().into_iter().chain(self.gathering(now)).chain(execs).min();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let quiet = self.warm.then_some(QUIET);
         left.into_iter().chain(quiet).min()
+    }
+
+    /// Until when output is left to gather.
+    fn gathering(&self, now: Instant) -> Option<Instant> {
+        let outputs = self.all_streams().flat_map(|(_, streams)| &streams.outputs);
+        outputs.filter_map(|output| output.pauses(now)).min()
     }
 
     fn handle(&mut self, source: Source, events: PollFlags) {
         match source {
             Source::Signals => self.reap(),
             Source::Listener => self.accept(),
-            Source::Output(target, index) => drop(self.pump(target, index)),
+            Source::Output(target, index) => self.pump_in_order(target, index),
             Source::Input(target) => self.flush_input(target),
             Source::Session(key) => self.serve(key, events),
         }
@@ -210,6 +218,22 @@ impl Supervisor {
             self.next_key = self.next_key.wrapping_add(1);
             self.warm = true;
         }
+    }
+
+    /// Reads an output that is ready; first what may have been written before that to the other one.
+    fn pump_in_order(&mut self, target: Target, index: usize) {
+        let before = self.streams(target).and_then(|streams| streams.before(index));
+        if let Some(before) = before {
+            for _ in 0..FULL_PIPE {
+                if self.held_up(target) {
+                    return;
+                }
+                if !self.pump(target, before) {
+                    break;
+                }
+            }
+        }
+        self.pump(target, index);
     }
 
     /// Reads output once: to the clients, then to the log. Whether there was any.
@@ -288,6 +312,8 @@ impl Supervisor {
         let bytes = &self.buffer.0[..count];
         if let Some(target) = session.feeds() {
             if let Some(streams) = streams_of(&mut self.container, &mut self.execs, target) {
+                // Whoever says something waits for an answer.
+                streams.hurry();
                 streams.input.take_if(|input| !input.write(bytes));
             }
         } else if matches!(session.phase, Phase::Asking) {

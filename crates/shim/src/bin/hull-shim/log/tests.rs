@@ -83,6 +83,45 @@ fn large_output_comes_back_whole() {
 }
 
 #[test]
+fn any_bytes_in_any_pieces_come_back() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: None, ..log_in(dir.path()) };
+    let mut log = Log::open(&config).expect("log");
+    let mut state = 1u64;
+    let mut roll = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % sides
+    };
+    let pieces: [&[u8]; 12] = [
+        b"\n",
+        b"\r\n",
+        b"plain text",
+        b"\"",
+        b"\\",
+        b"\0",
+        b"\x7f",
+        b"\x1b[0m",
+        "\u{20ac}".as_bytes(),
+        b"\xe2\x82",
+        b"\xff",
+        b"\t",
+    ];
+    let text: Vec<u8> = (0..100_000).flat_map(|_| pieces[roll(pieces.len())].to_vec()).collect();
+    let (mut taken, mut end) = (0, 0);
+    while end < text.len() {
+        end = (end + 1 + roll(3_000)).min(text.len());
+        taken += log.append(Stream::Stdout, &text[taken..end], &Stamp::now());
+    }
+    log.finish(Stream::Stdout, &text[taken..], &Stamp::now());
+    let expected: Vec<_> = text.split_inclusive(|byte| *byte == b'\n').map(String::from_utf8_lossy).collect();
+    let found = records(&config.path);
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found["log"], *expected);
+    }
+}
+
+#[test]
 fn a_reopened_log_continues() {
     let dir = tempfile::tempdir().expect("directory");
     let config = log_in(dir.path());
