@@ -11,7 +11,7 @@ use crate::trial::target_directory;
 const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, and of the runtime.
-const VERSION_2: [&str; 3] = ["hierarchies", "lifecycle", "confinement"];
+const VERSION_2: [&str; 4] = ["hierarchies", "lifecycle", "confinement", "commandline"];
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
