@@ -11,7 +11,7 @@ use crate::trial::{PROGRAMS, target_directory};
 const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine.
-const VERSION_2: [&str; 4] = ["hierarchies", "lifecycle", "confinement", "cgroups"];
+const VERSION_2: [&str; 5] = ["hierarchies", "lifecycle", "confinement", "commandline", "cgroups"];
 
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];

@@ -247,7 +247,8 @@ fn a_throttle_reaches_its_device() {
         let (major, minor) = number.trim().split_once(':')?;
         Some((major.parse::<i64>().ok()?, minor.parse::<i64>().ok()?))
     });
-    let Some((major, minor)) = device else { return eprintln!("a host without a block device") };
+    // A virtual machine may have no disk at all.
+    let Some((major, minor)) = device else { return };
     let throttle = |rate: u64| {
         vec![LinuxThrottleDeviceBuilder::default().major(major).minor(minor).rate(rate).build().unwrap()]
     };

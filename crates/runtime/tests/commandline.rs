@@ -40,6 +40,8 @@ fn the_version_and_the_help_are_printed() {
         assert!(bed.ok(&[command, "--help"]).starts_with(&format!("hull-runtime {command}: ")));
     }
     assert_eq!(bed.ok(&["help", "kill"]), bed.ok(&["kill", "--help"]));
+    let refused = bed.runtime(&["--criu", "/bin/criu", "checkpoint", "one"]).output().unwrap();
+    assert!(text(&refused.stderr).contains("checkpoint is not supported"));
 }
 
 #[test]
@@ -195,6 +197,7 @@ fn a_limit_that_the_kernel_has_given_up_is_ignored_with_a_word() {
 #[test]
 fn an_ordinary_user_runs_containers() {
     use std::os::unix::fs::chown;
+    use std::os::unix::process::CommandExt as _;
     const USER: u32 = 12345;
     let bed = Bed::new();
     let own = bed.dir.join("own");
@@ -211,11 +214,9 @@ fn an_ordinary_user_runs_containers() {
         chown(own.join(to), Some(USER), Some(USER)).unwrap();
     }
     let as_user = |args: &[&str]| {
-        let mut command = std::process::Command::new("setpriv");
-        command
-            .args(["--reuid", "12345", "--regid", "12345", "--clear-groups"])
-            .arg(own.join("runtime"))
-            .args(args);
+        // Which also takes the groups of root from him.
+        let mut command = std::process::Command::new(own.join("runtime"));
+        command.uid(USER).gid(USER).args(args);
         command.env("XDG_RUNTIME_DIR", own.join("run")).current_dir(&own).stdin(Stdio::null());
         command
     };

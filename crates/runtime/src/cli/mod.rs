@@ -93,6 +93,8 @@ fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static C
             Arg::Long("root") => global.root = parser.value()?.into(),
             Arg::Long("log") => global.log.file = Some(parser.value()?.into()).filter(|path| path != ""),
             Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
+            // For commands that there are not; see `unknown`.
+            Arg::Long("criu") => drop(parser.value()?),
             Arg::Long("debug") => global.log.debug = switch(parser)?,
             Arg::Long("rootless") => match parser.value()?.to_str() {
                 Some("true") => global.rootless = true,
@@ -129,6 +131,9 @@ fn find(global: &Global, name: &str, parser: &mut Parser) -> Result<Option<&'sta
 }
 
 fn unknown(name: &str) -> Error {
+    if let "checkpoint" | "restore" = name {
+        return Error::usage(format!("{name} is not supported: this runtime does not drive criu"));
+    }
     Error::usage(format!("no such command: {name}; see hull-runtime --help"))
 }
 

@@ -1,6 +1,7 @@
 //! The compiler against two oracles: the meaning of a policy, and libseccomp.
 
 mod oracle;
+mod random;
 mod simulator;
 
 use hull_oci::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator};
@@ -154,6 +155,29 @@ fn programs_answer_as_libseccomps() {
                 ours => assert_eq!(ours, theirs, "{call:x?}"),
             }
         }
+    }
+}
+
+/// The seed is fixed; `fuzz` goes on from there.
+#[test]
+fn random_policies_answer_as_libseccomps() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        // xorshift64: Marsaglia, "Xorshift RNGs", 2003.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    for _ in 0..100 {
+        let bytes: Vec<u8> = (0..300).map(|_| next()).collect();
+        let plain = random::plain_policy(&bytes);
+        random::agree(&plain, &compile(&plain).unwrap().filter);
+        let spec = random::policy(&bytes);
+        let (policy, program) = (Policy::new(&spec).unwrap(), compile(&spec).unwrap());
+        random::ask(|call| {
+            assert_eq!(run(&program.filter, call).0, expected(&policy, call), "{call:x?} of {spec:?}")
+        });
     }
 }
 

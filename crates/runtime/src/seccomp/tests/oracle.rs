@@ -26,9 +26,15 @@ fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let path = std::env::temp_dir().join(format!("hull-seccomp-oracle-{}", std::process::id()));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/seccomp-oracle.c");
-        let status = Command::new("cc").args(["-O1", "-o"]).arg(&path).args([source, "-lseccomp"]).status();
-        assert!(status.expect("run cc").success(), "building {source} needs libseccomp-dev");
+        let source = include_str!("../../../tests/seccomp-oracle.c");
+        let compiler = Command::new("cc")
+            .args(["-O1", "-x", "c", "-", "-lseccomp", "-o"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn();
+        let mut compiler = compiler.expect("run cc");
+        compiler.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
+        assert!(compiler.wait().unwrap().success(), "building seccomp-oracle.c needs libseccomp-dev");
         // The program stays in memory as long as it is open, and no file is left behind.
         let held = std::fs::File::open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
