@@ -10,8 +10,15 @@ use crate::trial::target_directory;
 /// What `tests/vm/run` exits with when there is no machine to be had.
 const NO_MACHINE: i32 = 125;
 
-/// The test binaries for version 2, by target name: of the cgroup crate, and of the runtime.
-const VERSION_2: [&str; 3] = ["hierarchies", "lifecycle", "confinement"];
+/// The test binaries for version 2, by target name, those of one machine together: of the cgroup crate, and of the
+/// runtime.
+const VERSION_2: [&[&str]; 3] = [&["hierarchies"], &["lifecycle", "confinement"], &["spec"]];
+
+/// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
+const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of";
+
+/// How long a machine may take, in seconds: it may have to be emulated.
+const PATIENCE: &str = "300";
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
@@ -31,7 +38,10 @@ pub(crate) fn run(binaries: &[(String, PathBuf, PathBuf)], asked: bool) -> Vec<(
     if Path::new(UNIFIED).join("cgroup.procs").exists() {
         failures.extend(those(&VERSION_1).filter_map(|(target, binary, _)| on_version_1(target, binary)));
     }
-    failures.extend(those(&VERSION_2).filter_map(|(target, binary, _)| on_version_2(target, binary, asked)));
+    for targets in VERSION_2 {
+        let these: Vec<&Path> = those(targets).map(|(_, binary, _)| binary.as_path()).collect();
+        failures.extend(on_version_2(&targets.join(" and "), &these, asked));
+    }
     failures
 }
 
@@ -43,12 +53,25 @@ fn on_version_1(target: &str, binary: &Path) -> Option<(String, String)> {
     judge(format!("{target} on cgroup version 1"), command, None)
 }
 
-fn on_version_2(target: &str, binary: &Path, asked: bool) -> Option<(String, String)> {
+fn on_version_2(targets: &str, binaries: &[&Path], asked: bool) -> Option<(String, String)> {
+    if binaries.is_empty() {
+        return None;
+    }
     // What the runtime's tests run.
     let runtime = target_directory().join("debug/hull-runtime");
     let mut command = Command::new("tests/vm/run");
-    command.arg("-f").arg(runtime).arg(binary);
-    judge(format!("{target} on cgroup version 2"), command, (!asked).then_some(NO_MACHINE))
+    command.env("HULL_VM_TIMEOUT", PATIENCE).arg("-f").arg(runtime);
+    for binary in binaries {
+        command.arg("-f").arg(binary);
+    }
+    command.arg("tests/vm/each").args(binaries.iter().map(|binary| words(targets, binary)));
+    judge(format!("{targets} on cgroup version 2"), command, (!asked).then_some(NO_MACHINE))
+}
+
+/// What runs a test binary, with the tests that are wanted.
+fn words(targets: &str, binary: &Path) -> String {
+    let filter = if targets == "spec" { OF_THE_SPEC } else { "" };
+    format!("{} {filter}", binary.display())
 }
 
 /// Runs a command; why it failed, unless with the status that is `excused`, which is only told.
