@@ -11,10 +11,16 @@ use crate::trial::{PROGRAMS, target_directory};
 const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine.
-const VERSION_2: [&str; 5] = ["hierarchies", "lifecycle", "confinement", "commandline", "cgroups"];
+const VERSION_2: [&str; 6] = ["hierarchies", "lifecycle", "confinement", "commandline", "spec", "cgroups"];
+
+/// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
+const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of";
 
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
+
+/// How long the machine may take, in seconds: it may have to be emulated.
+const PATIENCE: &str = "300";
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
@@ -25,7 +31,7 @@ const ALL_OF_THEM: &str = r#"
 export HULL_BIN_DIR=$1 HULL_TEST_MARK=hull-test-vm
 shift
 failed=0
-for test; do "$test" --test-threads 1 || failed=1; done
+for test; do $test --test-threads 1 || failed=1; done
 exit $failed
 "#;
 
@@ -44,7 +50,8 @@ pub(crate) fn run(binaries: &[(String, PathBuf, PathBuf)], asked: bool) -> Vec<(
     if Path::new(UNIFIED).join("cgroup.procs").exists() {
         failures.extend(those(&VERSION_1).filter_map(|(target, binary, _)| on_version_1(target, binary)));
     }
-    let tests: Vec<_> = those(&VERSION_2).map(|(_, binary, _)| binary.as_path()).collect();
+    let tests: Vec<_> =
+        those(&VERSION_2).map(|(target, binary, _)| (target.as_str(), binary.as_path())).collect();
     failures.extend(on_version_2(&tests, asked));
     failures
 }
@@ -58,23 +65,29 @@ fn on_version_1(target: &str, binary: &Path) -> Option<(String, String)> {
 }
 
 /// All in one machine, since its boot takes longer than most of them.
-fn on_version_2(tests: &[&Path], asked: bool) -> Option<(String, String)> {
+fn on_version_2(tests: &[(&str, &Path)], asked: bool) -> Option<(String, String)> {
     let target = target_directory();
     let programs = RUN_BY_THEM.map(|name| target.join(PROGRAMS).join(name));
     // What the runtime's tests run: they look where cargo has built it.
     let built = target.join("debug/hull-runtime");
-    let files = programs.iter().map(PathBuf::as_path).chain([built.as_path()]).chain(tests.iter().copied());
+    let files = programs.iter().map(PathBuf::as_path).chain([built.as_path()]);
     let mut command = Command::new("tests/vm/run");
-    for file in files {
+    for file in files.chain(tests.iter().map(|(_, binary)| *binary)) {
         command.arg("-f").arg(file);
     }
-    command.env("HULL_VM_TIMEOUT", "180").args(["/bin/busybox", "sh", "-c", ALL_OF_THEM, "sh"]);
-    command.arg(target.join(PROGRAMS)).args(tests);
+    command.env("HULL_VM_TIMEOUT", PATIENCE).args(["/bin/busybox", "sh", "-c", ALL_OF_THEM, "sh"]);
+    command.arg(target.join(PROGRAMS)).args(tests.iter().map(|(target, binary)| words(target, binary)));
     judge(
         "the engine and what is below it on cgroup version 2".to_owned(),
         command,
         (!asked).then_some(NO_MACHINE),
     )
+}
+
+/// A test binary, with the names of the tests that are wanted if not all are.
+fn words(target: &str, binary: &Path) -> String {
+    let filter = if target == "spec" { OF_THE_SPEC } else { "" };
+    format!("{} {filter}", binary.display())
 }
 
 /// Runs a command; why it failed, unless with the status that is `excused`, which is only told.

@@ -2,6 +2,7 @@
 //! where the specification says so.
 
 use hull_oci::runtime::{Arch, Capability, Process, Spec};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -48,15 +49,16 @@ fn parse<T: DeserializeOwned>(
     }
     let mut warnings = Vec::new();
     clean(&mut config, &mut warnings);
-    // The first error names the place in the file.
-    serde_json::from_value(config).map(|value| Read { value, warnings }).map_err(|_| first)
+    // By the same code as before; the first error names the place in the file.
+    let cleaned = serde_json::to_vec(&config)?;
+    serde_json::from_slice(&cleaned).map(|value| Read { value, warnings }).map_err(|_| first)
 }
 
 fn clean_process(process: &mut Value, warnings: &mut Vec<String>) {
     for set in SETS {
         let Some(names) = process.pointer_mut(&format!("/capabilities/{set}")) else { continue };
         retain(names, |name| {
-            let known = serde_json::from_value::<Capability>(name.clone()).is_ok();
+            let known = Capability::deserialize(name).is_ok();
             let warning = format!("capability {name} is not known");
             if !known && !warnings.contains(&warning) {
                 warnings.push(warning);
@@ -73,7 +75,7 @@ fn clean_process(process: &mut Value, warnings: &mut Vec<String>) {
 fn clean_architectures(seccomp: &mut Value, warnings: &mut Vec<String>) {
     let Some(names) = seccomp.get_mut("architectures") else { return };
     retain(names, |name| {
-        let known = serde_json::from_value::<Arch>(name.clone()).is_ok();
+        let known = Arch::deserialize(name).is_ok();
         if !known {
             warnings.push(format!("architecture {name} is not known"));
         }

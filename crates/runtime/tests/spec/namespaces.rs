@@ -3,20 +3,34 @@
 use std::os::unix::fs::chown;
 use std::process::{Child, Command, Stdio};
 
+use hull_sys::clone::{Namespace, unshare};
 use serde_json::{Value, json};
 
-use crate::support::{Bed, other_runtime, runtime_is};
+use crate::support::{Bed, kernel_has, other_runtime, runtime_is};
 
 /// A process in namespaces of its own, for as long as this lives.
 struct Other(Child);
 
 impl Other {
-    fn new(options: &[&str]) -> Self {
+    /// One with these namespaces: a thread makes them, and hands them on to its child.
+    fn new(kinds: &'static [Namespace]) -> Self {
+        let made = std::thread::spawn(move || {
+            kinds.iter().for_each(|kind| unshare(*kind).unwrap());
+            Command::new("sleep").arg("1000").spawn().unwrap()
+        });
+        Self(made.join().unwrap())
+    }
+
+    /// One in a user namespace with these others, which it owns. A process with threads may not make that.
+    fn mapped() -> Self {
         let mut unshare = Command::new("unshare");
-        unshare.args(options).args(["--", "sh", "-c", "echo ready; exec sleep 1000"]);
+        unshare.args(["-U", "-n", "-u", "-i", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
         let mut child = unshare.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = [0; 6];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        for map in ["uid_map", "gid_map"] {
+            std::fs::write(format!("/proc/{}/{map}", child.id()), "0 100000 65536").unwrap();
+        }
         Self(child)
     }
 
@@ -35,6 +49,9 @@ impl Drop for Other {
         let _ = self.0.wait();
     }
 }
+
+const UTS: Namespace = Namespace::HostNameAndNISDomainName;
+const IPC: Namespace = Namespace::InterProcessCommunication;
 
 /// The kinds by the name of the specification and by that of /proc.
 const KINDS: [(&str, &str); 8] = [
@@ -61,7 +78,12 @@ fn read_link(kind: &str) -> String {
 
 #[test]
 fn each_kind_is_joined_by_its_path() {
-    let other = Other::new(&["-n", "-i", "-u", "-C", "-T", "--propagation", "private"]);
+    let mut kinds: &'static [_] = &[Namespace::Network, IPC, UTS, Namespace::ControlGroup, Namespace::Time];
+    // Before, a process with threads could not have children in another time namespace.
+    if !kernel_has((6, 3)) {
+        kinds = &kinds[..4];
+    }
+    let other = Other::new(kinds);
     for (kind, name) in
         [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup"), ("time", "time")]
     {
@@ -77,13 +99,11 @@ fn each_kind_is_joined_by_its_path() {
 
 #[test]
 fn a_pid_namespace_is_joined() {
-    let other = Other::new(&["-p", "-f", "--kill-child"]);
+    let other = Other::new(&[Namespace::ProcessID]);
     let mut bed = Bed::new();
-    let inside = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", other.0.id())).unwrap();
-    join(&mut bed, "pid", &format!("/proc/{}/ns/pid", inside.trim()));
-    let expected = std::fs::read_link(format!("/proc/{}/ns/pid", inside.trim())).unwrap();
+    join(&mut bed, "pid", &other.path("pid"));
     let said = bed.shell("readlink /proc/self/ns/pid; cat /proc/1/comm");
-    assert_eq!(said, format!("{}\nsleep\n", expected.display()));
+    assert_eq!(said, format!("{}\nsleep\n", other.name("pid")));
 }
 
 /// The one whose mounts are those of the container, too.
@@ -93,7 +113,7 @@ fn a_mount_namespace_is_joined() {
     if runtime_is(&["crun"]) {
         return;
     }
-    let other = Other::new(&["-m", "--propagation", "private"]);
+    let other = Other::new(&[Namespace::Mount]);
     let mut bed = Bed::new();
     join(&mut bed, "mount", &other.path("mnt"));
     assert_eq!(bed.shell("readlink /proc/self/ns/mnt; ls -d /bin"), format!("{}\n/bin\n", other.name("mnt")));
@@ -106,10 +126,7 @@ fn a_user_namespace_is_joined_with_what_it_owns() {
     if runtime_is(&["runc"]) {
         return;
     }
-    let other = Other::new(&["-U", "-n", "-u", "-i"]);
-    for map in ["uid_map", "gid_map"] {
-        std::fs::write(format!("/proc/{}/{map}", other.0.id()), "0 100000 65536").unwrap();
-    }
+    let other = Other::mapped();
     let mut bed = userns_bed();
     bed.config["linux"]["uidMappings"] = Value::Null;
     bed.config["linux"]["gidMappings"] = Value::Null;
@@ -135,7 +152,7 @@ fn a_user_namespace_is_joined_with_what_it_owns() {
 /// A container of a pod: a new user namespace, and a network that the host owns.
 #[test]
 fn a_new_user_namespace_joins_what_the_host_owns() {
-    let other = Other::new(&["-n", "-u", "-i"]);
+    let other = Other::new(&[Namespace::Network, UTS, IPC]);
     let mut bed = userns_bed();
     for (kind, name) in [("network", "net"), ("uts", "uts"), ("ipc", "ipc")] {
         join(&mut bed, kind, &other.path(name));
@@ -155,19 +172,7 @@ fn a_new_user_namespace_joins_what_the_host_owns() {
 
 #[test]
 fn what_is_no_namespace_of_that_kind_is_refused() {
-    let other = Other::new(&[
-        "-n",
-        "-i",
-        "-u",
-        "-C",
-        "-T",
-        "-m",
-        "-U",
-        "-p",
-        "-f",
-        "--map-root-user",
-        "--kill-child",
-    ]);
+    let other = Other::new(&[UTS, IPC]);
     for (kind, name) in KINDS {
         if other_runtime().is_some() {
             break;

@@ -16,14 +16,6 @@ crate::prints! {
         SCHEDULING => "-3 0 3\n";
     the_scheduler_is_idle lacks "runc" "crun": { "process": { "scheduler": { "policy": "SCHED_IDLE" } } },
         SCHEDULING => "0 0 5\n";
-    the_scheduler_is_fifo lacks "runc" "crun": { "process": { "scheduler": { "policy": "SCHED_FIFO", "priority": 9 } },
-        "linux": { "resources": { "cpu": { "realtimeRuntime": 5000 } } } },
-        SCHEDULING => "0 9 1\n";
-    the_scheduler_is_round_robin lacks "runc" "crun": { "process": { "scheduler":
-        { "policy": "SCHED_RR", "priority": 3, "flags": ["SCHED_RESET_ON_FORK"] } },
-        "linux": { "resources": { "cpu": { "realtimeRuntime": 5000 } } } },
-        // The child of the shell has been reset.
-        "awk '{print $40, $41}' /proc/$$/stat" => "3 2\n";
     the_io_priority_is_set lacks "runc" "crun": { "process": { "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 6 } } },
         "ionice -p $$" => "best-effort: prio 6\n";
     the_io_priority_is_idle lacks "runc" "crun": { "process": { "ioPriority": { "class": "IOPRIO_CLASS_IDLE", "priority": 0 } } },
@@ -45,6 +37,23 @@ crate::prints! {
         ] } },
         "grep -E 'core|open files|cpu|msgqueue|realtime timeout' /proc/self/limits | awk '{print $(NF-2), $(NF-1)}'"
         => "77 unlimited\n1 2\n33 44\n5 6\n7 8\n";
+}
+
+/// On version 1 of cgroups with a share of the time for them, on version 2 there is none to be given.
+#[test]
+fn the_scheduler_is_of_real_time() {
+    if other_runtime().is_some() {
+        return;
+    }
+    let mut bed = Bed::new();
+    if fs::metadata("/sys/fs/cgroup/cpu").is_ok() {
+        bed.config["linux"]["resources"]["cpu"] = json!({ "realtimeRuntime": 5000 });
+    }
+    bed.config["process"]["scheduler"] = json!({ "policy": "SCHED_FIFO", "priority": 9 });
+    assert_eq!(bed.shell(SCHEDULING), "0 9 1\n");
+    bed.config["process"]["scheduler"] =
+        json!({ "policy": "SCHED_RR", "priority": 3, "flags": ["SCHED_RESET_ON_FORK"] });
+    assert_eq!(bed.shell("awk '{print $40, $41}' /proc/$$/stat"), "3 2\n");
 }
 
 #[test]

@@ -185,6 +185,14 @@ pub(crate) fn runtime_is(names: &[&str]) -> bool {
     names.iter().any(|name| Path::new(&other).file_name().is_some_and(|file| file == *name))
 }
 
+/// Whether this kernel is at least of that version.
+pub(crate) fn kernel_has(version: (u32, u32)) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+}
+
 fn merge(into: &mut Value, fragment: &Value) {
     let Value::Object(fields) = fragment else {
         *into = fragment.clone();
