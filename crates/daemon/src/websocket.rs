@@ -114,8 +114,11 @@ async fn write(
         if tty {
             payload.extend_from_slice(&buffer[..n]);
         } else {
-            let decoded = decoder.decode(&buffer[..n], |_, piece| payload.extend_from_slice(piece));
-            decoded.map_err(|why| tungstenite::Error::Io(std::io::Error::other(why)))?;
+            let mut framed = &buffer[..n];
+            let unknown = |why| tungstenite::Error::Io(std::io::Error::other(why));
+            while let Some((_, piece)) = decoder.next(&mut framed).map_err(unknown)? {
+                payload.extend_from_slice(piece);
+            }
         }
         if !payload.is_empty() {
             to_client.send(Message::binary(payload)).await?;
