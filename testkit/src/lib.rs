@@ -12,8 +12,10 @@ pub mod images;
 pub mod leaks;
 pub mod namespaces;
 pub mod output;
+pub mod registry;
 pub mod steps;
 pub mod world;
 
 pub use daemon::Daemon;
 pub use output::{Output, Running};
+pub use registry::Registry;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use hull_testkit::output::eventually;
-use hull_testkit::{Daemon, images, steps, world};
+use hull_testkit::{Daemon, Registry, images, steps, world};
 
 /// How many steps of an operation are taken. With the operations' number this decides how long these tests take.
 const SOME: usize = 16;
@@ -40,7 +40,9 @@ fn killed_at_its_steps(daemon: &mut Daemon, operation: &Operation<'_>) {
     {
         daemon.hull(command);
     }
-    let passing = |line: &String| line.starts_with("process") || line.contains("/unfinished/");
+    let passing = |line: &String| {
+        line.contains("/unfinished/") || line.starts_with("process") && line.contains("/hull-shim ")
+    };
     assert!(eventually(MOMENT, || !world::look(daemon).iter().any(passing)), "something is never done");
     let clean = world::look(daemon);
     let all = killed_at(daemon, usize::MAX, operation, &clean);
@@ -220,12 +222,18 @@ fn networks_and_volumes() {
     );
 }
 
-#[test]
-fn images() {
-    let mut daemon = Daemon::with_busybox();
+/// An archive of the image `small:1`, which has two layers.
+fn small_archive(daemon: &Daemon) -> std::path::PathBuf {
     let archive = daemon.dir().join("small.tar");
     let layers = ["lower", "upper"].map(|name| images::pack(&[(images::file(name, 0o644), name.as_bytes())]));
     std::fs::write(&archive, images::Image::of(layers.to_vec()).docker_archive("small:1")).expect("write");
+    archive
+}
+
+#[test]
+fn images() {
+    let mut daemon = Daemon::with_busybox();
+    let archive = small_archive(&daemon);
     let load = ["load", "-q", "-i", archive.to_str().expect("utf-8")];
     let names = Operation {
         look: &["images", "--format", "{{.Repository}}:{{.Tag}}", "small"],
@@ -253,6 +261,27 @@ fn images() {
             act: &["commit", "box", "small:1"],
             after: &[&["rmi", "small:1"], REMOVE, &["image", "prune", "-f"]],
             ..names
+        },
+    );
+}
+
+#[test]
+fn pulling() {
+    let mut daemon = Daemon::start();
+    let _registry = Registry::start(&daemon);
+    let name = "127.0.0.1:5000/small:1";
+    daemon.hull(["load", "-q", "-i", small_archive(&daemon).to_str().expect("utf-8")]).ok();
+    daemon.hull(["tag", "small:1", name]).ok();
+    daemon.hull(["push", name]).ok();
+    daemon.hull(["rmi", name, "small:1"]).ok();
+    killed_at_its_steps(
+        &mut daemon,
+        &Operation {
+            act: &["pull", name],
+            look: &["images", "--format", "{{.Repository}}:{{.Tag}}"],
+            seen: &["", name],
+            after: &[&["rmi", name]],
+            ..Operation::default()
         },
     );
 }

@@ -2,7 +2,8 @@
 //!
 //! The two halves are joined by a channel of pieces. The thread's reader gives the unpacker its end of file only when
 //! the blob had the right length and digest, so nothing unverified ever becomes a layer or a blob. A connection that
-//! breaks is taken up where it broke; the thread does not notice.
+//! breaks is taken up where it broke; the thread does not notice. What a pull that was cut has left, the next one
+//! reads first, as if it came from the registry.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::progress::{Progress, Sink, TICK};
 use crate::registry::{Failure, Session};
-use crate::store::{Ingest, Lease, Store};
+use crate::store::{Ingest, Lease, Partial, Store};
 use crate::unpack;
 
 /// Pieces (of up to 400 KB) between the halves: what the network is ahead of the disk.
@@ -40,19 +41,45 @@ pub(crate) async fn layer(
     layer: Layer,
     progress: &Sink,
 ) -> std::result::Result<(), Failure> {
+    let partial = beginning(store, &layer.blob)?;
+    let resumed = partial.as_ref().is_some_and(|partial| partial.length > 0);
+    match attempt(store, session, &layer, partial, progress).await {
+        // The beginning may have been no good. It is gone then, and all is fetched anew.
+        Err(Failure::Local(error)) if resumed => {
+            tracing::debug!(digest = %layer.blob.digest, "go on with a download: {error}");
+            let partial = beginning(store, &layer.blob)?;
+            attempt(store, session, &layer, partial, progress).await
+        }
+        done => done,
+    }
+}
+
+/// What an earlier pull has left of a blob that is not here yet.
+fn beginning(store: &Store, blob: &Descriptor) -> Result<Option<Partial>> {
+    if store.blobs.has(blob) { Ok(None) } else { store.blobs.partial(blob) }
+}
+
+async fn attempt(
+    store: &Arc<Store>,
+    session: &Session,
+    layer: &Layer,
+    partial: Option<Partial>,
+    progress: &Sink,
+) -> std::result::Result<(), Failure> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let whole = store.blobs.has(&layer.blob);
+    let beginning = partial.as_ref().map_or(0, |partial| partial.length);
     let worker = {
         let (store, layer) = (Arc::clone(store), layer.clone());
         tokio::task::spawn_blocking(move || match whole {
             true => unpack_again(&store, &layer),
-            false => receive(&store, &layer, receiver),
+            false => receive(&store, &layer, partial, receiver),
         })
     };
     let id = layer.blob.digest.short();
     let sent = match whole {
         true => Ok(()),
-        false => send(store, session, &layer.blob, sender, progress).await,
+        false => send(store, session, &layer.blob, beginning, sender, progress).await,
     };
     if sent.is_ok() {
         let size = layer.blob.size;
@@ -77,13 +104,14 @@ async fn send(
     store: &Store,
     session: &Session,
     blob: &Descriptor,
+    beginning: u64,
     sender: mpsc::Sender<Bytes>,
     progress: &Sink,
 ) -> std::result::Result<(), Failure> {
-    let mut transfer = Transfer { blob, sender, progress, at: 0, shown: Instant::now() };
+    let mut transfer = Transfer { blob, sender, progress, at: beginning, shown: Instant::now() };
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
-    loop {
+    while transfer.at < blob.size {
         let before = transfer.at;
         let Err(failure) = transfer.attempt(session).await else { break };
         if transfer.at > before {
@@ -166,20 +194,39 @@ async fn next_piece(answer: &mut Response) -> std::result::Result<Option<Bytes>,
 }
 
 /// The thread's half: stores what comes, and unpacks it unless that was done before.
-fn receive(store: &Store, layer: &Layer, receiver: mpsc::Receiver<Bytes>) -> Result<()> {
+fn receive(
+    store: &Store,
+    layer: &Layer,
+    partial: Option<Partial>,
+    receiver: mpsc::Receiver<Bytes>,
+) -> Result<()> {
     // If the pull goes away meanwhile, this is what cleans up.
     let lease = Lease::new(store);
     lease.hold(&layer.blob.digest);
     lease.hold(&layer.chain);
-    let ingest = store.blobs.ingest(layer.blob.digest.algorithm())?;
+    let algorithm = layer.blob.digest.algorithm();
+    let ingest = match partial {
+        Some(partial) => store.blobs.resume(partial, algorithm),
+        None => store.blobs.ingest(algorithm)?,
+    };
     let mut incoming =
-        Incoming { receiver, piece: Bytes::new(), ingest, expected: &layer.blob, whole: false };
+        Incoming { receiver, piece: Bytes::new(), ingest, expected: &layer.blob, whole: false, cut: false };
+    if let Err(error) = take(store, layer, &mut incoming) {
+        if !incoming.cut {
+            // More of it would not make it better.
+            incoming.ingest.spoil();
+        }
+        return Err(error);
+    }
+    incoming.ingest.keep(Some(&layer.blob.digest)).map(drop)
+}
+
+fn take(store: &Store, layer: &Layer, incoming: &mut Incoming<'_>) -> Result<()> {
     if !store.snapshotter.has_layer(&layer.chain) {
-        unpack::layer(store, &layer.chain, &layer.diff_id, &mut incoming)
+        unpack::layer(store, &layer.chain, &layer.diff_id, &mut *incoming)
             .map_err(|error| error.within(&format!("layer {}", layer.blob.digest)))?;
     }
-    io::copy(&mut incoming, &mut io::sink()).map_err(|error| Error::Invalid(error.to_string()))?;
-    incoming.ingest.keep(Some(&layer.blob.digest)).map(drop)
+    io::copy(incoming, &mut io::sink()).map(drop).map_err(|error| Error::Invalid(error.to_string()))
 }
 
 /// What comes from the channel, stored on the way. Its end is an error unless the blob is whole and right.
@@ -189,11 +236,14 @@ struct Incoming<'a> {
     ingest: Ingest<'a>,
     expected: &'a Descriptor,
     whole: bool,
+    /// It ended too early, and what came was as it should be, as far as that can be told.
+    cut: bool,
 }
 
 impl Incoming<'_> {
     fn check(&mut self) -> io::Result<()> {
         if self.ingest.written() != self.expected.size {
+            self.cut = true;
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the download was cut off"));
         }
         self.ingest.check(&self.expected.digest).map_err(|error| io::Error::other(error.to_string()))?;
@@ -204,6 +254,10 @@ impl Incoming<'_> {
 
 impl Read for Incoming<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let replayed = self.ingest.replay(buffer)?;
+        if replayed > 0 {
+            return Ok(replayed);
+        }
         while self.piece.is_empty() && !self.whole {
             match self.receiver.blocking_recv() {
                 Some(piece) => {

@@ -240,6 +240,53 @@ fn takes_up_a_broken_download_where_it_broke() {
 }
 
 #[test]
+fn the_next_pull_goes_on_where_one_was_cut() {
+    isolated(async || {
+        for spoiled in [false, true] {
+            let noise: Vec<u8> =
+                (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+            let content = Content::new(&[archive(&[("noise", &noise)])]);
+            let path = format!("/blobs/{}", content.digests[0]);
+            let tries = AtomicUsize::new(0);
+            let fake = Fake::start(move |asked| {
+                let mut answer = content.answer(asked);
+                if asked.path.ends_with(&path) {
+                    if let Some(offset) = asked.header("range").strip_prefix("bytes=") {
+                        let offset: usize = offset.trim_end_matches('-').parse().unwrap();
+                        answer = Answer { status: 206, body: answer.body.split_off(offset), ..answer };
+                    }
+                    let cut = answer.body.len() / 2;
+                    answer.cut = (tries.fetch_add(1, Ordering::Relaxed) == 0).then_some(cut);
+                }
+                answer
+            });
+            let fixture = Fixture::with(Settings { max_download_attempts: 1, ..Settings::default() });
+            let name = fake.name("app:1");
+            fixture.store.pull(&name, None, Auth::default(), Sink::none()).await.unwrap_err();
+            let partial = fixture.directory.path().join("images/partial");
+            let files = || -> Vec<_> {
+                std::fs::read_dir(&partial).unwrap().map(|entry| entry.unwrap().path()).collect()
+            };
+            let [file] = &files()[..] else { panic!("{:?}", files()) };
+            let length = std::fs::metadata(file).unwrap().len();
+            assert!(length > 0);
+            if spoiled {
+                std::fs::write(file, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
+            }
+            let fixture = fixture.reopen();
+            fixture.store.pull(&name, None, Auth::default(), Sink::none()).await.unwrap();
+            assert_eq!(files(), [""; 0].map(PathBuf::from));
+            let asked = fake.asked("/blobs/");
+            let offsets: Vec<&str> =
+                asked.iter().map(|asked| asked.header("range")).filter(|range| !range.is_empty()).collect();
+            assert_eq!(offsets, [format!("bytes={length}-")], "spoiled: {spoiled}");
+            let image = fixture.store.get(&name.familiar()).unwrap();
+            assert_eq!(image.size, noise.len() as u64);
+        }
+    });
+}
+
+#[test]
 fn two_pulls_of_one_image_fetch_it_once() {
     isolated(async || {
         let content = Content::new(&[layer("one"), layer("two")]);
@@ -261,7 +308,7 @@ fn two_pulls_of_one_image_fetch_it_once() {
 }
 
 #[test]
-fn a_pull_that_is_given_up_leaves_nothing() {
+fn a_pull_that_is_given_up_leaves_nothing_but_its_beginning() {
     isolated(async || {
         let noise: Vec<u8> =
             (0..100_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hull_oci::Digest;
 use hull_oci::digest::{Algorithm, Hasher};
 
-use super::Lease;
+use super::{Lease, Partial, partial};
 use crate::error::{Context, Error, Result};
 use crate::manifest::{DOCUMENT_LIMIT, Descriptor};
 
@@ -34,6 +34,7 @@ impl Blobs {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).on("remove", &ingest),
             _ => private_dir(&ingest)?,
         }
+        partial::open(root)?;
         for algorithm in ALGORITHMS {
             private_dir(&root.join("blobs").join(algorithm.name()))?;
         }
@@ -99,7 +100,36 @@ impl Blobs {
         let path = self.root.join("ingest").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).on("create", &path)?;
-        Ok(Ingest { blobs: self, file, path, hasher: Hasher::new(algorithm), written: 0, kept: false })
+        Ok(Ingest {
+            blobs: self,
+            file,
+            path,
+            hasher: Hasher::new(algorithm),
+            written: 0,
+            kept: false,
+            beginning: 0,
+            partial: false,
+        })
+    }
+
+    /// What an earlier download has left of a blob; `None` if another one is under way.
+    pub(crate) fn partial(&self, blob: &Descriptor) -> Result<Option<Partial>> {
+        partial::of(&self.root, &blob.digest, blob.size)
+    }
+
+    /// Goes on with a blob. What is there already is to be read first, by [`Ingest::replay`].
+    pub(crate) fn resume(&self, partial: Partial, algorithm: Algorithm) -> Ingest<'_> {
+        let Partial { file, path, length } = partial;
+        Ingest {
+            blobs: self,
+            file,
+            path,
+            hasher: Hasher::new(algorithm),
+            written: 0,
+            kept: false,
+            beginning: length,
+            partial: true,
+        }
     }
 
     /// Forgets a blob; how many bytes that freed.
@@ -126,7 +156,7 @@ impl Blobs {
     }
 }
 
-/// A blob that is being written. Dropping it removes what was written.
+/// A blob that is being written. Dropping it removes what was written, but for a download that may go on later.
 #[derive(Debug)]
 pub(crate) struct Ingest<'a> {
     blobs: &'a Blobs,
@@ -135,9 +165,28 @@ pub(crate) struct Ingest<'a> {
     hasher: Hasher,
     written: u64,
     kept: bool,
+    /// Bytes that were there before.
+    beginning: u64,
+    /// Whether what is written is kept for a later download.
+    partial: bool,
 }
 
 impl Ingest<'_> {
+    /// Reads and hashes what was there before; nothing when all of it is read.
+    pub(crate) fn replay(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.beginning.saturating_sub(self.written)).unwrap_or(usize::MAX);
+        let wanted = left.min(buffer.len());
+        let count = self.file.read(&mut buffer[..wanted])?;
+        self.hasher.update(&buffer[..count]);
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    /// What was written is no good: it is not kept.
+    pub(crate) fn spoil(&mut self) {
+        self.partial = false;
+    }
+
     /// Bytes so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
@@ -209,7 +258,8 @@ impl Write for Ingest<'_> {
 
 impl Drop for Ingest<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        let goes_on = self.partial && self.written > 0;
+        if !self.kept && !goes_on {
             // Nothing refers to it; what cannot be removed now goes when the store is opened next.
             let _ = fs::remove_file(&self.path);
         }

@@ -6,6 +6,7 @@
 //!   index.json            the names: see `table`
 //!   blobs/sha256/<hex>    manifests, configurations, layers as they came: see `blobs`
 //!   ingest/               blobs that are being written
+//!   partial/              downloads that were cut: see `partial`
 //! ```
 //!
 //! An image is an entry of the table whose manifest, configuration and layers are all here, the layers also unpacked
@@ -15,6 +16,7 @@
 
 mod blobs;
 mod lease;
+mod partial;
 mod record;
 mod table;
 
@@ -27,6 +29,7 @@ use hull_snapshot::Snapshotter;
 
 pub(crate) use blobs::{Blobs, Ingest, check_document_size, verify};
 pub(crate) use lease::Lease;
+pub(crate) use partial::Partial;
 pub(crate) use record::{Record, chain_ids, parse_config};
 pub(crate) use table::{Entry, NAME, REF_NAME, to_json};
 
