@@ -101,9 +101,13 @@ fn a_client_attaches_and_leaves() {
 #[test]
 fn a_lot_of_output_arrives_whole() {
     let daemon = Daemon::with_busybox();
-    let output = daemon.hull(["run", "--rm", "busybox", "sh", "-c", "seq 1 200000"]);
-    let lines = output.lines();
-    assert_eq!((lines.len(), lines[0], lines[199_999]), (200_000, "1", "200000"));
+    let script = "seq 1 200000; seq 1 1000 >&2";
+    let numbers = |last| (1..=last).map(|number| format!("{number}\n")).collect::<String>();
+    let attached = daemon.hull(["run", "--name", "box", "busybox", "sh", "-c", script]);
+    for output in [attached, daemon.hull(["logs", "box"])] {
+        assert!(output.stdout == numbers(200_000), "{} bytes", output.stdout.len());
+        assert_eq!(output.stderr, numbers(1000));
+    }
 }
 
 #[test]

@@ -109,7 +109,8 @@ impl Report {
              Wall clock in milliseconds, processor time in brackets: of client, daemon, supervisor, runtime and container \
              together, read from one cgroup around them all, until 100 ms after the command's end. Whole processes; the \
              medians of {rounds} rounds in which each contestant has its turn. `floor` is `bench/floor.c`: the same \
-             system calls with nothing in between.\n\n{}\n{}",
+             system calls with nothing in between; in the rows about output (medians of 9 rounds), it is what writes \
+             the output alone, straight into the reader's pipe.\n\n{}\n{}",
             machine(),
             self.text()
         );

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use hull_shim::protocol::{JsonFile, Stream};
 use hull_sys::memory::Pages;
 use hull_sys::{Context, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub(crate) use self::record::LIMIT;
@@ -26,6 +26,10 @@ use self::record::Recorder;
 use crate::clock::Stamp;
 
 const BUFFER: usize = 256 << 10;
+/// Space on disk that a file takes at once while it grows by writes of so much: block by block, writing takes half as long
+/// again. A supervisor that is killed leaves what it took too much with the file.
+const AHEAD: u64 = 8 << 20;
+const MUCH: usize = 64 << 10;
 
 /// A container's log.
 pub(crate) struct Log {
@@ -35,6 +39,8 @@ pub(crate) struct Log {
     /// `None` after a rotation that could not make the new file; the next batch tries again.
     file: Option<File>,
     size: u64,
+    /// Up to where space on disk was asked for; what is not needed is given back.
+    reserved: u64,
     buffer: Pages,
     used: usize,
     /// How much room a record may take.
@@ -55,6 +61,7 @@ impl Log {
             max_file: config.max_file.max(1),
             file: Some(file),
             size,
+            reserved: 0,
             buffer: Pages::new(BUFFER + room)?,
             used: 0,
             room,
@@ -103,9 +110,31 @@ impl Log {
         self.dropped
     }
 
-    /// Gives the buffer's memory back until the next output.
+    /// Gives the buffer's memory and space on disk back until the next output.
     pub(crate) fn rest(&mut self) {
         self.buffer.release();
+        self.release_space();
+    }
+
+    /// Asks for the space of the next `count` bytes, and more. It is no error to get none: not every file system can.
+    fn reserve_space(&mut self, count: usize) {
+        let Some(file) = self.file.as_ref().filter(|_| self.size + count as u64 > self.reserved) else {
+            return;
+        };
+        let length = AHEAD.min(self.max_size.saturating_sub(self.size)).max(count as u64);
+        let _ = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, self.size, length);
+        self.reserved = self.size + length;
+    }
+
+    fn release_space(&mut self) {
+        if std::mem::take(&mut self.reserved) > self.size
+            && let Some(file) = &self.file
+            // Not to our idea of its size: somebody may have emptied it.
+            && let Ok(stat) = rustix::fs::fstat(file)
+        {
+            // Blocks behind the end, if they stay, go with the file.
+            let _ = rustix::fs::ftruncate(file, stat.st_size as u64);
+        }
     }
 
     fn recorder(&mut self, stream: Stream) -> &mut Recorder {
@@ -133,6 +162,9 @@ impl Log {
         if self.file.is_none() {
             self.reopen();
         }
+        if used >= MUCH {
+            self.reserve_space(used);
+        }
         let written = self.file.as_ref().map_or(0, |file| write(file, self.size, &self.buffer[..used]));
         self.size += written as u64;
         self.dropped += (used - written) as u64;
@@ -140,6 +172,7 @@ impl Log {
 
     /// Renames the files one number up, the oldest one out of existence, and begins a new one.
     fn rotate(&mut self) {
+        self.release_space();
         self.file = None;
         // Before the names move: ext4 writes a file to disk at once that takes the name of another one.
         let _ = std::fs::remove_file(self.name(self.max_file - 1));
@@ -162,6 +195,12 @@ impl Log {
         if let Ok((file, size)) = open(&self.path) {
             (self.file, self.size) = (Some(file), size);
         }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.release_space();
     }
 }
 

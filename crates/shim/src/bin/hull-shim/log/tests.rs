@@ -122,6 +122,39 @@ fn any_bytes_in_any_pieces_come_back() {
 }
 
 #[test]
+fn space_on_disk_is_given_back() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: Some(3 << 20), max_file: 2, ..log_in(dir.path()) };
+    let mut log = Log::open(&config).expect("log");
+    let text = "0123456789".repeat(9) + "\n";
+    log.append(Stream::Stdout, text.repeat(50_000).as_bytes(), &Stamp::now());
+    let excess = |path: &Path| {
+        let file = path.metadata().expect("metadata");
+        (file.blocks() * 512).saturating_sub(file.len())
+    };
+    assert!(config.path.metadata().expect("metadata").len() < 3 << 20);
+    assert!(log.reserved > log.size, "{} {}", log.reserved, log.size);
+    log.rest();
+    assert!(excess(&config.path) < 256 << 10, "{}", excess(&config.path));
+    let rotated = dir.path().join("x-json.log.1");
+    assert!(excess(&rotated) < 256 << 10, "{}", excess(&rotated));
+}
+
+#[test]
+fn a_log_that_somebody_empties_goes_on_from_nothing() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = JsonFile { max_size: None, ..log_in(dir.path()) };
+    let mut log = Log::open(&config).expect("log");
+    log.append(Stream::Stdout, "x\n".repeat(100_000).as_bytes(), &Stamp::now());
+    File::options().write(true).truncate(true).open(&config.path).expect("empty it");
+    log.rest();
+    log.append(Stream::Stdout, b"y\n", &Stamp::now());
+    drop(log);
+    assert_eq!(texts(&records(&config.path)), "y\n");
+}
+
+#[test]
 fn a_reopened_log_continues() {
     let dir = tempfile::tempdir().expect("directory");
     let config = log_in(dir.path());
