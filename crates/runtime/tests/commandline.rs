@@ -258,9 +258,15 @@ fn the_features_are_there() {
     };
     for (number, option) in words(&features["mountOptions"]).iter().enumerate() {
         let target = format!("/dev/option-{number}");
-        let bind = option.ends_with("bind") && !option.contains("un");
+        let maps = option.ends_with("idmap");
+        let bind = maps || option.ends_with("bind") && !option.contains("un");
         let (kind, source) = if bind { ("bind", "rootfs") } else { ("tmpfs", "tmpfs") };
-        bed.mount(json!({ "destination": target, "type": kind, "source": source, "options": [option] }));
+        let mut mount = json!({ "destination": target, "type": kind, "source": source, "options": [option] });
+        if maps {
+            let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+            (mount["uidMappings"], mount["gidMappings"]) = (map.clone(), map);
+        }
+        bed.mount(mount);
     }
     let linux = &features["linux"];
     let capabilities = words(&linux["capabilities"]);
