@@ -60,13 +60,21 @@ pub(crate) struct Global {
 pub(crate) fn main() -> ExitCode {
     let mut parser = Parser::from_env();
     let user = !rustix::process::geteuid().is_root();
-    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless: user };
+    let rootless = user || in_user_namespace();
+    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless };
     let command = match command(&mut global, &mut parser) {
         Ok(Some(command)) => command,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => return failed(&global, &error),
     };
     (command.run)(&global, &mut parser).unwrap_or_else(|error| failed(&global, &error))
+}
+
+/// Whether root is root here only. The first namespace of each kind has an inode of its own: `PROC_USER_INIT_INO` of
+/// `linux/proc_ns.h`.
+fn in_user_namespace() -> bool {
+    const FIRST: u64 = 0xefff_fffd;
+    rustix::fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino != FIRST)
 }
 
 /// Where containers are remembered unless told otherwise: an ordinary user has a directory of his own.
