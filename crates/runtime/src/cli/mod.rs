@@ -97,8 +97,8 @@ fn failed(global: &Global, error: &Error) -> ExitCode {
 fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static Command>> {
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("root") => global.root = parser.value()?.into(),
-            Arg::Long("log") => global.log.file = Some(parser.value()?.into()).filter(|path| path != ""),
+            Arg::Long("root") => global.root = path(parser)?,
+            Arg::Long("log") => global.log.file = log_file(parser)?,
             Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
             // For commands that there are not; see `unknown`.
             Arg::Long("criu") => drop(parser.value()?),
@@ -185,6 +185,19 @@ fn protect_program() -> Result<()> {
 /// The version as engines read it: the first line names the runtime, `spec` what it implements.
 fn version() -> String {
     format!("hull-runtime version {VERSION}\nspec: {SPEC_VERSION}\n")
+}
+
+/// A path as it is meant here: a command may go elsewhere before it is used.
+fn path(parser: &mut Parser) -> Result<PathBuf> {
+    let given = PathBuf::from(parser.value()?);
+    std::path::absolute(&given).map_err(|e| Error::file("the path", &given, e))
+}
+
+/// As [`path`]; an empty one is none.
+fn log_file(parser: &mut Parser) -> Result<Option<PathBuf>> {
+    let given = PathBuf::from(parser.value()?);
+    let absolute = (!given.as_os_str().is_empty()).then(|| std::path::absolute(&given));
+    absolute.transpose().map_err(|e| Error::file("the path", &given, e))
 }
 
 /// Prints a result.
