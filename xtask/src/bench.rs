@@ -112,7 +112,11 @@ fn outside(options: &Options, args: &[String]) -> Outcome {
         status(Command::new("make").arg("build"))?;
     }
     if options.peers {
-        status(Command::new("scripts/need").args(PEERS).args(["cc:gcc", "busybox:busybox-static"]))?;
+        status(Command::new("scripts/need").args(PEERS).args([
+            "cc:gcc",
+            "busybox:busybox-static",
+            "/usr/bin/time:time",
+        ]))?;
     }
     let directory = std::env::temp_dir().join(format!("hull-bench-{}", std::process::id()));
     fs::create_dir(&directory).map_err(|why| format!("mkdir {}: {why}", directory.display()))?;

@@ -174,6 +174,56 @@ fn limits_can_be_changed() {
     bed.ok(&["delete", "--force", "one"]);
 }
 
+/// The runtime goes to the bundle, what it was told does not.
+#[test]
+fn paths_are_relative_to_the_caller() {
+    let mut bed = Bed::new();
+    bed.config["process"]["args"] = json!(["sleep", "1000"]);
+    bed.write_config();
+    let elsewhere = bed.dir.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let runtime = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hull-runtime"));
+        command.current_dir(&elsewhere).args(["--root", "root", "--log", "log"]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    };
+    assert!(runtime(&["run", "-d", "--bundle", "..", "--pid-file", "pid", "one"]).success());
+    assert!(!runtime(&["run", "-d", "--bundle", "..", "one"]).success());
+    let mut names: Vec<_> =
+        fs::read_dir(&elsewhere).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["log", "pid", "root"]);
+    assert!(runtime(&["delete", "--force", "one"]).success());
+}
+
+/// In a mount namespace without version 2, whose freezer lets nothing die.
+#[test]
+fn what_version_1_has_frozen_can_be_ended() {
+    let mut bed = Bed::new();
+    bed.config["process"]["args"] = json!(["sleep", "1000"]);
+    bed.write_config();
+    let without = |args: &[&str]| {
+        let script = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "--propagation", "private", "sh", "-c", script, "sh"]);
+        let runtime = bed.runtime(args);
+        command
+            .arg(runtime.get_program())
+            .args(runtime.get_args())
+            .current_dir(&bed.dir)
+            .stdin(Stdio::null());
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{args:?}");
+    };
+    without(&["run", "-d", "one"]);
+    without(&["pause", "one"]);
+    without(&["delete", "--force", "one"]);
+    without(&["run", "-d", "two"]);
+    without(&["pause", "two"]);
+    without(&["kill", "two", "KILL"]);
+    without(&["delete", "--force", "two"]);
+}
+
 /// Whatever is read and written on the way is the container's to pay for.
 #[test]
 fn half_a_mebibyte_is_enough() {
@@ -258,9 +308,15 @@ fn the_features_are_there() {
     };
     for (number, option) in words(&features["mountOptions"]).iter().enumerate() {
         let target = format!("/dev/option-{number}");
-        let bind = option.ends_with("bind") && !option.contains("un");
+        let maps = option.ends_with("idmap");
+        let bind = maps || option.ends_with("bind") && !option.contains("un");
         let (kind, source) = if bind { ("bind", "rootfs") } else { ("tmpfs", "tmpfs") };
-        bed.mount(json!({ "destination": target, "type": kind, "source": source, "options": [option] }));
+        let mut mount = json!({ "destination": target, "type": kind, "source": source, "options": [option] });
+        if maps {
+            let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+            (mount["uidMappings"], mount["gidMappings"]) = (map.clone(), map);
+        }
+        bed.mount(mount);
     }
     let linux = &features["linux"];
     let capabilities = words(&linux["capabilities"]);

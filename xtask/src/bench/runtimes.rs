@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -73,7 +73,25 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<(), String> {
             .after(move || runtime.call(long, &["delete", "--force", "long"]))
     });
     report.times("runtime: `exec` of `true`", race(bench.rounds, tasks.collect()), &[]);
+
+    let peaks =
+        runtimes.iter().map(|runtime| (runtime.contestant.name, runtime.contestant.within(|| peak(runtime))));
+    report.values("runtime: peak memory of `run` (RSS)", "MiB", peaks.collect(), "below crun's");
     Ok(())
+}
+
+/// The most that any process of `run` had in memory, in MiB, by time(1).
+fn peak(runtime: &Runtime) -> Result<f64, String> {
+    let run = runtime.command(&["run", "box"]);
+    let mut command = Command::new("/usr/bin/time");
+    command.args(["-f", "%M"]).arg(run.get_program()).args(run.get_args()).current_dir(&runtime.short);
+    let output = command.stdin(Stdio::null()).output().map_err(|why| format!("/usr/bin/time: {why}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let kib = said.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
+    match (output.status.success(), kib) {
+        (true, Some(kib)) => Ok(kib / 1024.0),
+        _ => Err(said.trim().to_owned()),
+    }
 }
 
 fn runtimes(bench: &Bench, rootfs: &Path) -> Result<Vec<Runtime>, String> {

@@ -11,7 +11,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::error::{Error, Result};
-use super::switch;
+use super::{path, switch};
 
 /// The options that `create` and `run` share.
 #[derive(Debug, Default)]
@@ -44,14 +44,14 @@ impl Options {
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Short('b') | Arg::Long("bundle") => options.bundle = Some(parser.value()?.into()),
-                Arg::Long("pid-file") => options.pid_file = Some(parser.value()?.into()),
-                Arg::Long("console-socket") => options.console_socket = Some(parser.value()?.into()),
+                Arg::Long("pid-file") => options.pid_file = Some(path(parser)?),
+                Arg::Long("console-socket") => options.console_socket = Some(path(parser)?),
                 Arg::Long("preserve-fds") => options.preserve_fds = parser.value()?.parse()?,
                 Arg::Short('d') | Arg::Long("detach") => options.detach = switch(parser)?,
                 Arg::Long("keep") => options.keep = switch(parser)?,
                 Arg::Long("no-new-keyring") => options.keep_keyring = switch(parser)?,
                 Arg::Long("no-pivot") => options.no_pivot = switch(parser)?,
-                Arg::Long("pidfd-socket") => options.pidfd_socket = Some(parser.value()?.into()),
+                Arg::Long("pidfd-socket") => options.pidfd_socket = Some(path(parser)?),
                 // Orphans of the container go to whoever takes them above us, as that option wants it.
                 Arg::Long("no-subreaper") => drop(switch(parser)?),
                 Arg::Value(value) => super::take_id(&mut options.id, value)?,

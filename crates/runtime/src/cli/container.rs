@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +94,7 @@ impl Container {
         let container = Self::at(root, id)?;
         match container.dir.is_dir() {
             true => Ok(container),
-            false => Err(Error::new(format!("container does not exist: {id}"))),
+            false => Err(absent(id)),
         }
     }
 
@@ -130,7 +130,11 @@ impl Container {
 
     pub(crate) fn load(&self) -> Result<Record> {
         let path = self.dir.join(RECORD);
-        let text = fs::read(&path).map_err(|e| Error::file("read", &path, e))?;
+        let text = fs::read(&path).map_err(|e| match e.kind() {
+            // It is being created, or deleted.
+            std::io::ErrorKind::NotFound => absent(&self.id),
+            _ => Error::file("read", &path, e),
+        })?;
         serde_json::from_slice(&text).map_err(|e| Error::new(format!("read {}: {e}", path.display())))
     }
 
@@ -190,6 +194,10 @@ impl Container {
     }
 }
 
+fn absent(id: &str) -> Error {
+    Error::new(format!("container does not exist: {id}"))
+}
+
 fn gate_socket() -> Result<OwnedFd> {
     let made =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
@@ -247,6 +255,16 @@ impl Record {
             Ok(pidfd) if self.is_alive() => Ok(Some(pidfd)),
             Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(errno) => Err(Error::file("pidfd_open", self.pid.to_string(), errno)),
+        }
+    }
+
+    /// Sends a signal to the container's first process. One that is paused ends by SIGKILL all the same: what version 1
+    /// has frozen dies only when it runs again.
+    pub(crate) fn signal(&self, pidfd: &OwnedFd, number: i32) -> Result<()> {
+        hull_sys::signal::send(pidfd.as_fd(), number)?;
+        match self.cgroup()? {
+            Some(cgroup) if number == hull_sys::signal::SIGKILL && cgroup.frozen()? => Ok(cgroup.thaw()?),
+            _ => Ok(()),
         }
     }
 

@@ -53,17 +53,17 @@ fn end(container: &Container, record: &Record, force: bool) -> Result<()> {
         return Err(Error::new(format!("cannot delete container {id} that is not stopped: {status}")));
     }
     if let Some(pidfd) = record.pidfd()? {
-        kill(&pidfd)?;
+        kill(record, &pidfd)?;
     }
     record.cgroup()?.map_or(Ok(()), |cgroup| run::end(&cgroup))?;
     Ok(record.rdt.as_ref().map_or(Ok(()), |rdt| rdt.remove())?)
 }
 
-fn kill(pidfd: &OwnedFd) -> Result<()> {
-    match pidfd_send_signal(pidfd, Signal::KILL) {
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
-        sent => sent.op("kill")?,
+fn kill(record: &Record, pidfd: &OwnedFd) -> Result<()> {
+    if pidfd_send_signal(pidfd, Signal::KILL) == Err(rustix::io::Errno::SRCH) {
+        return Ok(());
     }
+    record.signal(pidfd, hull_sys::signal::SIGKILL)?;
     wait(pidfd)
 }
 

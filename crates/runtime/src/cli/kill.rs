@@ -35,7 +35,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     }
     match (record.pidfd()?, container.status(&record)) {
         (Some(pidfd), status) if status != ContainerState::Stopped => {
-            hull_sys::signal::send(pidfd.as_fd(), signal.number())?;
+            record.signal(&pidfd, signal.number())?;
             Ok(ExitCode::SUCCESS)
         }
         _ => Err(Error::new("container not running")),

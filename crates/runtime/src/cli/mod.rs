@@ -61,13 +61,21 @@ pub(crate) struct Global {
 pub(crate) fn main() -> ExitCode {
     let mut parser = Parser::from_env();
     let user = !rustix::process::geteuid().is_root();
-    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless: user };
+    let rootless = user || in_user_namespace();
+    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless };
     let command = match command(&mut global, &mut parser) {
         Ok(Some(command)) => command,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => return failed(&global, &error),
     };
     (command.run)(&global, &mut parser).unwrap_or_else(|error| failed(&global, &error))
+}
+
+/// Whether root is root here only. The first namespace of each kind has an inode of its own: `PROC_USER_INIT_INO` of
+/// `linux/proc_ns.h`.
+fn in_user_namespace() -> bool {
+    const FIRST: u64 = 0xefff_fffd;
+    rustix::fs::stat("/proc/self/ns/user").is_ok_and(|stat| stat.st_ino != FIRST)
 }
 
 /// Where containers are remembered unless told otherwise: an ordinary user has a directory of his own.
@@ -90,8 +98,8 @@ fn failed(global: &Global, error: &Error) -> ExitCode {
 fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static Command>> {
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("root") => global.root = parser.value()?.into(),
-            Arg::Long("log") => global.log.file = Some(parser.value()?.into()).filter(|path| path != ""),
+            Arg::Long("root") => global.root = path(parser)?,
+            Arg::Long("log") => global.log.file = log_file(parser)?,
             Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
             // For commands that there are not; see `unknown`.
             Arg::Long("criu") => drop(parser.value()?),
@@ -191,6 +199,19 @@ fn warn(warnings: &[impl std::fmt::Display]) {
         // Nobody is left to hear that standard error is closed.
         let _ = writeln!(std::io::stderr(), "hull-runtime: warning: {warning}");
     }
+}
+
+/// A path as it is meant here: a command may go elsewhere before it is used.
+fn path(parser: &mut Parser) -> Result<PathBuf> {
+    let given = PathBuf::from(parser.value()?);
+    std::path::absolute(&given).map_err(|e| Error::file("the path", &given, e))
+}
+
+/// As [`path`]; an empty one is none.
+fn log_file(parser: &mut Parser) -> Result<Option<PathBuf>> {
+    let given = PathBuf::from(parser.value()?);
+    let absolute = (!given.as_os_str().is_empty()).then(|| std::path::absolute(&given));
+    absolute.transpose().map_err(|e| Error::file("the path", &given, e))
 }
 
 /// Prints a result.

@@ -131,7 +131,11 @@ fn filesystem(plan: &MountPlan, fstype: &str, source: &str) -> Result<Prepared> 
 /// The container's own cgroup, in the shape that this host has: one directory of version 2, or one for each
 /// hierarchy of version 1. Nothing beside or above it is shown, whatever the cgroup namespace is (CVE-2023-25809).
 fn cgroup(init: &Init<'_>, plan: &MountPlan) -> Result<Vec<Prepared>> {
-    let cgroup = init.cgroup.ok_or(Errno::NOENT).on("mount the container's own cgroup on", &plan.target)?;
+    let Some(cgroup) = init.cgroup else {
+        // An ordinary user's container may have none, and then sees none.
+        let attr = plan.options.attr.set | Attr::MOUNT_ATTR_RDONLY;
+        return Ok(vec![Prepared::new(plan, mount::new_fs("tmpfs", &[("source", Some("tmpfs"))], attr)?)]);
+    };
     let directories = cgroup.directories();
     if let [(controllers, directory)] = directories.as_slice()
         && controllers.is_empty()
