@@ -66,6 +66,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         ..Exec::new(record.pid, process)
     };
     let mut running = hull_runtime::exec(exec)?;
+    super::warn(&running.warnings);
     hand_out(&mut running, &options)?;
     match signals {
         Some(signals) => foreground::attend(&mut running, &signals),

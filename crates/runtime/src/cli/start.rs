@@ -21,7 +21,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let socket = container.connect()?;
     let started = hull_runtime::start(socket);
     container.forget_gate()?;
-    started?;
+    super::warn(&started?);
     if let Some(hooked) = &record.hooked {
         hooked.run(Moment::Poststart, record.pid).inspect_err(|_| stop(&record))?;
     }

@@ -89,6 +89,28 @@ fn a_capability_that_nobody_knows_is_a_warning() {
     }
 }
 
+/// A runtime that has less than is asked for, as in a container of its own.
+#[test]
+fn a_capability_that_cannot_be_granted_is_a_warning() {
+    let mut bed = Bed::new();
+    for set in ["bounding", "permitted", "effective"] {
+        bed.config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_SYS_TIME"]);
+    }
+    let script = "grep -E 'CapEff|CapBnd' /proc/self/status";
+    bed.config["process"]["args"] = json!(["sh", "-c", script]);
+    bed.write_config();
+    let run = bed.runtime(&["run", "c"]);
+    let mut setpriv = std::process::Command::new("setpriv");
+    setpriv.args(["--bounding-set", "-sys_time"]).arg(run.get_program()).args(run.get_args());
+    let output = setpriv.current_dir(&bed.dir).stdin(std::process::Stdio::null()).output().unwrap();
+    // runc 1.1 and crun 1.8 fail.
+    if other_runtime().is_none() {
+        let kill = "0000000000000020";
+        assert_eq!(text(&output.stdout), format!("CapEff:\t{kill}\nCapBnd:\t{kill}\n"));
+        assert_eq!(text(&output.stderr), "hull-runtime: warning: capabilities: not granted: CAP_SYS_TIME\n");
+    }
+}
+
 /// The deadline policy lets nobody fork, so the program is looked at from outside.
 #[test]
 fn the_scheduler_is_deadline() {
