@@ -37,7 +37,11 @@ pub(crate) fn clone_below(join: &dyn Fn() -> Result<()>, what: &Clone<'_>) -> Re
     join()?;
     let side = clone::clone(what);
     if !matches!(side, Ok(Side::Child)) {
-        clone::join(own.as_fd(), Namespace::ProcessID)?;
+        match clone::join(own.as_fd(), Namespace::ProcessID) {
+            // Who has given up his user namespace for the container's cannot go back, and is to clone no more.
+            Err(error) if error.is(Errno::PERM) => {}
+            joined => joined?,
+        }
     }
     side
 }
@@ -73,10 +77,8 @@ fn by_stage(
                     Ok(Side::Child)
                 }
                 Ok(Side::Parent(child)) => {
-                    if let Err(error) = theirs.born(&child) {
-                        theirs.failed(&Failure::of("clone", &error));
-                    }
-                    clone::exit_now(0)
+                    // Unsaid, the child reads the end of its line and ends, too.
+                    clone::exit_now(i32::from(theirs.born(&child).is_err()))
                 }
                 Err(failure) => {
                     theirs.failed(&failure);
