@@ -77,10 +77,8 @@ fn by_stage(
                     Ok(Side::Child)
                 }
                 Ok(Side::Parent(child)) => {
-                    if let Err(error) = theirs.born(&child) {
-                        theirs.failed(&Failure::of("clone", &error));
-                    }
-                    clone::exit_now(0)
+                    // Unsaid, the child reads the end of its line and ends, too.
+                    clone::exit_now(i32::from(theirs.born(&child).is_err()))
                 }
                 Err(failure) => {
                     theirs.failed(&failure);

@@ -1,7 +1,7 @@
 //! The line between the caller and the process it makes: a pair of sequenced-packet sockets.
 //!
 //! The new process may ask for the *hooks* of the caller's side, and says once that it is *ready* (and hands over its
-//! terminal) or why it *failed*. When it is let
+//! terminal) or why it *failed*. It may *warn* of what it goes on without. When it is let
 //! go and its program is executed, the kernel closes its end, and the caller reads the end of the line. So the
 //! caller knows of success without a word, and a death without one is told from it by the ready that is missing.
 
@@ -31,6 +31,8 @@ pub(crate) enum Message {
     Hooks,
     /// The new process is set up; the master side of its terminal, if it has one.
     Ready(Option<OwnedFd>),
+    /// It was given less than was asked for, and goes on.
+    Warning(String),
     /// It could not be set up, and has ended.
     Failed(Failure),
     /// It may go on.
@@ -74,6 +76,13 @@ impl Channel {
         self.send(b"g", None)
     }
 
+    /// Says what the process does without. That nobody may listen any more, or that a filter forbids to say it, changes
+    /// nothing.
+    pub(crate) fn warn(&self, step: &str, warning: &str) {
+        let text = format!("w{step}: {warning}");
+        let _ = self.send(&text.as_bytes()[..floor_char(&text, MESSAGE_MAX)], None);
+    }
+
     /// Says why the process ends. That nobody may listen any more is not its concern.
     pub(crate) fn failed(&self, failure: &Failure) {
         let mut failure = failure.clone();
@@ -106,6 +115,7 @@ impl Channel {
             [b'b', pid @ ..] => born(pid, fds.pop()).ok_or_else(garbled),
             [b'r'] => Ok(Message::Ready(fds.pop())),
             [b'g'] => Ok(Message::Go),
+            [b'w', text @ ..] => Ok(Message::Warning(String::from_utf8_lossy(text).into_owned())),
             [b'f', failure @ ..] => {
                 serde_json::from_slice(failure).map(Message::Failed).map_err(|_| garbled())
             }

@@ -178,6 +178,8 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
     /// The cgroup that was made for it; the caller removes it after the end.
     pub cgroup: Option<Cgroup>,
+    /// What was asked for and could not be given, in words.
+    pub warnings: Vec<String>,
     /// Its share of caches and memory bandwidth, if it was given one; the caller removes it after the end.
     pub rdt: Option<rdt::Group>,
     /// The container's hooks, if it has any; the caller runs those for its end: [`Hooked::stopped`].
@@ -228,9 +230,9 @@ impl Created {
     /// Executes the program. Returns when that has succeeded; on failure nothing is left of the container.
     pub fn start(self) -> Result<Running, Failure> {
         self.channel.go().step("start")?;
-        wait_executed(&self.channel)?;
+        let warnings = wait_executed(&self.channel)?;
         self.guard.run_hooks(&[Moment::Poststart])?;
-        self.leave()
+        Ok(Running { warnings, ..self.leave()? })
     }
 
     /// As [`Running::rdt`]: for who removes it instead of us.
@@ -251,8 +253,8 @@ impl Created {
 }
 
 /// Starts a container that waits at a [`Gate::Listener`]: `socket` is connected to it. Returns when its program
-/// is executed. The hooks for that moment are the caller's affair.
-pub fn start(socket: OwnedFd) -> Result<(), Failure> {
+/// is executed; what it was warned of. The hooks for that moment are the caller's affair.
+pub fn start(socket: OwnedFd) -> Result<Vec<String>, Failure> {
     wait_executed(&Channel::from(socket))
 }
 
@@ -274,12 +276,16 @@ pub(crate) fn wait_ready(
     }
 }
 
-/// Waits until the program is executed.
-pub(crate) fn wait_executed(channel: &Channel) -> Result<(), Failure> {
-    match channel.receive().step("start")? {
-        Message::End => Ok(()),
-        Message::Failed(failure) => Err(failure),
-        _ => Err(died("the new process said nonsense")),
+/// Waits until the program is executed; what it was warned of.
+pub(crate) fn wait_executed(channel: &Channel) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    loop {
+        match channel.receive().step("start")? {
+            Message::End => return Ok(warnings),
+            Message::Warning(warning) => warnings.push(warning),
+            Message::Failed(failure) => return Err(failure),
+            _ => return Err(died("the new process said nonsense")),
+        }
     }
 }
 
@@ -427,6 +433,7 @@ impl Guard {
             cgroup,
             rdt: self.rdt.take(),
             hooked,
+            warnings: Vec::new(),
         })
     }
 }

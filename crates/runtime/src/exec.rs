@@ -101,8 +101,9 @@ pub fn exec(exec: Exec) -> Result<Running, Failure> {
     drop(theirs);
     let guard = Guard::of(child);
     let terminal = wait_ready(&ours, &|| Ok(()))?;
-    wait_executed(&ours)?;
-    guard.disarm(terminal).ok_or_else(lost)
+    let warnings = wait_executed(&ours)?;
+    let running = guard.disarm(terminal).ok_or_else(lost)?;
+    Ok(Running { warnings, ..running })
 }
 
 /// The processors that the new process starts on, before it is in the container's cgroup: those that its parent has at

@@ -257,7 +257,7 @@ fn live(mut init: Init<'_>, channel: &mut Channel) -> std::result::Result<std::c
             *channel = Channel::from(starter.op("accept").step("start")?);
         }
     }
-    execute(&mut init.task)
+    execute(&mut init.task, channel)
 }
 
 /// Goes through the life of a process that joins.
@@ -265,7 +265,7 @@ pub(crate) fn run_join(mut join: Join<'_>, channel: Channel) -> ! {
     let _end = EndWithoutReturn;
     let lived = walk(Join::STEPS, &mut join)
         .and_then(|()| channel.ready(join.task.master()).step("console"))
-        .and_then(|()| execute(&mut join.task));
+        .and_then(|()| execute(&mut join.task, &channel));
     let Err(failure) = lived;
     channel.failed(&failure);
     exit_now(1)
@@ -275,8 +275,11 @@ fn walk<T>(steps: &[Step<T>], subject: &mut T) -> std::result::Result<(), Failur
     steps.iter().try_for_each(|(name, step)| step(subject).step(name))
 }
 
-fn execute(task: &mut Task<'_>) -> std::result::Result<std::convert::Infallible, Failure> {
-    walk(Task::STEPS, task)?;
+fn execute(task: &mut Task<'_>, channel: &Channel) -> std::result::Result<std::convert::Infallible, Failure> {
+    for (name, step) in Task::STEPS {
+        step(task).step(name)?;
+        task.warnings.drain(..).for_each(|warning| channel.warn(name, &warning));
+    }
     Err(Failure::text("exec", "execve returned without an error"))
 }
 

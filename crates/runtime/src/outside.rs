@@ -21,7 +21,8 @@ use crate::{hooks, userns};
 pub(crate) struct Outside {
     /// Its root, if that was made here.
     pub(crate) root: Option<OwnedFd>,
-    /// For each mount of the plan: that mount, if it was made here. Empty if none was.
+    /// For each mount of the plan: that mount, if it was made here. Empty if none was. The new process takes its own
+    /// instead, where it can: see [`mounts::prefer_locked`].
     pub(crate) mounts: Vec<Option<Prepared>>,
     /// The agent that answers the notifications of its filter, if it has one.
     pub(crate) notifier: Option<Notifier>,

@@ -32,6 +32,31 @@ impl Sets {
     };
 }
 
+impl Sets {
+    /// The same without what is not in `granted`; the bounding set can only be reduced anyhow.
+    #[must_use]
+    pub fn within(self, granted: CapabilitySet) -> Self {
+        Self {
+            effective: self.effective & granted,
+            permitted: self.permitted & granted,
+            inheritable: self.inheritable & granted,
+            bounding: self.bounding,
+            ambient: self.ambient & granted,
+        }
+    }
+}
+
+/// What the calling thread may make effective.
+pub fn permitted() -> Result<CapabilitySet> {
+    thread::capabilities(None).map(|sets| sets.permitted).op("capget")
+}
+
+/// The names of a set, as in capabilities(7).
+pub fn names(set: CapabilitySet) -> String {
+    let names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
+    names.join(" ")
+}
+
 /// Takes everything that is not in `keep` out of the bounding set. Needs CAP_SETPCAP.
 pub fn limit(keep: CapabilitySet) -> Result<()> {
     for (bit, capability) in each() {

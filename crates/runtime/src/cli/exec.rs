@@ -104,6 +104,7 @@ fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         clone::join_process(pidfd.as_fd(), Namespaces::from_iter([Namespace::User]))?;
     }
     let mut running = hull_runtime::exec(exec)?;
+    super::warn(&running.warnings);
     hand_out(&mut running, container.id(), &options)?;
     match signals {
         Some(signals) => foreground::attend(&mut running, &signals),

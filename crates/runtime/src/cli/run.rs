@@ -21,6 +21,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let mut created = create::make(global, &new, &options, Gate::Caller)?;
     create::hand_out(&mut created, &options)?;
     let mut running = created.start()?;
+    super::warn(&running.warnings);
     let Some(signals) = signals else {
         new.keep();
         return Ok(ExitCode::SUCCESS);

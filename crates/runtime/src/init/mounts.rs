@@ -15,7 +15,8 @@ use hull_sys::{Context, Error, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Init, copy_up, devices};
+use super::{Init, copy_up, devices, rootfs};
+use crate::create::Rootfs;
 use crate::options::{Bind, Options};
 use crate::plan::{MountPlan, What, refused};
 
@@ -70,6 +71,23 @@ pub(super) fn prepare(init: &mut Init<'_>) -> Result<()> {
         init.mounts.push(prepared);
     }
     devices::prepare(init)
+}
+
+/// Takes host files from this process's own copy of the host's mounts, where it can, instead of what the caller has made:
+/// in the copy the kernel has locked that a mount is read-only, or without devices, and the root of a user namespace cannot
+/// undo that (mount_namespaces(7)). Called while the process still has the caller's ids, before which more is open.
+pub(crate) fn prefer_locked(init: &mut Init<'_>) {
+    if let (Some(root), Rootfs::Directory(path)) = (&mut init.root_mount, &init.create.rootfs)
+        && let Ok(own) = rootfs::clone_directory(path)
+    {
+        *root = own;
+    }
+    for (plan, made) in init.plan.mounts.iter().zip(&mut init.made_outside) {
+        let (Some(made), What::Bind(source), None) = (made, &plan.what, &plan.idmap) else { continue };
+        if let Ok(own) = bind(plan, source, None) {
+            *made = own;
+        }
+    }
 }
 
 /// A directory or file of the host, with the ids that the user namespace `users` maps its own to.

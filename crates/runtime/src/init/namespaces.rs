@@ -9,7 +9,7 @@ use hull_sys::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Init, Join, rootfs};
+use super::{Init, Join, mounts, rootfs};
 
 pub(super) fn enter_cgroup(init: &mut Init<'_>) -> Result<()> {
     // What is made for the container has exactly the permissions that it is made with.
@@ -37,6 +37,9 @@ pub(super) fn enter(init: &mut Init<'_>) -> Result<()> {
         if init.line.is_some() && namespaces.mount.is_none() {
             // The root of the maps may not walk there.
             init.host_place = Some(rootfs::open_host_place(init)?);
+        }
+        if namespaces.mount.is_none() {
+            mounts::prefer_locked(init);
         }
         become_mapped_root()?;
     }

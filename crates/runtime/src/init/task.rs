@@ -39,6 +39,8 @@ pub(super) struct Task<'a> {
     keyring: Option<&'a str>,
     /// Whether /dev/console is the terminal.
     is_first: bool,
+    /// What it goes on without.
+    pub(super) warnings: Vec<String>,
     /// Who answers the notifications of the filter.
     pub(super) notifier: Option<Notifier>,
     /// What the container's processes share.
@@ -68,6 +70,7 @@ impl<'a> Task<'a> {
             preserve_fds: create.preserve_fds,
             keyring: create.keyring.as_deref(),
             is_first: true,
+            warnings: Vec::new(),
             notifier,
             common: Common::of(&create.spec),
             hooked: Hooked::of(&create.spec, &create.id, &create.bundle),
@@ -89,6 +92,7 @@ impl<'a> Task<'a> {
             preserve_fds: exec.preserve_fds,
             keyring: exec.keyring.as_deref(),
             is_first: false,
+            warnings: Vec::new(),
             notifier,
             common: exec.common.clone(),
             hooked: None,
@@ -268,7 +272,19 @@ impl<'a> Task<'a> {
     pub(super) fn drop_capabilities(&mut self) -> Result<()> {
         let sets = self.process.capabilities().as_ref().map_or(Sets::NONE, sets_of);
         caps::limit(sets.bounding)?;
-        caps::apply(&sets)
+        match caps::apply(&sets) {
+            Err(error) if error.is(Errno::PERM) => self.apply_granted(sets),
+            applied => applied,
+        }
+    }
+
+    /// What cannot be granted is left out with a warning, as the specification asks for.
+    fn apply_granted(&mut self, sets: Sets) -> Result<()> {
+        let granted = caps::permitted()?;
+        let lacking = (sets.permitted | sets.effective | sets.inheritable).difference(granted);
+        caps::apply(&sets.within(granted))?;
+        self.warnings.push(format!("not granted: {}", caps::names(lacking)));
+        Ok(())
     }
 
     /// The hooks right before the program.

@@ -264,6 +264,36 @@ fn a_mount_has_maps_of_its_own() {
     assert_eq!(bed.shell("stat -c '%u:%g' /dev/shm/m/file"), "1007:2008\n");
 }
 
+/// What the host has mounted read-only stays so for the root of a user namespace, whatever he may do there.
+#[test]
+fn what_is_read_only_on_the_host_stays_so() {
+    use hull_sys::mount::{Attr, Change, move_to_path, new_fs, set_attr};
+    use std::os::fd::AsFd;
+    // crun 1.8 lets him.
+    if runtime_is(&["crun"]) {
+        return;
+    }
+    let mut bed = userns_bed();
+    let closed = bed.dir.join("closed");
+    let source = closed.join("readonly");
+    fs::create_dir_all(&source).unwrap();
+    // runc 1.1 cannot get there.
+    let mode = if other_runtime().is_some() { 0o711 } else { 0o700 };
+    fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+    let tmpfs = new_fs("tmpfs", &[], Attr::empty()).unwrap();
+    set_attr(tmpfs.as_fd(), &Change { set: Attr::MOUNT_ATTR_RDONLY, ..Change::default() }, false).unwrap();
+    move_to_path(tmpfs.as_fd(), &source).unwrap();
+    bed.mount(json!({ "source": source, "destination": "/dev/shm/m", "options": ["bind"] }));
+    for set in ["bounding", "permitted", "effective"] {
+        bed.config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+    }
+    bed.config["process"]["noNewPrivileges"] = json!(false);
+    let said = bed.shell("mount -o remount,bind,rw /dev/shm/m 2>&1; mkdir /dev/shm/m/x 2>&1; true");
+    assert!(said.contains("ermission denied") || said.contains("not permitted"), "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
+    hull_sys::mount::detach(&source).unwrap();
+}
+
 #[test]
 fn a_mount_is_changed_by_remount() {
     if other_runtime().is_some() {

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Bed, other_runtime, runtime_is, text};
 
+/// Real-time priority and policy alone: the other policies have no nice value, and keep that of the caller.
+const POLICY: &str = "awk '{print $40, $41}' /proc/self/stat";
+
 /// Nice value, real-time priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).
 const SCHEDULING: &str = "awk '{print $19, $40, $41}' /proc/self/stat";
 
@@ -15,7 +18,7 @@ crate::prints! {
     the_scheduler_is_batch lacks "runc" "crun": { "process": { "scheduler": { "policy": "SCHED_BATCH", "nice": -3 } } },
         SCHEDULING => "-3 0 3\n";
     the_scheduler_is_idle lacks "runc" "crun": { "process": { "scheduler": { "policy": "SCHED_IDLE" } } },
-        SCHEDULING => "0 0 5\n";
+        POLICY => "0 5\n";
     the_io_priority_is_set lacks "runc" "crun": { "process": { "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 6 } } },
         "ionice -p $$" => "best-effort: prio 6\n";
     the_io_priority_is_idle lacks "runc" "crun": { "process": { "ioPriority": { "class": "IOPRIO_CLASS_IDLE", "priority": 0 } } },
@@ -50,7 +53,7 @@ fn the_scheduler_is_of_real_time() {
         bed.config["linux"]["resources"]["cpu"] = json!({ "realtimeRuntime": 5000 });
     }
     bed.config["process"]["scheduler"] = json!({ "policy": "SCHED_FIFO", "priority": 9 });
-    assert_eq!(bed.shell(SCHEDULING), "0 9 1\n");
+    assert_eq!(bed.shell(POLICY), "9 1\n");
     bed.config["process"]["scheduler"] =
         json!({ "policy": "SCHED_RR", "priority": 3, "flags": ["SCHED_RESET_ON_FORK"] });
     assert_eq!(bed.shell("awk '{print $40, $41}' /proc/$$/stat"), "3 2\n");
@@ -86,6 +89,28 @@ fn a_capability_that_nobody_knows_is_a_warning() {
     if !runtime_is(&["crun"]) {
         assert_eq!(text(&output.stdout), "CapEff:\t0000000000000020\n");
         assert!(text(&output.stderr).contains("CAP_DREAM"), "{}", text(&output.stderr));
+    }
+}
+
+/// A runtime that has less than is asked for, as in a container of its own.
+#[test]
+fn a_capability_that_cannot_be_granted_is_a_warning() {
+    let mut bed = Bed::new();
+    for set in ["bounding", "permitted", "effective"] {
+        bed.config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_SYS_TIME"]);
+    }
+    let script = "grep -E 'CapEff|CapBnd' /proc/self/status";
+    bed.config["process"]["args"] = json!(["sh", "-c", script]);
+    bed.write_config();
+    let run = bed.runtime(&["run", "c"]);
+    let mut setpriv = std::process::Command::new("setpriv");
+    setpriv.args(["--bounding-set", "-sys_time"]).arg(run.get_program()).args(run.get_args());
+    let output = setpriv.current_dir(&bed.dir).stdin(std::process::Stdio::null()).output().unwrap();
+    // runc 1.1 and crun 1.8 fail.
+    if other_runtime().is_none() {
+        let kill = "0000000000000020";
+        assert_eq!(text(&output.stdout), format!("CapEff:\t{kill}\nCapBnd:\t{kill}\n"));
+        assert_eq!(text(&output.stderr), "hull-runtime: warning: capabilities: not granted: CAP_SYS_TIME\n");
     }
 }
 
