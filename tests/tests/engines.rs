@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hull_sys::mount;
@@ -214,6 +214,73 @@ fn podman_makes_pods() {
     assert!(inside.ends_with("shared"), "{inside}");
     podman.call(&["pod", "stop", "-t", "0", "pod"]).ok();
     podman.call(&["pod", "rm", "-f", "pod"]).ok();
+}
+
+/// A user by the name `ordinary`, with subordinate ids; known in this mount namespace only.
+fn ordinary_user(place: &Place) -> u32 {
+    const USER: u32 = 12345;
+    let entries = [
+        ("passwd", format!("ordinary:x:{USER}:{USER}::{}:/bin/sh\n", place.path(""))),
+        ("group", format!("ordinary:x:{USER}:\n")),
+        ("subuid", "ordinary:200000:65536\n".to_owned()),
+        ("subgid", "ordinary:200000:65536\n".to_owned()),
+    ];
+    for (name, entry) in entries {
+        let real = Path::new("/etc").join(name);
+        let before = fs::read_to_string(&real).unwrap_or_default();
+        fs::write(place.path(name), before + &entry).unwrap();
+        let bind = mount::open_tree_clone(rustix::fs::CWD, place.path(name), false).unwrap();
+        mount::move_to_path(std::os::fd::AsFd::as_fd(&bind), &real).unwrap();
+    }
+    std::os::unix::fs::chown(place.path(""), Some(USER), Some(USER)).unwrap();
+    USER
+}
+
+/// Everything by an ordinary user, who has no cgroup: the runtime is root of the user namespace that podman has made.
+#[test]
+fn podman_serves_an_ordinary_user() {
+    use std::os::unix::process::CommandExt as _;
+    let place = Place::new();
+    let user = ordinary_user(&place);
+    let archive = images::busybox(place.dir.path()).unwrap().display().to_string();
+    let podman = |args: &[&str]| {
+        let mut command = Command::new("podman");
+        command
+            .args(["--runtime", &runtime(), "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"])
+            .args([
+                "--events-backend",
+                "file",
+                "--root",
+                &place.path("data"),
+                "--runroot",
+                &place.path("run"),
+            ])
+            .args(args)
+            .env("HOME", place.path("home"))
+            .env("XDG_RUNTIME_DIR", place.path("xdg"))
+            .env("TMPDIR", place.dir.path())
+            .current_dir(place.dir.path())
+            .uid(user)
+            .gid(user);
+        Running::start(&mut command).finish()
+    };
+    for name in ["home", "xdg"] {
+        fs::create_dir(place.path(name)).unwrap();
+        std::os::unix::fs::chown(place.path(name), Some(user), Some(user)).unwrap();
+    }
+    podman(&["load", "-q", "-i", &archive]).ok();
+    let run = ["run", "--network", "none"];
+    let map = podman(&[&run[..], &["--rm", "busybox", "cat", "/proc/self/uid_map"]].concat());
+    let map = map.ok().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(map, ["0", "12345", "1", "1", "200000", "65536"]);
+    assert_eq!(podman(&[&run[..], &["--rm", "busybox", "sh", "-c", "exit 3"]].concat()).code, 3);
+    podman(&[&run[..], &["-d", "--name", "box", "busybox", "sleep", "1000"]].concat()).ok();
+    assert_eq!(podman(&["exec", "-u", "5:6", "box", "sh", "-c", "id -u; id -g"]).ok(), "5\n6");
+    podman(&["rm", "-f", "-t", "0", "box"]).ok();
+    // What belongs to other ids of his only his namespace may remove.
+    podman(&["unshare", "rm", "-rf", &place.path("data")]).ok();
+    // Ends the process that holds the namespace for the next call.
+    podman(&["system", "migrate"]).ok();
 }
 
 struct Containerd {

@@ -11,6 +11,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::error::{Error, Result};
+use super::log::Log;
 use super::{path, switch};
 
 /// The options that `create` and `run` share.
@@ -64,11 +65,11 @@ impl Options {
 
 impl Bundle {
     /// Reads the bundle and goes there: what is relative in it is relative to it.
-    pub(crate) fn open(options: &Options) -> Result<Self> {
+    pub(crate) fn open(log: &Log, options: &Options) -> Result<Self> {
         let given = options.bundle.as_deref().unwrap_or(Path::new("."));
         let path = given.canonicalize().map_err(|e| Error::file("bundle", given, e))?;
         std::env::set_current_dir(&path).map_err(|e| Error::file("chdir", &path, e))?;
-        let spec = read_spec(&path.join("config.json"))?;
+        let spec = read_spec(log, &path.join("config.json"))?;
         let root = spec.root().as_ref().ok_or_else(|| Error::new("config.json has no root"))?;
         let rootfs = root.path().canonicalize().map_err(|e| Error::file("root", root.path(), e))?;
         let process = spec.process().as_ref().ok_or_else(|| Error::new("config.json has no process"))?;
@@ -149,10 +150,10 @@ fn terminal(spec: &Spec) -> Stdio {
     Stdio::Terminal { rows, cols }
 }
 
-fn read_spec(path: &Path) -> Result<Spec> {
+fn read_spec(log: &Log, path: &Path) -> Result<Spec> {
     let text = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
     let read = config::parse_spec(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
-    super::warn(&read.warnings);
+    super::warn(log, &read.warnings);
     Ok(read.value)
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
 /// Makes the container of a bundle and remembers it.
 pub(super) fn make(global: &Global, new: &New, options: &Options, gate: Gate) -> Result<Created> {
     let container = new.container()?;
-    let bundle = Bundle::open(options)?;
+    let bundle = Bundle::open(&global.log, options)?;
     bundle
         .ignored()
         .for_each(|what| global.log.warning(&format!("{what} is ignored: the kernel has given it up")));

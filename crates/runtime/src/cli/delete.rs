@@ -40,7 +40,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         Err(error) => return Err(error),
     };
     container.remove()?;
-    super::run_poststop(hooked.as_ref());
+    super::run_poststop(&global.log, hooked.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,6 +12,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::bundle::{send_console, send_descriptor, write_pid};
 use super::container::{Container, Record};
 use super::error::{Error, Result};
+use super::log::Log;
 use super::{Global, foreground, require, switch};
 
 pub(super) const OPTIONS: &[(&str, &str)] = &[
@@ -78,7 +79,7 @@ fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     {
         return Err(Error::new("cannot exec in a paused container (use --ignore-paused to override)"));
     }
-    let process = options.process(&record)?;
+    let process = options.process(&global.log, &record)?;
     let terminal = process.terminal().unwrap_or(false);
     if terminal && options.detach && options.console_socket.is_none() {
         return Err(Error::new("cannot allocate a terminal without --console-socket when detached"));
@@ -104,7 +105,7 @@ fn exec(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         clone::join_process(pidfd.as_fd(), Namespaces::from_iter([Namespace::User]))?;
     }
     let mut running = hull_runtime::exec(exec)?;
-    super::warn(&running.warnings);
+    super::warn(&global.log, &running.warnings);
     hand_out(&mut running, container.id(), &options)?;
     match signals {
         Some(signals) => foreground::attend(&mut running, &signals),
@@ -180,12 +181,12 @@ impl Options {
     }
 
     /// The process of the file, or one like the container's with what the command line changes.
-    fn process(&self, record: &Record) -> Result<Process> {
+    fn process(&self, log: &Log, record: &Record) -> Result<Process> {
         if let Some(path) = &self.process_file {
             let text = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
             let read =
                 config::parse_process(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
-            super::warn(&read.warnings);
+            super::warn(log, &read.warnings);
             return Ok(read.value);
         }
         if self.args.is_empty() {

@@ -189,16 +189,13 @@ fn version() -> String {
 }
 
 /// Runs the hooks for a container that is gone. Their failures change nothing any more.
-fn run_poststop(hooked: Option<&Hooked>) {
-    warn(&hooked.map(Hooked::stopped).unwrap_or_default());
+fn run_poststop(log: &Log, hooked: Option<&Hooked>) {
+    warn(log, &hooked.map(Hooked::stopped).unwrap_or_default());
 }
 
 /// Says what changes nothing.
-fn warn(warnings: &[impl std::fmt::Display]) {
-    for warning in warnings {
-        // Nobody is left to hear that standard error is closed.
-        let _ = writeln!(std::io::stderr(), "hull-runtime: warning: {warning}");
-    }
+fn warn(log: &Log, warnings: &[impl std::fmt::Display]) {
+    warnings.iter().for_each(|warning| log.warning(&warning.to_string()));
 }
 
 /// A path as it is meant here: a command may go elsewhere before it is used.

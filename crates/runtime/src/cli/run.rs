@@ -21,7 +21,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let mut created = create::make(global, &new, &options, Gate::Caller)?;
     create::hand_out(&mut created, &options)?;
     let mut running = created.start()?;
-    super::warn(&running.warnings);
+    super::warn(&global.log, &running.warnings);
     let Some(signals) = signals else {
         new.keep();
         return Ok(ExitCode::SUCCESS);
@@ -31,13 +31,11 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     if options.keep {
         new.keep();
     } else {
-        if let Some(cgroup) = &running.cgroup {
-            end(cgroup)?;
-            place::leave(global, new.container()?.id(), scope.as_deref());
-        }
+        running.cgroup.as_ref().map_or(Ok(()), end)?;
         running.rdt.as_ref().map_or(Ok(()), |rdt| rdt.remove())?;
+        place::leave(global, new.container()?.id(), scope.as_deref());
         drop(new);
-        super::run_poststop(running.hooked.as_ref());
+        super::run_poststop(&global.log, running.hooked.as_ref());
     }
     ended
 }

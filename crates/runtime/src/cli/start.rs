@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         // It has said why it ends, and is to be stopped for who asks next.
         delete::wait(process)?;
     }
-    super::warn(&started?);
+    super::warn(&global.log, &started?);
     if let Some(hooked) = &record.hooked {
         hooked.run(Moment::Poststart, record.pid).inspect_err(|_| stop(&record))?;
     }
