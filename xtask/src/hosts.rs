@@ -11,13 +11,18 @@ use crate::trial::{PROGRAMS, target_directory};
 const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine.
-const VERSION_2: [&str; 6] = ["hierarchies", "lifecycle", "confinement", "commandline", "spec", "cgroups"];
+const VERSION_2: [&str; 7] =
+    ["hierarchies", "lifecycle", "confinement", "commandline", "checkpoint", "spec", "cgroups"];
 
 /// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
 const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of";
 
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
+
+/// What criu needs of the host's programs, and criu itself. The kernels of some hosts are too new for it, so its tests
+/// are for the machine.
+const OF_THE_HOST: [&str; 3] = ["/usr/sbin/criu", "/usr/sbin/ip", "/usr/bin/tar"];
 
 /// How long the machine may take, in seconds: it may have to be emulated.
 const PATIENCE: &str = "300";
@@ -70,7 +75,8 @@ fn on_version_2(tests: &[(&str, &Path)], asked: bool) -> Option<(String, String)
     let programs = RUN_BY_THEM.map(|name| target.join(PROGRAMS).join(name));
     // What the runtime's tests run: they look where cargo has built it.
     let built = target.join("debug/hull-runtime");
-    let files = programs.iter().map(PathBuf::as_path).chain([built.as_path()]);
+    let host = OF_THE_HOST.map(Path::new).into_iter().filter(|file| file.exists());
+    let files = programs.iter().map(PathBuf::as_path).chain([built.as_path()]).chain(host);
     let mut command = Command::new("tests/vm/run");
     for file in files.chain(tests.iter().map(|(_, binary)| *binary)) {
         command.arg("-f").arg(file);

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use hull_cgroup::Cgroup;
-use hull_oci::runtime::{LinuxMemoryPolicy, LinuxPersonality, Spec};
+use hull_oci::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxResources, Spec};
 use hull_sys::Context;
 use hull_sys::clone::{Child, Clone, Namespace, Side};
 use rustix::fs::{Mode, OFlags};
@@ -351,25 +351,38 @@ fn write(path: &str, text: &str) -> hull_sys::Result<()> {
     rustix::io::write(fd, text.as_bytes()).map(drop).on("write", path)
 }
 
+/// Makes the cgroup of a container, with the limits of its spec. If that fails, nothing is left of it.
+pub fn make_cgroup(path: &str, spec: &Spec) -> Result<Cgroup, Failure> {
+    let group = Group(Some(Cgroup::create(path).step("cgroup")?));
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+    let unsaid = resources.devices().is_none();
+    let apply =
+        |resources: &LinuxResources| group.0.as_ref().map_or(Ok(()), |cgroup| cgroup.apply(resources));
+    match apply(&devices::allow_standard(resources.clone())) {
+        // Who is root in a user namespace alone may not limit devices, nor has he any to limit.
+        Err(hull_cgroup::Error::System(error)) if unsaid && error.is(Errno::PERM) => {
+            apply(&resources).step("cgroup")?;
+        }
+        applied => applied.step("cgroup")?,
+    }
+    group.take().ok_or_else(lost)
+}
+
 /// The cgroup made for a container; removed when dropped, unless it is taken out before.
 #[derive(Debug)]
 struct Group(Option<Cgroup>);
 
 impl Group {
     fn create(create: &Create) -> Result<Self, Failure> {
-        let group = Self(create.cgroup.as_deref().map(Cgroup::create).transpose().step("cgroup")?);
-        let Some(cgroup) = &group.0 else { return Ok(group) };
-        let linux = create.spec.linux().as_ref();
-        let resources = linux.and_then(|linux| linux.resources().clone()).unwrap_or_default();
-        let unsaid = resources.devices().is_none();
-        match cgroup.apply(&devices::allow_standard(resources.clone())) {
-            // Who is root in a user namespace alone may not limit devices, nor has he any to limit.
-            Err(hull_cgroup::Error::System(error)) if unsaid && error.is(Errno::PERM) => {
-                cgroup.apply(&resources).step("cgroup")?;
-            }
-            applied => applied.step("cgroup")?,
-        }
-        Ok(group)
+        let made = create.cgroup.as_deref().map(|path| make_cgroup(path, &create.spec));
+        Ok(Self(made.transpose()?))
+    }
+}
+
+impl Group {
+    /// The caller's from now on.
+    fn take(mut self) -> Option<Cgroup> {
+        self.0.take()
     }
 }
 

@@ -105,7 +105,7 @@ pub struct Hooked {
 
 impl Hooked {
     /// Those of `spec`, if it has any, for the container `id` with this bundle.
-    pub(crate) fn of(spec: &Spec, id: &str, bundle: &Path) -> Option<Self> {
+    pub fn of(spec: &Spec, id: &str, bundle: &Path) -> Option<Self> {
         let hooks = spec.hooks().clone()?;
         Some(Self { hooks, state: state(spec, id, bundle) })
     }
@@ -135,7 +135,7 @@ impl Hooked {
     }
 
     /// Whether any run at this moment.
-    pub(crate) fn has(&self, moment: Moment) -> bool {
+    pub fn has(&self, moment: Moment) -> bool {
         !moment.of(&self.hooks).is_empty()
     }
 }

@@ -39,6 +39,6 @@ pub mod rdt;
 pub mod seccomp;
 mod userns;
 
-pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, start};
+pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, make_cgroup, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;

@@ -35,13 +35,48 @@ fn the_version_and_the_help_are_printed() {
     assert!(version.starts_with("hull-runtime version "), "{version}");
     assert!(version.lines().any(|line| line.starts_with("spec: 1.")), "{version}");
     let help = bed.ok(&["--help"]);
-    for command in ["create", "events", "features", "ps", "update"] {
+    for command in ["checkpoint", "create", "events", "features", "ps", "restore", "update"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in {help}");
         assert!(bed.ok(&[command, "--help"]).starts_with(&format!("hull-runtime {command}: ")));
     }
     assert_eq!(bed.ok(&["help", "kill"]), bed.ok(&["kill", "--help"]));
-    let refused = bed.runtime(&["--criu", "/bin/criu", "checkpoint", "one"]).output().unwrap();
-    assert!(text(&refused.stderr).contains("checkpoint is not supported"));
+}
+
+#[test]
+fn checkpoint_and_restore_say_what_they_cannot_do() {
+    let bed = sleeper(json!({}));
+    let refused = |args: &[&str]| {
+        let output = bed.runtime(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let missing = refused(&["--criu", "/no/criu", "checkpoint", "--image-path", "images", "one"]);
+    assert!(
+        missing.contains("execute /no/criu: No such file") && missing.contains("package is criu"),
+        "{missing}"
+    );
+    assert!(refused(&["--criu", "/no/criu", "checkpoint", "two"]).contains("container does not exist: two"));
+    let none = refused(&["--criu", "/no/criu", "restore", "--image-path", "images", "two"]);
+    assert!(none.contains("read images") && !bed.dir.join("images").exists(), "{none}");
+    fs::create_dir(bed.dir.join("images")).unwrap();
+    assert!(
+        refused(&["--criu", "/no/criu", "restore", "--image-path", "images", "two"])
+            .contains("package is criu")
+    );
+    for (args, word) in [
+        (["checkpoint", "--lazy-pages", "one"], "--lazy-pages is not supported"),
+        (["checkpoint", "--page-server=1.2.3.4:5", "one"], "--page-server is not supported"),
+        (["checkpoint", "--manage-cgroups-mode=ignore", "one"], "ignore is not supported"),
+        (["checkpoint", "--empty-ns=pid", "one"], "--empty-ns is for network only"),
+        (["checkpoint", "--parent-path=/a", "one"], "--parent-path is relative"),
+        (["restore", "--console-socket=/a", "two"], "--console-socket is for containers with a terminal"),
+    ] {
+        let said = refused(&args);
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+    assert_eq!(parse(&bed.ok(&["state", "one"]))["status"], "running");
+    assert_eq!(bed.ok(&["list", "-q"]), "one\n");
+    bed.ok(&["delete", "--force", "one"]);
 }
 
 #[test]

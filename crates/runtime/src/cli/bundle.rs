@@ -18,7 +18,7 @@ use super::{path, switch};
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) id: Option<String>,
-    bundle: Option<PathBuf>,
+    pub(crate) bundle: Option<PathBuf>,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) console_socket: Option<PathBuf>,
     pub(crate) pidfd_socket: Option<PathBuf>,
@@ -150,7 +150,8 @@ fn terminal(spec: &Spec) -> Stdio {
     Stdio::Terminal { rows, cols }
 }
 
-fn read_spec(log: &Log, path: &Path) -> Result<Spec> {
+/// Reads a `config.json`.
+pub(crate) fn read_spec(log: &Log, path: &Path) -> Result<Spec> {
     let text = std::fs::read(path).map_err(|e| Error::file("read", path, e))?;
     let read = config::parse_spec(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
     super::warn(log, &read.warnings);

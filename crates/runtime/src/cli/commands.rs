@@ -7,8 +7,8 @@ use lexopt::Parser;
 
 use super::error::Result;
 use super::{
-    Global, VERSION, create, delete, events, exec, features, kill, list, pause, ps, run, spec, start, state,
-    update,
+    Global, VERSION, checkpoint, create, delete, events, exec, features, kill, list, pause, ps, restore, run,
+    spec, start, state, update,
 };
 
 /// A command of the command line.
@@ -39,6 +39,13 @@ const SUBREAPER: (&str, &str) = ("--no-subreaper", "accepted: this runtime never
 
 /// All commands, by name.
 pub(crate) const COMMANDS: &[Command] = &[
+    Command {
+        name: "checkpoint",
+        arguments: ID,
+        summary: "save a running container to files, by the program criu",
+        options: checkpoint::OPTIONS,
+        run: checkpoint::run,
+    },
     Command {
         name: "create",
         arguments: ID,
@@ -109,6 +116,13 @@ pub(crate) const COMMANDS: &[Command] = &[
         run: ps::run,
     },
     Command {
+        name: "restore",
+        arguments: ID,
+        summary: "make a container again from the files of checkpoint",
+        options: restore::OPTIONS,
+        run: restore::run,
+    },
+    Command {
         name: "resume",
         arguments: ID,
         summary: "let the processes of a paused container run again",
@@ -171,6 +185,7 @@ const GLOBAL: &[(&str, &str)] = &[
     ("--log FILE", "write messages to this file, too"),
     ("--log-format FORMAT", "text or json (default: text)"),
     ("--debug", "say more"),
+    ("--criu PROGRAM", "what checkpoint and restore execute (default: criu)"),
     ("--systemd-cgroup", "let systemd make the cgroup; cgroupsPath is then slice:prefix:name"),
     (
         "--rootless WHEN",

@@ -142,6 +142,11 @@ impl Container {
         fs::remove_dir_all(&self.dir).map_err(|e| Error::file("remove", &self.dir, e))
     }
 
+    /// Where it is remembered.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn id(&self) -> &str {
         &self.id
     }

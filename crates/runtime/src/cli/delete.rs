@@ -29,19 +29,22 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
         Err(_) if force => return Ok(ExitCode::SUCCESS),
         container => container?,
     };
-    let hooked = match container.load() {
-        Ok(record) => {
-            end(&container, &record, force)?;
-            place::leave(global, container.id(), record.scope.as_deref());
-            record.hooked
-        }
+    match container.load() {
+        Ok(record) => remove(global, &container, &record, force),
         // Its creation was cut.
-        Err(_) if force => None,
-        Err(error) => return Err(error),
-    };
-    container.remove()?;
-    super::run_poststop(&global.log, hooked.as_ref());
+        Err(_) if force => container.remove(),
+        Err(error) => Err(error),
+    }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes all that is left of a container.
+pub(super) fn remove(global: &Global, container: &Container, record: &Record, force: bool) -> Result<()> {
+    end(container, record, force)?;
+    place::leave(global, container.id(), record.scope.as_deref());
+    container.remove()?;
+    super::run_poststop(&global.log, record.hooked.as_ref());
+    Ok(())
 }
 
 /// Ends the container's processes, if they may be ended, and removes its cgroup.

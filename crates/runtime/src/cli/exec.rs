@@ -249,7 +249,7 @@ impl Options {
 }
 
 /// The name of an option, without its dashes.
-fn owned(arg: Arg<'_>) -> Result<String> {
+pub(super) fn owned(arg: Arg<'_>) -> Result<String> {
     match arg {
         Arg::Short(letter) => Ok(letter.to_string()),
         Arg::Long(name) => Ok(name.to_owned()),

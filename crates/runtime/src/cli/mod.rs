@@ -1,10 +1,12 @@
 //! The commands, and what they have in common.
 
 mod bundle;
+mod checkpoint;
 mod clock;
 mod commands;
 mod container;
 mod create;
+mod criu;
 mod delete;
 mod error;
 mod events;
@@ -17,6 +19,7 @@ mod log;
 mod pause;
 mod place;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -55,14 +58,21 @@ pub(crate) struct Global {
     systemd: bool,
     /// Whether a container may be without a cgroup where its user may make none.
     rootless: bool,
+    /// The program that saves processes and makes them again.
+    criu: OsString,
 }
 
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     let mut parser = Parser::from_env();
     let user = !rustix::process::geteuid().is_root();
-    let rootless = user || in_user_namespace();
-    let mut global = Global { root: root(user), log: Log::default(), systemd: false, rootless };
+    let mut global = Global {
+        root: root(user),
+        log: Log::default(),
+        systemd: false,
+        rootless: user || in_user_namespace(),
+        criu: OsString::from("criu"),
+    };
     let command = match command(&mut global, &mut parser) {
         Ok(Some(command)) => command,
         Ok(None) => return ExitCode::SUCCESS,
@@ -101,8 +111,7 @@ fn command(global: &mut Global, parser: &mut Parser) -> Result<Option<&'static C
             Arg::Long("root") => global.root = path(parser)?,
             Arg::Long("log") => global.log.file = log_file(parser)?,
             Arg::Long("log-format") => global.log.json = is_json(&parser.value()?)?,
-            // For commands that there are not; see `unknown`.
-            Arg::Long("criu") => drop(parser.value()?),
+            Arg::Long("criu") => global.criu = parser.value()?,
             Arg::Long("debug") => global.log.debug = switch(parser)?,
             Arg::Long("rootless") => match parser.value()?.to_str() {
                 Some("true") => global.rootless = true,
@@ -139,9 +148,6 @@ fn find(global: &Global, name: &str, parser: &mut Parser) -> Result<Option<&'sta
 }
 
 fn unknown(name: &str) -> Error {
-    if let "checkpoint" | "restore" = name {
-        return Error::usage(format!("{name} is not supported: this runtime does not drive criu"));
-    }
     Error::usage(format!("no such command: {name}; see hull-runtime --help"))
 }
 

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use hull_cgroup::Cgroup;
-use hull_runtime::Gate;
+use hull_runtime::{Gate, Running};
+use hull_sys::signal::SignalFd;
 use lexopt::Parser;
 
 use super::bundle::Options;
-use super::container::Container;
+use super::container::{Container, New};
 use super::error::Result;
 use super::{Global, create, foreground, place, require};
 
@@ -20,15 +21,26 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     let signals = if options.detach { None } else { Some(foreground::take_signals()?) };
     let mut created = create::make(global, &new, &options, Gate::Caller)?;
     create::hand_out(&mut created, &options)?;
-    let mut running = created.start()?;
+    let running = created.start()?;
     super::warn(&global.log, &running.warnings);
     let Some(signals) = signals else {
         new.keep();
         return Ok(ExitCode::SUCCESS);
     };
+    stay(global, new, running, &signals, options.keep)
+}
+
+/// Stays until the end of a container's process, and removes what is left of it then, unless it is to be kept.
+pub(super) fn stay(
+    global: &Global,
+    new: New,
+    mut running: Running,
+    signals: &SignalFd,
+    keep: bool,
+) -> Result<ExitCode> {
     let scope = new.container()?.load()?.scope;
-    let ended = foreground::attend(&mut running, &signals);
-    if options.keep {
+    let ended = foreground::attend(&mut running, signals);
+    if keep {
         new.keep();
     } else {
         running.cgroup.as_ref().map_or(Ok(()), end)?;
