@@ -156,6 +156,11 @@ fn a_container_that_cannot_be_saved_runs_on() {
                  --ext-unix-sk --shell-job --manage-cgroups-mode full --image-path first one";
     leave(&bed, &first.split_whitespace().collect::<Vec<_>>());
     assert_eq!(bed.ok(&["exec", "one", "echo", "well"]), "well\n");
+    bed.ok(&["pause", "one"]);
+    leave(&bed, &["checkpoint", "--leave-running", "--link-remap", "--image-path", "paused", "one"]);
+    assert_eq!(state(&bed, "one")["status"], "paused");
+    bed.ok(&["resume", "one"]);
+    assert_eq!(bed.ok(&["exec", "one", "echo", "well"]), "well\n");
     leave(&bed, &["checkpoint", "--pre-dump", "--image-path", "before", "one"]);
     let rest = ["checkpoint", "--link-remap", "--parent-path", "../before", "--image-path", "after", "one"];
     leave(&bed, &rest);

@@ -88,7 +88,11 @@ impl Options {
         match name {
             "b" | "bundle" => self.bundle.bundle = Some(parser.value()?.into()),
             "d" | "detach" => self.bundle.detach = switch(parser)?,
-            "pid-file" => self.bundle.pid_file = Some(parser.value()?.into()),
+            "pid-file" => {
+                let given = parser.value()?;
+                let path = std::path::absolute(&given).map_err(|e| Error::file("find", &given, e))?;
+                self.bundle.pid_file = Some(path);
+            }
             "console-socket" => match parser.value()?.is_empty() {
                 true => {}
                 false => return Err(Error::usage("--console-socket is for containers with a terminal")),
