@@ -341,7 +341,10 @@ fn the_features_are_there() {
     let words = |value: &Value| -> Vec<String> {
         value.as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
     };
-    for (number, option) in words(&features["mountOptions"]).iter().enumerate() {
+    let mappable = bed.can_map_ids();
+    let options = words(&features["mountOptions"]);
+    let options: Vec<_> = options.iter().filter(|option| mappable || !option.ends_with("idmap")).collect();
+    for (number, option) in options.iter().enumerate() {
         let target = format!("/dev/option-{number}");
         let maps = option.ends_with("idmap");
         let bind = maps || option.ends_with("bind") && !option.contains("un");
@@ -374,7 +377,7 @@ fn the_features_are_there() {
         "syscalls": actions.iter().filter(|action| *action != "SCMP_ACT_NOTIFY").map(rule).collect::<Vec<_>>(),
     });
     let mounts = bed.shell("mount | grep -c /dev/option-");
-    assert_eq!(mounts.trim(), words(&features["mountOptions"]).len().to_string());
+    assert_eq!(mounts.trim(), options.len().to_string());
     assert_eq!(features["ociVersionMin"], "1.0.0");
 }
 

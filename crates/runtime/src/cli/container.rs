@@ -263,12 +263,16 @@ impl Record {
         }
     }
 
-    /// Sends a signal to the container's first process. One that is paused ends by SIGKILL all the same: what version 1
-    /// has frozen dies only when it runs again.
+    /// Sends a signal to the container's first process. One that is paused ends by SIGKILL all the same.
     pub(crate) fn signal(&self, pidfd: &OwnedFd, number: i32) -> Result<()> {
         hull_sys::signal::send(pidfd.as_fd(), number)?;
+        if number == hull_sys::signal::SIGKILL { self.wake() } else { Ok(()) }
+    }
+
+    /// Thaws it, if it is frozen: what version 1 has frozen dies only when it runs again.
+    pub(crate) fn wake(&self) -> Result<()> {
         match self.cgroup()? {
-            Some(cgroup) if number == hull_sys::signal::SIGKILL && cgroup.frozen()? => Ok(cgroup.thaw()?),
+            Some(cgroup) if cgroup.frozen()? => Ok(cgroup.thaw()?),
             _ => Ok(()),
         }
     }

@@ -66,7 +66,7 @@ fn kill(record: &Record, pidfd: &OwnedFd) -> Result<()> {
     if pidfd_send_signal(pidfd, Signal::KILL) == Err(rustix::io::Errno::SRCH) {
         return Ok(());
     }
-    record.signal(pidfd, hull_sys::signal::SIGKILL)?;
+    record.wake()?;
     wait(pidfd)
 }
 

@@ -65,6 +65,12 @@ impl Bed {
         format!("/{}", self.name)
     }
 
+    /// Whether the file system that the root lies on can show other ids: memory could not before Linux 6.3.
+    pub(crate) fn can_map_ids(&self) -> bool {
+        const MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
+        !MEMORY.contains(&(rustix::fs::statfs(self.rootfs()).unwrap().f_type as u32))
+    }
+
     /// The command line of the runtime, in this bed's own root directory.
     pub(crate) fn runtime(&self, args: &[&str]) -> Command {
         let ours = env!("CARGO_BIN_EXE_hull-runtime");
