@@ -26,7 +26,7 @@ demo: build
 test:
 	scripts/need gcc:gcc busybox:busybox-static unshare:util-linux ip:iproute2 nft:nftables docker:docker.io \
 	    docker-registry:docker-registry openssl:openssl /usr/include/seccomp.h:libseccomp-dev \
-	    ps:procps criu:criu podman:podman newuidmap:uidmap containerd:containerd \
+	    ps:procps criu:criu apparmor_parser:apparmor podman:podman newuidmap:uidmap containerd:containerd \
 	    dbus-daemon:dbus-daemon
 	cargo xtask test
 

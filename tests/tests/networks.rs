@@ -168,3 +168,16 @@ fn linked_containers_know_each_other() {
     daemon.hull(["rm", "-f", "blue-db"]).ok();
     daemon.hull(["network", "rm", "blue"]).ok();
 }
+
+#[test]
+fn a_start_without_its_network_leaves_no_supervisor() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "gone"]).ok();
+    daemon.hull(["create", "--name", "box", "--network", "gone", "busybox", "true"]).ok();
+    daemon.hull(["network", "rm", "gone"]).ok();
+    for _ in 0..10 {
+        daemon.hull(["start", "box"]).complains("network gone not found");
+        let left = std::fs::read_dir(daemon.exec_root().join("shim")).expect("its directory");
+        assert_eq!(left.count(), 0, "the process was made beside the network, and ended with it");
+    }
+}

@@ -15,14 +15,15 @@ const VERSION_2: [&str; 7] =
     ["hierarchies", "lifecycle", "confinement", "commandline", "checkpoint", "spec", "cgroups"];
 
 /// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
-const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of";
+const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of a_profile_confines security_modules";
 
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
 
-/// What criu needs of the host's programs, and criu itself. The kernels of some hosts are too new for it, so its tests
-/// are for the machine.
-const OF_THE_HOST: [&str; 3] = ["/usr/sbin/criu", "/usr/sbin/ip", "/usr/bin/tar"];
+/// Programs of the host that the tests need there: criu with what it executes, since the kernels of some hosts are too
+/// new for it, and AppArmor's parser, since the machine's kernel has AppArmor.
+const OF_THE_HOST: [&str; 4] =
+    ["/usr/sbin/criu", "/usr/sbin/ip", "/usr/bin/tar", "/usr/sbin/apparmor_parser"];
 
 /// How long the machine may take, in seconds: it may have to be emulated.
 const PATIENCE: &str = "300";

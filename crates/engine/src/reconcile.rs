@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hull_shim::client;
 use hull_shim::protocol::{self, Answer, Request, Status as ShimStatus};
 
 use crate::containers::Entry;
@@ -90,7 +89,8 @@ impl Engine {
         tokio::task::spawn_blocking(move || {
             for id in names_in(&engine.options.exec_root.join("shim")) {
                 if !live.contains(&id) {
-                    end_stray(&engine.shim_dir(&id));
+                    let removed = supervisor::end(&engine.shim_dir(&id));
+                    log_failure("remove a stray supervisor's directory", removed);
                 }
             }
             let known = |id: &str| engine.containers.find(id).is_ok_and(|entry| entry.id == id);
@@ -149,16 +149,6 @@ impl Engine {
 fn names_in(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-/// Ends a supervisor that no record knows, with its container.
-fn end_stray(dir: &Path) {
-    let kill = Request::Kill(protocol::Kill { signal: 9, exec: None, all: true });
-    if client::request(dir, &kill).is_ok() {
-        // It tells its end when it has cleaned up.
-        let _ = client::request(dir, &Request::Wait);
-    }
-    log_failure("remove a stray supervisor's directory", std::fs::remove_dir_all(dir));
 }
 
 /// What fails here is tried again at the next opening.

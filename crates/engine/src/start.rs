@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hull_shim::client;
-use hull_shim::protocol::{self, Answer, Config, Request, Rootfs, Terminal};
+use hull_shim::protocol::{Answer, Config, Request, Rootfs, Terminal};
 use hull_sys::Context;
 use jiff::Timestamp;
 
@@ -44,10 +44,8 @@ impl Shim {
 impl Drop for Shim {
     fn drop(&mut self) {
         if let Some(dir) = &self.dir {
-            let kill = Request::Kill(protocol::Kill { signal: 9, exec: None, all: true });
-            // It may be gone already, because the start failed.
-            let _ = client::request(dir, &kill);
-            let _ = std::fs::remove_dir_all(dir);
+            // What stays behind is swept at the next opening.
+            let _ = supervisor::end(dir);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hull_shim::client;
 use hull_shim::protocol::{self, Answer, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -53,6 +54,19 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
         if line.len() > MAX_ANSWER {
             return Err(io::Error::other("the answer is too long"));
         }
+    }
+}
+
+/// Ends a supervisor with its container, and removes its directory. Blocks.
+pub(crate) fn end(dir: &Path) -> io::Result<()> {
+    let kill = Request::Kill(protocol::Kill { signal: 9, exec: None, all: true });
+    if client::request(dir, &kill).is_ok() {
+        // It tells its end when it has written all that it writes.
+        let _ = client::request(dir, &Request::Wait);
+    }
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -1,6 +1,7 @@
 //! config.md, "Process" and "Linux Process".
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -188,16 +189,50 @@ crate::refuses! {
     a_scheduler_that_cannot_be lacks "runc" "crun": { "process": { "scheduler": { "policy": "SCHED_FIFO", "priority": 100 } } } => "scheduler: sched_setattr: invalid argument";
 }
 
+fn has_apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|word| word.starts_with('Y'))
+}
+
+/// Loads a profile by the parser's name for that, or takes it out of the kernel again.
+fn apparmor(action: &str, profile: &str) {
+    use std::io::Write as _;
+    let control = "/sys/kernel/security";
+    if fs::read_dir(control).unwrap().next().is_none() {
+        let mounted = Command::new("mount").args(["-t", "securityfs", "securityfs", control]).status();
+        assert!(mounted.unwrap().success());
+    }
+    let mut parser = Command::new("/usr/sbin/apparmor_parser");
+    let mut parser = parser.args([action, "--skip-cache"]).stdin(Stdio::piped()).spawn().unwrap();
+    parser.stdin.take().unwrap().write_all(profile.as_bytes()).unwrap();
+    assert!(parser.wait().unwrap().success(), "apparmor_parser {action}");
+}
+
+/// Where the kernel has AppArmor, which it does in the virtual machine of the tests.
+#[test]
+fn a_profile_confines() {
+    if !has_apparmor() {
+        return;
+    }
+    let profile =
+        "profile hull-test flags=(attach_disconnected) {\n  file,\n  capability,\n  deny /etc/group r,\n}\n";
+    apparmor("--replace", profile);
+    let mut bed = Bed::new();
+    bed.config["process"]["apparmorProfile"] = json!("hull-test");
+    assert_eq!(bed.shell("cat /proc/self/attr/current"), "hull-test (enforce)\n");
+    assert!(bed.shell("cat /etc/passwd; cat /etc/group 2>&1; true").contains("Permission denied"));
+    drop(bed);
+    apparmor("--remove", profile);
+}
+
 /// A profile and labels, where the kernel has a module for them, and where it has not.
 #[test]
 fn security_modules_are_there_or_not() {
     if runtime_is(&["crun"]) {
         return;
     }
-    let modules = fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap_or_default();
     let mut bed = Bed::new();
     bed.config["process"]["apparmorProfile"] = json!("unconfined");
-    if modules.starts_with('Y') {
+    if has_apparmor() {
         assert_eq!(bed.shell("cat /proc/self/attr/current"), "unconfined\n");
         bed.config["process"]["apparmorProfile"] = json!("no-such-profile");
         let said = bed.refusal(&["true"]);
