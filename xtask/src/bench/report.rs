@@ -110,7 +110,8 @@ impl Report {
              together, read from one cgroup around them all, until 100 ms after the command's end. Whole processes; the \
              medians of {rounds} rounds in which each contestant has its turn. `floor` is `bench/floor.c`: the same \
              system calls with nothing in between; in the rows about output (medians of 9 rounds), it is what writes \
-             the output alone, straight into the reader's pipe.\n\n{}\n{}",
+             the output alone, straight into the reader's pipe. The system calls of a start are counted, with the reason \
+             for each, in [system-calls.md](system-calls.md).\n\n{}\n{}",
             machine(),
             self.text()
         );
