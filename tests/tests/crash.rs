@@ -40,6 +40,19 @@ fn an_exit_without_a_daemon_is_kept() {
 }
 
 #[test]
+fn a_removal_after_an_exit_without_a_daemon_is_told_once() {
+    let mut daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--rm", "busybox", "sleep", "0.3"]).ok();
+    daemon.kill9();
+    assert!(eventually(PATIENCE, || daemon.processes().is_empty()), "it ends by itself");
+    daemon.restart();
+    assert_eq!(daemon.hull(["ps", "-aq"]).ok(), "");
+    let events = daemon.hull(["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"]);
+    let removals = events.lines().iter().filter(|action| **action == "destroy").count();
+    assert_eq!(removals, 1, "{events:#?}");
+}
+
+#[test]
 fn after_a_crash_of_everything_nothing_runs_and_everything_is_known() {
     let mut daemon = Daemon::with_busybox();
     daemon.hull(["run", "-d", "--name", "gone", "busybox", "sleep", "1000"]).ok();

@@ -108,7 +108,8 @@ impl Engine {
 
     /// Goes on with what was cut: removals, and waits for the next try of a restart policy.
     async fn finish_halves(self: &Arc<Self>, entries: &[Arc<Entry>]) {
-        for entry in entries {
+        // One that ended while nobody looked may be gone by now.
+        for entry in entries.iter().filter(|entry| !entry.progress.borrow().removed) {
             match entry.now().state.status {
                 Status::Removing | Status::Dead => {
                     let _gate = entry.gate.lock().await;
