@@ -34,7 +34,7 @@ pub enum Rootfs {
         upper: PathBuf,
         /// The overlay's own directory, on the file system of `upper`.
         work: PathBuf,
-        /// Nothing waits for the disk: see [`mount::Writable`].
+        /// Nothing waits for the disk: see [`hull_sys::mount::Writable`].
         #[serde(default)]
         volatile: bool,
     },
@@ -377,9 +377,7 @@ impl Group {
         let made = create.cgroup.as_deref().map(|path| make_cgroup(path, &create.spec));
         Ok(Self(made.transpose()?))
     }
-}
 
-impl Group {
     /// The caller's from now on.
     fn take(mut self) -> Option<Cgroup> {
         self.0.take()

@@ -100,7 +100,11 @@ impl Blobs {
         let path = self.root.join("ingest").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).on("create", &path)?;
-        Ok(Ingest {
+        Ok(self.ingest_into(file, path, algorithm))
+    }
+
+    fn ingest_into(&self, file: File, path: PathBuf, algorithm: Algorithm) -> Ingest<'_> {
+        Ingest {
             blobs: self,
             file,
             path,
@@ -109,7 +113,7 @@ impl Blobs {
             kept: false,
             beginning: 0,
             partial: false,
-        })
+        }
     }
 
     /// What an earlier download has left of a blob; `None` if another one is under way.
@@ -120,16 +124,9 @@ impl Blobs {
     /// Goes on with a blob. What is there already is to be read first, by [`Ingest::replay`].
     pub(crate) fn resume(&self, partial: Partial, algorithm: Algorithm) -> Ingest<'_> {
         let Partial { file, path, length } = partial;
-        Ingest {
-            blobs: self,
-            file,
-            path,
-            hasher: Hasher::new(algorithm),
-            written: 0,
-            kept: false,
-            beginning: length,
-            partial: true,
-        }
+        let mut ingest = self.ingest_into(file, path, algorithm);
+        (ingest.beginning, ingest.partial) = (length, true);
+        ingest
     }
 
     /// Forgets a blob; how many bytes that freed.

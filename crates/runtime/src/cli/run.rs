@@ -38,7 +38,8 @@ pub(super) fn stay(
     signals: &SignalFd,
     keep: bool,
 ) -> Result<ExitCode> {
-    let scope = new.container()?.load()?.scope;
+    // Only systemd's containers have one: nobody else reads a record again that was just written.
+    let scope = if global.systemd { new.container()?.load()?.scope } else { None };
     let ended = foreground::attend(&mut running, signals);
     if keep {
         new.keep();
