@@ -10,6 +10,7 @@
 
 mod archive;
 mod attach;
+mod cdi;
 mod containers;
 mod create;
 mod engine;
@@ -30,10 +31,12 @@ mod monitor;
 mod names;
 mod networks;
 mod pause;
+mod propagation;
 mod reconcile;
 mod remove;
 mod rename;
 mod seccomp;
+mod sources;
 mod spec;
 mod start;
 mod stop;

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use hull_oci::runtime::{Process, Spec};
 pub use hull_runtime::seccomp::Program;
-pub use hull_runtime::{Failure, Rootfs};
+pub use hull_runtime::{Failure, Rootfs, Source};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,9 @@ pub struct Config {
     /// The inherited descriptor of the network namespace to join ([`crate::client::spawn`] passes 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_fd: Option<i32>,
+    /// As in [`hull_runtime::Create::sources`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<PathBuf, Source>,
     /// Where the output is kept.
     pub log: LogConfig,
 }

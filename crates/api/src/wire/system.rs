@@ -125,7 +125,19 @@ wire! {
         firewall_backend: Option<FirewallInfo>,
         #[serde(rename = "CDISpecDirs")]
         cdi_spec_dirs: Vec<String>,
+        #[serde(skip_serializing_if = "zero")]
+        discovered_devices: Vec<DeviceInfo>,
         warnings: Option<Vec<String>>,
+    }
+}
+
+wire! {
+    /// A device that a driver has found.
+    pub struct DeviceInfo {
+        /// The driver: "cdi".
+        source: String,
+        #[serde(rename = "ID")]
+        id: String,
     }
 }
 

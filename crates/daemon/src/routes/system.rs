@@ -79,6 +79,11 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: Call) -> Outcome {
     let (release_name, release_version) = os_release();
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let settings = daemon.settings();
+    let engine = Arc::clone(&daemon.engine);
+    // Files are read for that.
+    let (devices, warnings) =
+        tokio::task::spawn_blocking(move || engine.cdi_devices()).await.map_err(Error::from)?;
+    let directories = &daemon.engine.options().cdi_directories;
     ok(&wire::Info {
         id: info.id,
         containers: count(info.containers),
@@ -134,6 +139,12 @@ pub(super) async fn info(daemon: Arc<Daemon>, _: Call) -> Outcome {
         init_binary: "hull-shim".to_owned(),
         security_options: info.security_options,
         firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
+        cdi_spec_dirs: directories.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        discovered_devices: devices
+            .into_iter()
+            .map(|id| wire::DeviceInfo { source: "cdi".to_owned(), id })
+            .collect(),
+        warnings: Some(warnings).filter(|list| !list.is_empty()),
         ..wire::Info::default()
     })
 }

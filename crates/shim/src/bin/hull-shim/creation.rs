@@ -32,6 +32,7 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
         seccomp: config.seccomp,
         cgroup: Some(config.cgroup.clone()),
         network,
+        sources: config.sources,
         dies_with_caller: true,
         ..Create::new(config.id, unprotected(config.spec), config.rootfs)
     })?;
