@@ -19,15 +19,15 @@ fn devices_have_their_path_and_their_permissions() {
     let daemon = Daemon::with_busybox();
     let device = |access: &str| {
         json!({"Devices": [
-            {"PathOnHost": "/dev/kmsg", "PathInContainer": "/dev/log-of-host", "CgroupPermissions": access}
+            {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/host-fuse", "CgroupPermissions": access}
         ]})
     };
-    let script = "stat -c '%t:%T' /dev/log-of-host; head -c 0 /dev/log-of-host && echo read; \
-                  (echo >/dev/log-of-host) 2>/dev/null && echo written";
-    assert_eq!(run(&daemon, &device("r"), script).stdout, "1:b\nread\n");
-    assert_eq!(run(&daemon, &device(""), script).stdout, "1:b\nread\nwritten\n");
-    let rule = json!({"DeviceCgroupRules": ["c 1:11 rm"], "CapAdd": ["MKNOD"]});
-    let script = "mknod /tmp/k c 1 11; head -c 0 /tmp/k && echo read; (echo >/tmp/k) 2>/dev/null || echo refused";
+    let script = "stat -c '%t:%T' /dev/host-fuse; (: </dev/host-fuse) 2>/dev/null && echo read; \
+                  (: >/dev/host-fuse) 2>/dev/null && echo written";
+    assert_eq!(run(&daemon, &device("r"), script).stdout, "a:e5\nread\n");
+    assert_eq!(run(&daemon, &device(""), script).stdout, "a:e5\nread\nwritten\n");
+    let rule = json!({"DeviceCgroupRules": ["c 10:229 rm"], "CapAdd": ["MKNOD"]});
+    let script = "mknod /tmp/k c 10 229; (: </tmp/k) && echo read; (: >/tmp/k) 2>/dev/null || echo refused";
     assert_eq!(run(&daemon, &rule, script).stdout, "read\nrefused\n");
     let missing = json!({"Devices": [{"PathOnHost": "/dev/nosuch", "CgroupPermissions": "rwm"}]});
     run(&daemon, &missing, "true").complains(
@@ -67,7 +67,7 @@ fn devices_of_vendors_come_with_all_they_need() {
     let yaml = format!(
         "cdiVersion: 0.6.0\nkind: acme.com/box\ncontainerEdits:\n  env: [VENDOR=acme]\n  mounts:\n  - hostPath: {0}\n    \
          containerPath: /opt/acme\n    options: [ro]\ndevices:\n- name: one\n  containerEdits:\n    env: [UNIT=one]\n    \
-         deviceNodes:\n    - path: /dev/acme1\n      hostPath: /dev/kmsg\n      permissions: r\n      fileMode: 0640\n    \
+         deviceNodes:\n    - path: /dev/acme1\n      hostPath: /dev/fuse\n      permissions: r\n      fileMode: 0640\n    \
          additionalGids: [4242]\n    hooks:\n    - hookName: createRuntime\n      path: /bin/sh\n      \
          args: [sh, -c, 'echo made >>{1}']\n    - hookName: poststop\n      path: /bin/sh\n      \
          args: [sh, -c, 'echo gone >>{1}']\n",
@@ -77,18 +77,26 @@ fn devices_of_vendors_come_with_all_they_need() {
     let (_directory, daemon) = with_devices(&[("acme.yaml", yaml)]);
     let host = json!({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["acme.com/box=one"]}]});
     let script = "echo $VENDOR $UNIT; cat /opt/acme/lib.so; echo; stat -c '%t:%T %a' /dev/acme1; id -G | grep -o 4242; \
-                  head -c 0 /dev/acme1 && echo read; (echo >/dev/acme1) 2>/dev/null || echo refused; \
+                  (: </dev/acme1) && echo read; (: >/dev/acme1) 2>/dev/null || echo refused; \
                   touch /opt/acme/x 2>/dev/null || echo ro";
     let output = run(&daemon, &host, script);
-    assert_eq!(output.lines(), ["acme one", "library", "1:b 640", "4242", "read", "refused", "ro"], "{output:#?}");
+    assert_eq!(
+        output.lines(),
+        ["acme one", "library", "a:e5 640", "4242", "read", "refused", "ro"],
+        "{output:#?}"
+    );
     let marked = || fs::read_to_string(&marks).unwrap_or_default();
-    let both = hull_testkit::output::eventually(hull_testkit::output::PATIENCE, || marked() == "made\ngone\n");
+    let both =
+        hull_testkit::output::eventually(hull_testkit::output::PATIENCE, || marked() == "made\ngone\n");
     assert!(both, "{}", marked());
-    daemon.docker(["run", "--rm", "--device", "acme.com/box=one", "busybox", "test", "-e", "/dev/acme1"]).ok();
+    daemon
+        .docker(["run", "--rm", "--device", "acme.com/box=one", "busybox", "test", "-e", "/dev/acme1"])
+        .ok();
     let missing = json!({"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["acme.com/box=two"]}]});
     run(&daemon, &missing, "true")
         .complains("CDI device injection failed: unresolvable CDI devices acme.com/box=two");
-    let counted = json!({"DeviceRequests": [{"Driver": "cdi", "Count": 1, "DeviceIDs": ["acme.com/box=one"]}]});
+    let counted =
+        json!({"DeviceRequests": [{"Driver": "cdi", "Count": 1, "DeviceIDs": ["acme.com/box=one"]}]});
     run(&daemon, &counted, "true").complains("unexpected count in CDI device request");
 }
 

@@ -28,10 +28,26 @@ fn wrong_mounts_are_refused_in_dockers_words() {
     let cases = [
         (json!({"Type": "bind", "Source": "/", "Target": ""}), "bind", "field Target must not be empty"),
         (json!({"Type": "bind", "Target": "/x"}), "bind", "field Source must not be empty"),
-        (json!({"Type": "bind", "Source": "/", "Target": "x"}), "bind", "invalid mount path: 'x' mount path must be absolute"),
-        (json!({"Type": "bind", "Source": "/", "Target": "/"}), "bind", "invalid specification: destination can't be '/'"),
-        (json!({"Type": "bind", "Source": "/nosuch", "Target": "/x"}), "bind", "bind source path does not exist: /nosuch"),
-        (json!({"Type": "tmpfs", "Source": "/a", "Target": "/x"}), "tmpfs", "field Source must not be specified"),
+        (
+            json!({"Type": "bind", "Source": "/", "Target": "x"}),
+            "bind",
+            "invalid mount path: 'x' mount path must be absolute",
+        ),
+        (
+            json!({"Type": "bind", "Source": "/", "Target": "/"}),
+            "bind",
+            "invalid specification: destination can't be '/'",
+        ),
+        (
+            json!({"Type": "bind", "Source": "/nosuch", "Target": "/x"}),
+            "bind",
+            "bind source path does not exist: /nosuch",
+        ),
+        (
+            json!({"Type": "tmpfs", "Source": "/a", "Target": "/x"}),
+            "tmpfs",
+            "field Source must not be specified",
+        ),
         (
             json!({"Type": "tmpfs", "Target": "/x", "TmpfsOptions": {"Options": [["uid", "5"]]}}),
             "tmpfs",
@@ -67,9 +83,7 @@ fn a_part_of_a_volume_is_that_part_and_nothing_else() {
     let script = "mkdir -p /v/sub /v/hack; echo hello >/v/sub/hello.txt; echo foo >/v/bar.txt; \
                   ln -s ../sub /v/hack/good; ln -s / /v/hack/root; ln -s ../../../../../.. /v/hack/up";
     daemon.hull(["run", "--rm", "-v", "data:/v", "busybox", "sh", "-c", script]).ok();
-    let part = |subpath: &str| {
-        json!([{"Type": "volume", "Source": "data", "Target": "/p", "VolumeOptions": {"Subpath": subpath}}])
-    };
+    let part = |subpath: &str| json!([{"Type": "volume", "Source": "data", "Target": "/p", "VolumeOptions": {"Subpath": subpath}}]);
     assert_eq!(run(&daemon, &part("sub"), "ls /p; echo new >/p/new").ok(), "hello.txt");
     assert_eq!(run(&daemon, &part("hack/good"), "ls /p").ok(), "hello.txt\nnew");
     assert_eq!(run(&daemon, &part("bar.txt"), "cat /p").ok(), "foo");
@@ -92,15 +106,14 @@ fn the_files_of_an_image_are_mounted_read_only() {
     let whole = json!([{"Type": "image", "Source": "tools:1", "Target": "/tools"}]);
     assert_eq!(run(&daemon, &whole, "cat /tools/opt/tool/bin/a").ok(), "one");
     run(&daemon, &whole, "touch /tools/x").complains("Read-only file system");
-    let part = |subpath: &str| {
-        json!([{"Type": "image", "Source": "tools:1", "Target": "/t", "ImageOptions": {"Subpath": subpath}}])
-    };
+    let part = |subpath: &str| json!([{"Type": "image", "Source": "tools:1", "Target": "/t", "ImageOptions": {"Subpath": subpath}}]);
     assert_eq!(run(&daemon, &part("opt/tool/bin"), "ls /t").ok(), "a");
     assert_eq!(run(&daemon, &part("opt/tool/bin/a"), "cat /t").ok(), "one");
     assert_ne!(run(&daemon, &part("opt/out"), "ls /t").code, 0, "a link leads out of it");
     assert_ne!(run(&daemon, &part("nosuch"), "ls /t").code, 0);
     // The layers stay as long as somebody has them mounted.
-    let body = json!({"Image": "busybox", "Cmd": ["cat", "/tools/opt/tool/bin/a"], "HostConfig": {"Mounts": whole}});
+    let body =
+        json!({"Image": "busybox", "Cmd": ["cat", "/tools/opt/tool/bin/a"], "HostConfig": {"Mounts": whole}});
     let id = daemon.api("POST", "/containers/create?name=later", Some(&body)).json()["Id"].clone();
     assert!(id.is_string());
     daemon.hull(["rmi", "-f", "tools:1"]).ok();
@@ -111,7 +124,8 @@ fn the_files_of_an_image_are_mounted_read_only() {
 fn image_mounts_survive_the_daemon() {
     let mut daemon = Daemon::with_busybox();
     let whole = json!([{"Type": "image", "Source": "busybox", "Target": "/image"}]);
-    let body = json!({"Image": "busybox", "Cmd": ["ls", "/image/bin/busybox"], "HostConfig": {"Mounts": whole}});
+    let body =
+        json!({"Image": "busybox", "Cmd": ["ls", "/image/bin/busybox"], "HostConfig": {"Mounts": whole}});
     daemon.api("POST", "/containers/create?name=box", Some(&body));
     daemon.restart();
     assert_eq!(daemon.hull(["start", "-a", "box"]).ok(), "/image/bin/busybox");
@@ -126,9 +140,7 @@ fn binds_have_their_options() {
     fs::create_dir_all(&inner).expect("mkdir");
     rustix::mount::mount("tmpfs", &inner, "tmpfs", rustix::mount::MountFlags::empty(), None).expect("mount");
     fs::write(inner.join("file"), "below").expect("write");
-    let bind = |options: Value, read_only: bool| {
-        json!([{"Type": "bind", "Source": outer, "Target": "/b", "ReadOnly": read_only, "BindOptions": options}])
-    };
+    let bind = |options: Value, read_only: bool| json!([{"Type": "bind", "Source": outer, "Target": "/b", "ReadOnly": read_only, "BindOptions": options}]);
     assert_eq!(run(&daemon, &bind(json!({}), false), "cat /b/inner/file").ok(), "below");
     assert_ne!(run(&daemon, &bind(json!({"NonRecursive": true}), false), "cat /b/inner/file").code, 0);
     run(&daemon, &bind(json!({}), true), "touch /b/inner/x").complains("Read-only file system");
@@ -145,7 +157,8 @@ fn binds_have_their_options() {
     // Before 1.44 read-only was shallow, with `-v`, too.
     let old = |version: &str| {
         let binds = json!([format!("{}:/b:ro", outer.display())]);
-        let body = json!({"Image": "busybox", "Cmd": ["touch", "/b/inner/x"], "HostConfig": {"Binds": binds}});
+        let body =
+            json!({"Image": "busybox", "Cmd": ["touch", "/b/inner/x"], "HostConfig": {"Binds": binds}});
         let answer = daemon.api("POST", &format!("/v{version}/containers/create"), Some(&body)).json();
         daemon.hull(["start", "-a", answer["Id"].as_str().expect("an id")]).code
     };
@@ -171,10 +184,8 @@ fn mounts_travel_as_far_as_was_asked_for() {
     assert_eq!((sees("slave").trim(), sees("private").trim()), ("1", "0"));
     let script = "mkdir -p /s/inside; mount -t tmpfs tmpfs /s/inside";
     let bind = format!("{}:/s:rshared", shared.display());
-    daemon
-        .hull(["run", "--privileged", "--name", "sharer", "-v", &bind, "busybox", "sh", "-c", script])
-        .ok();
-    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    daemon.hull(["run", "--privileged", "--name", "sharer", "-v", &bind, "busybox", "sh", "-c", script]).ok();
+    let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("mounts");
     assert!(mounts.contains(&format!("{}/inside", shared.display())), "{mounts}");
     for path in [shared.join("inside"), later, shared.clone()] {
         rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH).expect("umount");
@@ -195,7 +206,8 @@ fn memory_file_systems_have_size_mode_and_options() {
     let daemon = Daemon::with_busybox();
     let options = json!({"SizeBytes": 8 << 20, "Mode": 0o711, "Options": [["exec"]]});
     let mounts = json!([{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": options}]);
-    let script = "df -m /t | tail -1 | awk '{print $2}'; stat -c %a /t; grep -c '/t tmpfs.*noexec' /proc/mounts";
+    let script =
+        "df -m /t | tail -1 | awk '{print $2}'; stat -c %a /t; grep -c '/t tmpfs.*noexec' /proc/mounts";
     assert_eq!(run(&daemon, &mounts, script).lines(), ["8", "711", "0"]);
     let plain = json!([{"Type": "tmpfs", "Target": "/t", "ReadOnly": true}]);
     run(&daemon, &plain, "touch /t/x").complains("Read-only file system");
@@ -208,7 +220,9 @@ fn mounts_are_taken_over_with_their_modes() {
     fs::create_dir(&source).expect("mkdir");
     symlink("nowhere", source.join("link")).expect("link");
     let bind = format!("{}:/b", source.display());
-    daemon.hull(["create", "--name", "donor", "-v", &bind, "-v", "data:/d:ro", "-v", "/anon", "busybox"]).ok();
+    daemon
+        .hull(["create", "--name", "donor", "-v", &bind, "-v", "data:/d:ro", "-v", "/anon", "busybox"])
+        .ok();
     let seen = "touch /b/x && touch /anon/x; touch /d/x || echo ro";
     let output = daemon.hull(["run", "--rm", "--volumes-from", "donor", "busybox", "sh", "-c", seen]);
     assert_eq!(output.ok(), "ro");

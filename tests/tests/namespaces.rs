@@ -45,7 +45,8 @@ fn private_memory_is_nobody_elses() {
         .hull(["start", "user"])
         .complains(&format!("failed to join IPC namespace: container {id} is not running"))
         .fails(1);
-    let bare = daemon.hull(["run", "--rm", "--ipc", "none", "busybox", "grep", "-c", "/dev/shm", "/proc/mounts"]);
+    let bare =
+        daemon.hull(["run", "--rm", "--ipc", "none", "busybox", "grep", "-c", "/dev/shm", "/proc/mounts"]);
     assert_eq!(bare.stdout.trim(), "0");
 }
 

@@ -106,7 +106,10 @@ impl Registry {
                 for (place, device) in specification.devices.iter().enumerate() {
                     let name = format!("{}={}", specification.kind, device.name);
                     if found.insert(name.clone(), (Arc::clone(&specification), place)).is_some() {
-                        let text = format!("CDI: Error associated with spec file {}: conflicting device \"{name}\"", path.display());
+                        let text = format!(
+                            "CDI: Error associated with spec file {}: conflicting device \"{name}\"",
+                            path.display()
+                        );
                         registry.warnings.push(text);
                         twice.insert(name);
                     }

@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use crate::containers::{Entry, ReservedName};
 use crate::engine::private_directory;
 use crate::model::{
-    Container, ContainerConfig, CreateRequest, Created, EndpointSettings, HostConfig, MountPoint, NetworkMode,
-    NetworkSettings, State,
+    Container, ContainerConfig, CreateRequest, Created, EndpointSettings, HostConfig, MountPoint,
+    NetworkMode, NetworkSettings, State,
 };
 use crate::spec::{self, SecurityOptions};
 use crate::{Engine, Error, Result, identity, names};
@@ -142,7 +142,8 @@ impl Engine {
 
     /// Keeps the layers of mounted images as long as the container is there.
     fn hold_images(&self, container: &Container) -> Result<Vec<Snapshot<'_>>> {
-        let hold = |(key, mount): (String, &MountPoint)| Snapshot::prepare(&self.snapshots, key, &mount.layers);
+        let hold =
+            |(key, mount): (String, &MountPoint)| Snapshot::prepare(&self.snapshots, key, &mount.layers);
         container.image_mounts().map(hold).collect()
     }
 

@@ -84,7 +84,8 @@ impl Machine {
         let info = rustix::system::sysinfo();
         let limits = hull_cgroup::support()?;
         // A kernel without nodes has one.
-        let list = |path: &str| fs::read_to_string(path).map_or("0".to_owned(), |text| text.trim().to_owned());
+        let list =
+            |path: &str| fs::read_to_string(path).map_or("0".to_owned(), |text| text.trim().to_owned());
         Ok(Self {
             capabilities: own,
             cgroup_v2: limits.version == hull_cgroup::Version::V2,

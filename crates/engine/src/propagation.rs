@@ -43,14 +43,13 @@ fn mount_of<'a>(table: &'a str, path: &Path) -> Option<(PathBuf, Vec<&'a str>)> 
         Some((place, tags))
     };
     // Of two on one place the later covers the former.
-    table
-        .lines()
-        .filter_map(read)
-        .filter(|(place, _)| path.starts_with(place))
-        .fold(None, |best: Option<(PathBuf, Vec<&str>)>, one| match best {
+    table.lines().filter_map(read).filter(|(place, _)| path.starts_with(place)).fold(
+        None,
+        |best: Option<(PathBuf, Vec<&str>)>, one| match best {
             Some(best) if best.0.as_os_str().len() > one.0.as_os_str().len() => Some(best),
             _ => Some(one),
-        })
+        },
+    )
 }
 
 /// Blanks and the like stand as octal numbers there.

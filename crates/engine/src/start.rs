@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hull_oci::runtime::Spec;
 use hull_shim::client;
 use hull_shim::protocol::{Answer, Config, Request, Rootfs, Terminal};
 use hull_sys::Context;
@@ -197,8 +198,13 @@ impl Engine {
         let mut extra_groups = container.host.group_add.clone().unwrap_or_default();
         let requests = container.host.resources.device_requests.as_deref().unwrap_or_default();
         self.give_devices(requests, container.host.privileged, &mut spec, &mut extra_groups)?;
+        let bundle = match spec.hooks() {
+            Some(_) => bundle(&container.directory, &mut spec)?,
+            None => PathBuf::new(),
+        };
         Ok(Config {
             id: container.id.clone(),
+            bundle,
             spec,
             rootfs: Rootfs::Overlay {
                 lower: root.lower,
@@ -344,6 +350,21 @@ fn make_bind_sources(container: &Container) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A directory as hooks know it: the specification, and the place where they find the root.
+fn bundle(directory: &Path, spec: &mut Spec) -> Result<PathBuf> {
+    let bundle = directory.join("bundle");
+    let root = bundle.join("rootfs");
+    private_directory(&root)?;
+    if let Some(place) = spec.root_mut() {
+        place.set_path(root);
+    }
+    let text = serde_json::to_vec(spec)
+        .map_err(|error| Error::system(format!("write the specification for hooks: {error}")))?;
+    let path = bundle.join("config.json");
+    std::fs::write(&path, text).on("write", &path)?;
+    Ok(bundle)
 }
 
 /// An empty directory in the place of what a former run left.

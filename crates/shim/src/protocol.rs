@@ -37,6 +37,9 @@ pub const MAX_FRAME: usize = 1 << 20;
 pub struct Config {
     /// The container's full id.
     pub id: String,
+    /// The directory that hooks are told of; empty where there are none.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub bundle: PathBuf,
     /// The OCI configuration; namespaces, mounts and the process are taken from it.
     pub spec: Spec,
     /// What becomes the container's `/`.
@@ -69,6 +72,10 @@ pub struct Config {
     pub sources: BTreeMap<PathBuf, Source>,
     /// Where the output is kept.
     pub log: LogConfig,
+}
+
+fn is_empty(path: &std::path::Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// A terminal's size in characters; 0 × 0 leaves it to the first resize.

@@ -25,10 +25,7 @@ pub(crate) fn device(text: &str) -> Result<Device, String> {
 }
 
 /// What `--device` and `--gpus` ask of the daemon: nodes, and requests to drivers.
-pub(crate) fn wanted(
-    devices: &[Device],
-    gpus: &[DeviceRequest],
-) -> (Vec<DeviceMapping>, Vec<DeviceRequest>) {
+pub(crate) fn wanted(devices: &[Device], gpus: &[DeviceRequest]) -> (Vec<DeviceMapping>, Vec<DeviceRequest>) {
     let (mut nodes, mut names) = (Vec::new(), Vec::new());
     for device in devices {
         match device {

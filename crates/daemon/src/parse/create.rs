@@ -255,10 +255,7 @@ mod tests {
     #[test]
     fn a_body_without_a_configuration_is_none() {
         for body in [json!(null), json!({}), json!({"HostConfig": {}})] {
-            assert_eq!(
-                read(51, body).unwrap_err(),
-                "config cannot be empty in order to create a container"
-            );
+            assert_eq!(read(51, body).unwrap_err(), "config cannot be empty in order to create a container");
         }
     }
 
@@ -274,7 +271,8 @@ mod tests {
 
     #[test]
     fn mounts_have_the_options_of_their_type() {
-        let mounts = json!({"Mounts": [{"Type": "bind", "Source": "/", "Target": "/x", "VolumeOptions": {}}]});
+        let mounts =
+            json!({"Mounts": [{"Type": "bind", "Source": "/", "Target": "/x", "VolumeOptions": {}}]});
         assert!(host(41, mounts.clone()).is_ok());
         assert_eq!(
             host(51, mounts).unwrap_err(),

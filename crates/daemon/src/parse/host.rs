@@ -57,7 +57,10 @@ pub(crate) fn config(host: wire::HostConfig) -> Result<model::HostConfig, Error>
 }
 
 fn resources(host: &wire::HostConfig) -> Result<model::Resources, Error> {
-    let rate = |device: &wire::ThrottleDevice| model::BlkioDeviceRate { path: device.path.clone(), rate: device.rate };
+    let rate = |device: &wire::ThrottleDevice| model::BlkioDeviceRate {
+        path: device.path.clone(),
+        rate: device.rate,
+    };
     let rates = |list: &Option<Vec<wire::ThrottleDevice>>| {
         list.as_ref().map(|devices| devices.iter().map(rate).collect())
     };
@@ -253,7 +256,10 @@ pub(crate) fn wire_config(host: &model::HostConfig) -> wire::HostConfig {
 
 /// The limits among its fields.
 fn wire_limits(limits: &model::Resources) -> wire::HostConfig {
-    let rate = |device: &model::BlkioDeviceRate| wire::ThrottleDevice { path: device.path.clone(), rate: device.rate };
+    let rate = |device: &model::BlkioDeviceRate| wire::ThrottleDevice {
+        path: device.path.clone(),
+        rate: device.rate,
+    };
     let rates = |list: &Option<Vec<model::BlkioDeviceRate>>| {
         list.as_ref().map(|devices| devices.iter().map(rate).collect())
     };

@@ -146,9 +146,7 @@ fn bind_spec(spec: &MountSpec, mount: &mut MountPoint) -> Result<()> {
         return Err(wrong(spec.kind, &text));
     }
     if bind.read_only_non_recursive && bind.read_only_force_recursive {
-        return Err(Error::invalid(
-            "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive",
-        ));
+        return Err(Error::invalid("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive"));
     }
     mount.source = clean(&spec.source);
     mount.create_source = bind.create_mountpoint;
@@ -269,9 +267,7 @@ pub(super) fn destination_path(text: &str) -> Result<String> {
     }
     // A volume below /proc would take the masks away that hide the host (CVE-2019-16884).
     if path.starts_with("/proc/") && !PROC_FILES.contains(&path.as_str()) {
-        return Err(Error::invalid(format!(
-            "\"{path}\" cannot be mounted because it is inside \"/proc\""
-        )));
+        return Err(Error::invalid(format!("\"{path}\" cannot be mounted because it is inside \"/proc\"")));
     }
     Ok(path)
 }
@@ -317,13 +313,17 @@ mod tests {
         for mode in ["frob", "ro,rw", "z,Z", "rw,", "default"] {
             assert_eq!(message(&format!("/a:/b:{mode}")), format!("invalid mode: {mode}"));
         }
-        let within =
-            |text: &str, kind: &str| format!("invalid volume specification: '{text}': invalid mount config for type \"{kind}\": ");
+        let within = |text: &str, kind: &str| {
+            format!("invalid volume specification: '{text}': invalid mount config for type \"{kind}\": ")
+        };
         assert_eq!(
             message("/a:b"),
             within("/a:b", "bind") + "invalid mount path: 'b' mount path must be absolute"
         );
-        assert_eq!(message("/a:/"), within("/a:/", "bind") + "invalid specification: destination can't be '/'");
+        assert_eq!(
+            message("/a:/"),
+            within("/a:/", "bind") + "invalid specification: destination can't be '/'"
+        );
         assert_eq!(
             message("data:/b:rshared"),
             within("data:/b:rshared", "volume") + "field BindOptions must not be specified"
@@ -357,7 +357,10 @@ mod tests {
     #[test]
     fn wrong_mounts_are_refused() {
         use MountKind::*;
-        assert_eq!(message(MountSpec { target: String::new(), ..spec(Bind, "/a") }), "field Target must not be empty");
+        assert_eq!(
+            message(MountSpec { target: String::new(), ..spec(Bind, "/a") }),
+            "field Target must not be empty"
+        );
         assert_eq!(message(spec(Bind, "")), "field Source must not be empty");
         assert_eq!(message(spec(Bind, "a")), "invalid mount path: 'a' mount path must be absolute");
         assert_eq!(message(spec(Tmpfs, "/a")), "field Source must not be specified");

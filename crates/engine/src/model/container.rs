@@ -196,9 +196,9 @@ impl Container {
     /// The profile of AppArmor it was given by name.
     pub fn apparmor_profile(&self) -> Option<&str> {
         let options = self.host.security_opt.as_deref().unwrap_or_default().iter().rev();
-        options.filter_map(|option| option.strip_prefix("apparmor")).find_map(|rest| {
-            rest.strip_prefix(['=', ':'])
-        })
+        options
+            .filter_map(|option| option.strip_prefix("apparmor"))
+            .find_map(|rest| rest.strip_prefix(['=', ':']))
     }
 
     /// The first 12 digits of the id.

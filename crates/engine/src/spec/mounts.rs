@@ -39,11 +39,7 @@ impl Draft {
 }
 
 /// Every mount of a container, in the order of their making.
-pub(super) fn of(
-    container: &Container,
-    security: &SecurityOptions,
-    facts: &Facts<'_>,
-) -> Result<Vec<Mount>> {
+pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut own = user_mounts(container)?;
     let replaced: Vec<String> = own.iter().map(|mount| mount.destination.clone()).collect();
     let is_replaced = |destination: &str| {
@@ -98,12 +94,7 @@ fn kernel_mounts(container: &Container, security: &SecurityOptions, facts: &Fact
     } else if host.ipc_mode != "none" {
         let size = if host.shm_size > 0 { host.shm_size } else { facts.shm_size };
         let size = format!("size={size}");
-        mounts.push(Draft::new(
-            SHM,
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", &size],
-        ));
+        mounts.push(Draft::new(SHM, "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
     }
     mounts
 }
@@ -189,10 +180,42 @@ fn device_mount(mount: &MountPoint, device: &Device) -> Draft {
 const TMPFS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
 /// Attributes, propagation, and words that change nothing here.
 const WORDS: [&str; 36] = [
-    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "loud", "mand", "noatime",
-    "nodev", "nodiratime", "noexec", "noiversion", "nomand", "norelatime", "nostrictatime", "nosuid", "private",
-    "rbind", "relatime", "remount", "ro", "rprivate", "rshared", "rslave", "runbindable", "rw", "shared", "silent",
-    "slave", "strictatime", "suid", "sync",
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "private",
+    "rbind",
+    "relatime",
+    "remount",
+    "ro",
+    "rprivate",
+    "rshared",
+    "rslave",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "sync",
 ];
 
 /// The options of `--tmpfs`: Docker's own first, the user's may take them back.

@@ -55,7 +55,8 @@ impl SecurityOptions {
 
     fn take_pair(&mut self, option: &str, invalid: impl Fn(u8) -> Error) -> Result<()> {
         // "name=value"; "name:value" is the old form.
-        let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(|| invalid(1))?;
+        let (name, value) =
+            option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(|| invalid(1))?;
         let switch = || boolean(value).ok_or_else(|| invalid(2)).map(Some);
         match (name, value) {
             ("no-new-privileges", _) => self.no_new_privileges = switch()?,

@@ -70,6 +70,7 @@ impl Host {
             seccomp: None,
             netns_fd: None,
             sources: Default::default(),
+            bundle: Default::default(),
             log: LogConfig::JsonFile(JsonFile::bounded(home.join("log"))),
             id,
         };

@@ -9,11 +9,7 @@ const LEAST_MEMORY: i64 = 6 << 20;
 
 /// Checks limits and takes out what the machine does not have; returns warnings of that. An update may name one limit
 /// alone that goes with another.
-pub(crate) fn resources(
-    wanted: &mut Resources,
-    machine: &Machine,
-    is_update: bool,
-) -> Result<Vec<String>> {
+pub(crate) fn resources(wanted: &mut Resources, machine: &Machine, is_update: bool) -> Result<Vec<String>> {
     let mut warnings = Warnings::default();
     memory(wanted, machine, is_update, &mut warnings)?;
     oom_and_pids(wanted, machine, &mut warnings);
@@ -42,12 +38,7 @@ fn refused(text: &str) -> Result<()> {
     Err(Error::invalid(text))
 }
 
-fn memory(
-    wanted: &mut Resources,
-    machine: &Machine,
-    is_update: bool,
-    warnings: &mut Warnings,
-) -> Result<()> {
+fn memory(wanted: &mut Resources, machine: &Machine, is_update: bool, warnings: &mut Warnings) -> Result<()> {
     wanted.memory_swappiness = wanted.memory_swappiness.filter(|value| *value != -1);
     if wanted.memory != 0 && wanted.memory < LEAST_MEMORY {
         return refused("Minimum memory limit allowed is 6MB");
@@ -187,9 +178,8 @@ fn within(list: &str, there: &str, field: &str, what: &str) -> Result<()> {
         return Ok(());
     }
     let parse = |text: &str| hull_sys::process::parse_list(text, MOST);
-    let wanted = parse(list).map_err(|_| {
-        Error::invalid(format!("Invalid value {list} for {field}: invalid format: {list}"))
-    })?;
+    let wanted = parse(list)
+        .map_err(|_| Error::invalid(format!("Invalid value {list} for {field}: invalid format: {list}")))?;
     let available = parse(there).unwrap_or_default();
     match wanted.iter().all(|number| available.contains(number)) {
         true => Ok(()),

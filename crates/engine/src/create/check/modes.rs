@@ -27,9 +27,7 @@ fn shared_network(mode: &str) -> Option<&str> {
 
 fn in_another_network(config: &ContainerConfig, host: &HostConfig, other: &str) -> Result<()> {
     if other.is_empty() {
-        return Err(Error::invalid(
-            "invalid network mode: invalid container format container:<name|id>",
-        ));
+        return Err(Error::invalid("invalid network mode: invalid container format container:<name|id>"));
     }
     let conflicts = [
         (!config.hostname.is_empty(), "hostname and the network mode"),

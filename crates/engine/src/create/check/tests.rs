@@ -116,7 +116,9 @@ fn updates_conflict_with_what_is_there() {
         Err("Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set".into())
     );
     let memory = |memory, memory_swap| Resources { memory, memory_swap, ..none() };
-    assert!(conflict(memory(20, 0), memory(5, 10)).unwrap_err().starts_with("Memory limit should be smaller"));
+    assert!(
+        conflict(memory(20, 0), memory(5, 10)).unwrap_err().starts_with("Memory limit should be smaller")
+    );
     assert!(conflict(memory(20, 0), memory(5, -1)).is_ok());
     assert!(conflict(memory(20, 0), none()).is_ok());
 }
