@@ -74,34 +74,43 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
 
 async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<Reply> {
     let started = Instant::now();
+    let watched = daemon.clone();
+    let parent = daemon.traces.is_some().then(|| request.headers().get("traceparent").cloned()).flatten();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let head = method == http::Method::HEAD;
-    let mut reply = dispatch(daemon, request).await;
+    let (mut reply, pattern) = dispatch(daemon, request).await;
     stamp(&mut reply);
     if head {
         *reply.body_mut() = crate::call::full("");
     }
-    tracing::debug!(%method, path, status = reply.status().as_u16(), took = ?started.elapsed(), "request");
+    let took = started.elapsed();
+    watched.metrics.note(&method, pattern, reply.status(), took);
+    if let Some(traces) = &watched.traces {
+        traces.note(parent.as_ref(), &method, pattern, &path, reply.status(), took);
+    }
+    tracing::debug!(%method, path, status = reply.status().as_u16(), ?took, "request");
     Ok(reply)
 }
 
-async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> Reply {
+/// The answer, and the pattern of the route that gave it.
+async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> (Reply, &'static str) {
     let path = request.uri().path().to_owned();
     let (version, path) = router::split_version(&path);
     let version = version.unwrap_or(MAX);
     if let Some(message) = refuse_version(version) {
-        return refusal_with(StatusCode::BAD_REQUEST, &message);
+        return (refusal_with(StatusCode::BAD_REQUEST, &message), "");
     }
     let Some((route, params)) = router::find(routes::TABLE, request.method(), path) else {
-        return refusal_with(StatusCode::NOT_FOUND, "page not found");
+        return (refusal_with(StatusCode::NOT_FOUND, "page not found"), "");
     };
-    match (route.handler)(daemon, Call::new(request, version, params)).await {
+    let reply = match (route.handler)(daemon, Call::new(request, version, params)).await {
         Ok(reply) => reply,
         Err(error) => {
             tracing::debug!(route = route.pattern, kind = ?error.kind, "{}", error.message);
             refusal(&error)
         }
-    }
+    };
+    (reply, route.pattern)
 }
 
 fn refuse_version(version: ApiVersion) -> Option<String> {

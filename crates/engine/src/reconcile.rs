@@ -42,6 +42,7 @@ impl Engine {
                 (entry, Found::Ended) => ended.push(entry),
             }
         }
+        self.unmount_strays(&live);
         self.reconcile_networks(&live).await?;
         for entry in ended {
             let exit = self.record_or_loss(&entry).await;
@@ -68,6 +69,7 @@ impl Engine {
                 container.state.pid = state.pid;
             }
         })?;
+        self.volumes.devices.adopt(&entry.id, state);
         *entry.door.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = crate::attach::Door::Open;
         self.watch(entry);
         self.watch_health(entry);

@@ -1,5 +1,6 @@
 //! The caller's half of a new container: everything that happens outside of it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -97,6 +98,9 @@ pub struct Create {
     pub cgroup: Option<String>,
     /// The network namespace to join, whatever the spec says of it.
     pub network: Option<OwnedFd>,
+    /// File systems that are made already, detached, by their destination in the spec: placed instead of new ones of the
+    /// type that the spec says there.
+    pub mounts: BTreeMap<PathBuf, OwnedFd>,
     /// Who starts it.
     pub gate: Gate,
     /// How many descriptors from 3 on the process keeps.
@@ -124,6 +128,7 @@ impl Create {
             seccomp: None,
             cgroup: None,
             network: None,
+            mounts: BTreeMap::new(),
             gate: Gate::Caller,
             preserve_fds: 0,
             keyring: None,

@@ -43,19 +43,24 @@ impl Outside {
         let state = || hooks::state(&create.spec, &create.id, &create.bundle);
         let notifier = Notifier::connect(create.seccomp.as_ref(), state, ContainerState::Created);
         let notifier = notifier.step("seccomp")?;
-        let here =
+        let given = |mount: &MountPlan| match mount.what {
+            What::Filesystem { .. } => create.mounts.get(&mount.target),
+            _ => None,
+        };
+        let bound =
             |mount: &MountPlan| matches!(mount.what, What::Bind(_)) && (for_nobody || mount.idmap.is_some());
+        let here = |mount: &MountPlan| bound(mount) || given(mount).is_some();
         if !plan.mounts.iter().any(here) {
             return Ok(Self { root, mounts: Vec::new(), notifier });
         }
-        let bind = |mount: &MountPlan| match &mount.what {
-            What::Bind(source) if here(mount) => {
+        let make = |mount: &MountPlan| match &mount.what {
+            What::Bind(source) if bound(mount) => {
                 let users = mount.idmap.as_ref().map(|idmap| namespace(create, plan, idmap)).transpose()?;
                 mounts::bind(mount, source, users.as_ref()).step("mounts").map(Some)
             }
-            _ => Ok(None),
+            _ => given(mount).map(|made| mounts::given(mount, made).step("mounts")).transpose(),
         };
-        let mounts = plan.mounts.iter().map(bind).collect::<Result<_, Failure>>()?;
+        let mounts = plan.mounts.iter().map(make).collect::<Result<_, Failure>>()?;
         Ok(Self { root, mounts, notifier })
     }
 }

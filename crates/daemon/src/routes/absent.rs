@@ -39,6 +39,11 @@ pub(super) async fn swarm(_: Arc<Daemon>, _: Call) -> Outcome {
 
 /// The answer of a daemon that is not in a swarm.
 pub(super) async fn no_swarm(_: Arc<Daemon>, _: Call) -> Outcome {
+    no_swarm_here()
+}
+
+/// The same, of a route that is for others, too.
+pub(super) fn no_swarm_here() -> Outcome {
     Err(Error::new(
         Kind::Unavailable,
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \

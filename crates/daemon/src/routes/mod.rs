@@ -13,6 +13,7 @@ mod transfer;
 mod volumes;
 
 use crate::router::{Route, route};
+pub(crate) use system::os_release;
 
 /// Every route of the daemon, without the version in front.
 pub(crate) const TABLE: &[Route] = &[
@@ -84,6 +85,7 @@ pub(crate) const TABLE: &[Route] = &[
     route!(POST "/volumes/create" => volumes::create),
     route!(POST "/volumes/prune" => volumes::prune),
     route!(GET "/volumes/{name}" => volumes::inspect),
+    route!(PUT "/volumes/{name}" => volumes::update),
     route!(DELETE "/volumes/{name}" => volumes::remove),
     //
     route!(GET "/plugins" => absent::no_plugins),

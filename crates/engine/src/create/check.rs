@@ -90,7 +90,6 @@ fn check_unsupported(host: &HostConfig) -> Result<()> {
         ("sharing another container's IPC namespace is", host.ipc_mode.starts_with("container:")),
         ("storage options are", host.storage_opt.iter().flatten().next().is_some()),
         ("device requests are", host.resources.device_requests.iter().flatten().next().is_some()),
-        ("volume drivers are", !matches!(host.volume_driver.as_str(), "" | "local")),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((what, _)) => Err(Error::not_implemented(format!("{what} not supported yet"))),
