@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use hull_api::filters::Filters;
 use hull_api::wire::volume::{VolumeCreateRequest, VolumeList, VolumePruneResponse};
+use hull_engine::Error;
 use hull_engine::model::{Volume, VolumeRequest};
-use hull_engine::{Error, Kind};
 
 use super::containers::V1_42;
 use crate::Daemon;
@@ -41,7 +41,7 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let swarm = call.version >= V1_42;
     let body: VolumeCreateRequest = call.json_or_default().await?;
     if swarm && body.cluster_volume_spec.is_some() {
-        return super::absent::no_swarm_here();
+        return Err(super::swarm::no_manager());
     }
     let request = VolumeRequest {
         name: body.name,
@@ -92,12 +92,4 @@ fn everything(filters: &Filters) -> Result<bool, Error> {
         ))),
         _ => Err(invalid(format!("invalid filter 'all=[{}]': only one value is expected", values.join(" ")))),
     }
-}
-
-/// Only a cluster's volumes can be changed, and there is no cluster.
-pub(super) async fn update(_: Arc<Daemon>, _: Call) -> Outcome {
-    Err(Error::new(
-        Kind::Unavailable,
-        "volume update only valid for cluster volumes, but swarm is unavailable",
-    ))
 }
