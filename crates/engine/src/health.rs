@@ -1,6 +1,7 @@
 //! Probing the health of running containers: one task each, for as long as the run lasts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -60,6 +61,8 @@ impl Engine {
                 Ok(outcome) => outcome,
                 Err(error) => (-1, error.message),
             };
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            self.failed_probes.fetch_add(u64::from(exit_code != 0), Ordering::Relaxed);
             let probe = HealthProbe { start, end: Timestamp::now(), exit_code, output };
             self.record_probe(entry, check, probe, begun.elapsed() < check.start_period);
         }

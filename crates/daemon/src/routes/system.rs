@@ -99,7 +99,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             driver: info.storage_driver,
             driver_status: info.storage_status,
             plugins: wire::Plugins {
-                volume: names(&["local"]),
+                volume: daemon.engine.volume_drivers(),
                 network: names(&["bridge", "host", "null"]),
                 authorization: None,
                 log: names(&["json-file", "none"]),
@@ -174,7 +174,7 @@ fn forwarding() -> bool {
 }
 
 /// The name and the version that os-release(5) gives.
-fn os_release() -> (String, String) {
+pub(crate) fn os_release() -> (String, String) {
     let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
