@@ -31,6 +31,11 @@ impl Engine {
         if container.state.health.is_none() {
             entry.change_in_memory(|container| container.state.health = Some(Health::default()));
         }
+        if !check.test.first().is_some_and(|kind| kind == "CMD" || kind == "CMD-SHELL") {
+            // As in Docker, which takes such a test and does nothing with it.
+            tracing::warn!(container = entry.id, "unknown kind of health check: {:?}", check.test.first());
+            return;
+        }
         let (engine, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move {
             let mut progress = entry.progress.subscribe();
