@@ -154,18 +154,7 @@ impl Daemon {
 
     /// A program that finds this daemon and no other, and no configuration of the user.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        let host = format!("unix://{}", self.socket().display());
-        for variable in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"] {
-            command.env_remove(variable);
-        }
-        command.env("HULL_HOST", &host).env("DOCKER_HOST", &host);
-        let home = self.dir.path().join("home");
-        command
-            .env("DOCKER_CONFIG", home.join("docker"))
-            .env("HULL_CONFIG", home.join("hull"))
-            .env("HOME", home);
-        command
+        client(program, &self.socket(), &self.dir.path().join("home"))
     }
 
     /// Sends one request to the daemon's API.
@@ -299,6 +288,22 @@ impl Drop for Daemon {
         }
         assert!(left.is_empty(), "left behind:\n  {}\nthe daemon's log:\n{}", left.join("\n  "), self.log());
     }
+}
+
+/// A client's program that finds the daemon at `socket` and no other, and lives at `home`.
+pub(crate) fn client(program: &Path, socket: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    let host = format!("unix://{}", socket.display());
+    for variable in ["DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"] {
+        command.env_remove(variable);
+    }
+    command
+        .env("HULL_HOST", &host)
+        .env("DOCKER_HOST", &host)
+        .env("DOCKER_CONFIG", home.join("docker"))
+        .env("HULL_CONFIG", home.join("hull"))
+        .env("HOME", home);
+    command
 }
 
 /// A binary of ours: in `$HULL_BIN_DIR`, or where cargo has built it beside this test.

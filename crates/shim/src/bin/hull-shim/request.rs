@@ -128,7 +128,8 @@ impl Supervisor {
         };
         match streams {
             None => Answer::NotRunning,
-            Some(streams) if !streams.is_terminal() => Answer::Invalid("it has no terminal".into()),
+            // As in Docker: what has no terminal has no size to change.
+            Some(streams) if !streams.is_terminal() => Answer::Ok,
             Some(streams) if streams.resize(resize.rows, resize.cols) => Answer::Ok,
             Some(_) => Answer::NotRunning,
         }
