@@ -118,6 +118,10 @@ pub(crate) struct Settings {
     /// Address that host-gateway means
     #[arg(long, value_name = "ip")]
     pub(crate) host_gateway_ip: Option<String>,
+    /// Directories with specifications of CDI devices
+    #[arg(long = "cdi-spec-dir", value_name = "list")]
+    #[serde(rename = "cdi-spec-dirs")]
+    pub(crate) cdi_spec_dirs: Vec<PathBuf>,
     /// MTU of the default bridge
     #[arg(long, value_name = "int")]
     pub(crate) mtu: Option<i64>,
@@ -316,7 +320,7 @@ impl Settings {
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
             default_address_pools fixed_cidr icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
-            shutdown_timeout metrics_addr oom_score_adjust features plugin_dirs
+            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs
         }
     }
 }

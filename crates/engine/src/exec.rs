@@ -170,7 +170,7 @@ impl Engine {
         Ok(Request::Exec(Box::new(protocol::Exec {
             id: state.id.clone(),
             process,
-            user: Some(user.clone()).filter(|user| !user.is_empty()),
+            user: Some(user.clone()),
             extra_groups: container.host.group_add.clone().unwrap_or_default(),
             terminal: config.tty.then_some(Terminal { rows, cols }),
             stdin: config.attach_stdin && !detach,

@@ -86,7 +86,7 @@ impl Engine {
             let (name, alias) = parse(link)?;
             let other = self
                 .container(name)
-                .map_err(|error| error.within(format!("could not get container for {name}")))?;
+                .map_err(|error| Error::invalid(format!("could not get container for {name}: {error}")))?;
             if !own_network || other.host.network_mode == "host" {
                 return Err(Error::invalid(
                     "conflicting options: host type networking can't be used with links. This would result in \

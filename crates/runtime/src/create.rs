@@ -20,6 +20,7 @@ use crate::init::{self, Init, devices};
 use crate::netdev::{self, Moved};
 use crate::outside::Outside;
 use crate::plan::Plan;
+use crate::sources::Source;
 use crate::{Failure, birth, rdt, seccomp, userns};
 
 /// What becomes the container's `/`.
@@ -101,6 +102,8 @@ pub struct Create {
     /// File systems that are made already, detached, by their destination in the spec: placed instead of new ones of the
     /// type that the spec says there.
     pub mounts: BTreeMap<PathBuf, OwnedFd>,
+    /// By destination: where the files of a bind mount come from, whatever the spec says of its source.
+    pub sources: BTreeMap<PathBuf, Source>,
     /// Who starts it.
     pub gate: Gate,
     /// How many descriptors from 3 on the process keeps.
@@ -129,6 +132,7 @@ impl Create {
             cgroup: None,
             network: None,
             mounts: BTreeMap::new(),
+            sources: BTreeMap::new(),
             gate: Gate::Caller,
             preserve_fds: 0,
             keyring: None,

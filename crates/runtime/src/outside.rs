@@ -47,8 +47,11 @@ impl Outside {
             What::Filesystem { .. } => create.mounts.get(&mount.target),
             _ => None,
         };
-        let bound =
-            |mount: &MountPlan| matches!(mount.what, What::Bind(_)) && (for_nobody || mount.idmap.is_some());
+        let named = |mount: &MountPlan| create.sources.get(&mount.target);
+        let bound = |mount: &MountPlan| {
+            let ours = for_nobody || mount.idmap.is_some() || named(mount).is_some();
+            matches!(mount.what, What::Bind(_)) && ours
+        };
         let here = |mount: &MountPlan| bound(mount) || given(mount).is_some();
         if !plan.mounts.iter().any(here) {
             return Ok(Self { root, mounts: Vec::new(), notifier });
@@ -56,7 +59,11 @@ impl Outside {
         let make = |mount: &MountPlan| match &mount.what {
             What::Bind(source) if bound(mount) => {
                 let users = mount.idmap.as_ref().map(|idmap| namespace(create, plan, idmap)).transpose()?;
-                mounts::bind(mount, source, users.as_ref()).step("mounts").map(Some)
+                let made = match named(mount) {
+                    Some(source) => mounts::from_source(mount, source, users.as_ref()),
+                    None => mounts::bind(mount, source, users.as_ref()),
+                };
+                made.step("mounts").map(Some)
             }
             _ => given(mount).map(|made| mounts::given(mount, made).step("mounts")).transpose(),
         };

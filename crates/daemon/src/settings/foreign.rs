@@ -7,7 +7,6 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("allow-direct-routing", false, "addresses of containers are reached as the host routes them"),
     ("bip6", true, "IPv6 is not supported yet"),
     ("bridge-accept-fwmark", true, "marks are not looked at"),
-    ("cdi-spec-dir", true, "CDI devices are not supported yet"),
     ("containerd", true, "there is no containerd behind hulld"),
     ("containerd-namespace", true, "there is no containerd behind hulld"),
     ("containerd-plugins-namespace", true, "there is no containerd behind hulld"),

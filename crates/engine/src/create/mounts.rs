@@ -1,6 +1,6 @@
 //! From what was asked for to mount points: volumes are made, sources are checked.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use tokio::runtime::Handle;
@@ -39,8 +39,12 @@ impl Drop for NewVolumes<'_> {
 
 impl Engine {
     /// The mounts of a container on its way, in Docker's order: other containers' first, then `-v`, `--mount`, and
-    /// anonymous volumes for what is still free.
-    pub(super) fn resolve_mounts(&self, container: &Container) -> Result<(Vec<MountPoint>, NewVolumes<'_>)> {
+    /// anonymous volumes for what is still free. `shallow`: what is mounted below a read-only one stays writable.
+    pub(super) fn resolve_mounts(
+        &self,
+        container: &Container,
+        shallow: bool,
+    ) -> Result<(Vec<MountPoint>, NewVolumes<'_>)> {
         let host = &container.host;
         let mut volumes = NewVolumes {
             engine: self,
@@ -55,10 +59,11 @@ impl Engine {
             mounts.extend(taken);
         }
         let inherited = mounts.len();
-        let binds = host.binds.iter().flatten().map(|text| binds::bind(text));
+        let binds = host.binds.iter().flatten().map(|text| binds::bind(text, &host.volume_driver));
         let specs = host.mounts.iter().map(binds::mount);
         for mount in binds.chain(specs) {
-            let mount = self.settle(mount?, &mut volumes)?;
+            let mut mount = self.settle(mount?, &mut volumes)?;
+            mount.shallow_read_only = shallow;
             let same = |other: &MountPoint| other.destination == mount.destination;
             let has_tmpfs = host.tmpfs.iter().flatten().any(|(path, _)| *path == mount.destination);
             if mounts[inherited.min(mounts.len())..].iter().any(same) || has_tmpfs {
@@ -71,7 +76,7 @@ impl Engine {
             binds::destination_path(path)?;
         }
         for path in &container.config.volumes {
-            let mount = binds::anonymous(path)?;
+            let mount = binds::anonymous(path, &host.volume_driver)?;
             let taken = mounts.iter().any(|other| other.destination == mount.destination)
                 || host.tmpfs.iter().flatten().any(|(path, _)| *path == mount.destination);
             if !taken {
@@ -83,13 +88,11 @@ impl Engine {
 
     /// The mounts of another container, as `--volumes-from` names it: "X[:ro|rw]".
     fn mounts_from(&self, from: &str) -> Result<Vec<MountPoint>> {
-        let (name, mode) = from.split_once(':').unwrap_or((from, ""));
-        if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
-            return Err(Error::invalid(format!("invalid mode: {mode}")));
-        }
-        let mut mounts = self.container(name)?.mounts.clone();
+        let (name, writable) = binds::volumes_from(from)?;
+        let other = self.container(name).map_err(|error| Error::invalid(error.message))?;
+        let mut mounts = other.mounts.clone();
         for mount in &mut mounts {
-            mount.rw &= mode != "ro";
+            mount.rw &= writable;
             mount.copy = false;
             // They are the other container's, also when it is removed.
             mount.anonymous = false;
@@ -129,6 +132,7 @@ impl Engine {
                 mount.driver = volume.driver;
                 mount.name = volume.name;
             }
+            MountKind::Image => mount.layers = self.images.get(&mount.name)?.chain_ids.to_vec(),
             _ => {}
         }
         Ok(mount)
@@ -151,7 +155,11 @@ impl Engine {
     /// One that is a file system, or a plugin's, is mounted for that.
     fn fill_volume(&self, container: &Container, mount: &MountPoint, image: &OwnedFd) -> Result<()> {
         let copy = |to: &Path| {
-            let copied = hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), to);
+            // A part that is not there is what the start complains of.
+            let Ok(part) = crate::sources::below(to, mount.subpath()) else { return Ok(()) };
+            // By its descriptor: who has the volume may put a link into the place of its name.
+            let to = format!("/proc/self/fd/{}", part.as_raw_fd());
+            let copied = hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(&to));
             copied.map(drop).map_err(Error::from)
         };
         if is_of_plugin(mount) {
@@ -173,8 +181,8 @@ impl Engine {
 }
 
 /// A `--mount` of something that is not there is a mistake; a `-v` makes it at the start.
-fn require_source(mount: &MountPoint) -> Result<()> {
-    if mount.create_source || Path::new(&mount.source).exists() {
+pub(super) fn require_source(mount: &MountPoint) -> Result<()> {
+    if mount.kind != MountKind::Bind || mount.create_source || Path::new(&mount.source).exists() {
         return Ok(());
     }
     Err(Error::invalid(format!(

@@ -70,6 +70,8 @@ impl Host {
             seccomp: None,
             netns_fd: None,
             shared: Vec::new(),
+            sources: Default::default(),
+            bundle: Default::default(),
             log: LogConfig::JsonFile(JsonFile::bounded(home.join("log"))),
             id,
         };

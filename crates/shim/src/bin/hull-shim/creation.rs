@@ -36,6 +36,8 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
         cgroup: Some(config.cgroup.clone()),
         network,
         mounts,
+        sources: config.sources,
+        bundle: config.bundle,
         dies_with_caller: true,
         ..Create::new(config.id, unprotected(config.spec), config.rootfs)
     })?;
