@@ -204,3 +204,18 @@ fn a_signal_writes_down_what_goes_on() {
     assert!(eventually(PATIENCE, || written().is_some_and(|text| text.contains(" waiting Created "))));
     assert_eq!(daemon.api("GET", "/_ping", None).status, 200);
 }
+
+#[test]
+fn the_daemon_takes_descriptors_and_containers_keep_their_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let all = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(512), ..all }).expect("setrlimit");
+    let daemon = Daemon::with_busybox();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).expect("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    let numbers: Vec<&str> = line.split_ascii_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "it has all that it may have");
+    assert_eq!(daemon.hull(["run", "--rm", "busybox", "sh", "-c", "ulimit -n"]).ok(), "512");
+    let named = ["run", "--rm", "--ulimit", "nofile=100", "busybox", "sh", "-c", "ulimit -n"];
+    assert_eq!(daemon.hull(named).ok(), "100");
+}

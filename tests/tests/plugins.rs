@@ -7,7 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use hull_testkit::{Daemon, images};
+use hull_testkit::output::eventually;
+use hull_testkit::{Daemon, images, steps};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -270,7 +271,30 @@ fn mounts_of_a_plugin_survive_the_daemon() {
     daemon.crash_everything();
     daemon.restart();
     let patience = std::time::Duration::from_secs(10);
-    assert!(hull_testkit::output::eventually(patience, || plugin.mounted("books") == 0), "it is told later");
+    assert!(eventually(patience, || plugin.mounted("books") == 0), "it is told later");
     daemon.hull(["rm", "two"]).ok();
+    daemon.hull(["volume", "rm", "books"]).ok();
+}
+
+#[test]
+fn a_daemon_that_dies_at_a_start_leaves_no_mount() {
+    let plugin = Plugin::start();
+    let mut daemon = plugin.daemon();
+    daemon.hull(["volume", "create", "-d", "shelf", "books"]).ok();
+    let run = ["run", "-d", "--name", "reader", "-v", "books:/b", "busybox", "sleep", "1000"];
+    let mut killed_at = |n: usize| {
+        let steps = steps::kill_at(&mut daemon, n, |daemon| drop(daemon.hull(run)));
+        daemon.restart();
+        daemon.hull(["rm", "-f", "reader"]);
+        let patience = std::time::Duration::from_secs(20);
+        let clean = eventually(patience, || plugin.mounted("books") == 0);
+        assert!(clean, "cut at step {n}: {:?}", plugin.facts(|facts| facts.calls.clone()));
+        steps
+    };
+    let all = killed_at(usize::MAX);
+    assert!(all > 0);
+    for n in (1..=all).step_by(all.div_ceil(12)) {
+        killed_at(n);
+    }
     daemon.hull(["volume", "rm", "books"]).ok();
 }

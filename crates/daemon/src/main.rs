@@ -114,6 +114,11 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     let mut listeners = Vec::new();
     for host in &hosts {
         listeners.extend(listen::open(host, settings.group.as_deref(), acceptor.as_ref()).await?);
+        if host.starts_with("tcp://") && !settings.tlsverify {
+            tracing::warn!(
+                "{host} is open without --tlsverify: everybody who reaches it has root on this machine"
+            );
+        }
         tracing::info!("listening on {host}");
     }
     let metrics_address = settings.metrics_addr.clone();

@@ -318,9 +318,9 @@ impl Settings {
             hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr icc ip_masq ip_forward ip host_gateway_ip cdi_spec_dirs mtu dns dns_search dns_opts
+            default_address_pools fixed_cidr icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
-            shutdown_timeout metrics_addr oom_score_adjust features plugin_dirs
+            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs
         }
     }
 }

@@ -60,10 +60,10 @@ pub struct Options {
     pub network: hull_network::Config,
     /// How registries are reached.
     pub images: hull_image::Settings,
-    /// Directories with specifications of CDI devices; of two devices of one name the later counts.
-    pub cdi_directories: Vec<PathBuf>,
     /// Directories with plugins, or with files that say where they listen; empty: Hull's own and Docker's.
     pub plugin_directories: Vec<PathBuf>,
+    /// Directories with specifications of CDI devices; of two devices of one name the later counts.
+    pub cdi_directories: Vec<PathBuf>,
     /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
     pub host_gateway: Option<String>,
 }
@@ -88,8 +88,8 @@ impl Default for Options {
             dns_search: Vec::new(),
             network: hull_network::Config::default(),
             images: hull_image::Settings::default(),
-            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             plugin_directories: Vec::new(),
+            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             host_gateway: None,
         }
     }

@@ -99,11 +99,11 @@ pub struct Create {
     pub cgroup: Option<String>,
     /// The network namespace to join, whatever the spec says of it.
     pub network: Option<OwnedFd>,
-    /// By destination: where the files of a bind mount come from, whatever the spec says of its source.
-    pub sources: BTreeMap<PathBuf, Source>,
     /// File systems that are made already, detached, by their destination in the spec: placed instead of new ones of the
     /// type that the spec says there.
     pub mounts: BTreeMap<PathBuf, OwnedFd>,
+    /// By destination: where the files of a bind mount come from, whatever the spec says of its source.
+    pub sources: BTreeMap<PathBuf, Source>,
     /// Who starts it.
     pub gate: Gate,
     /// How many descriptors from 3 on the process keeps.
@@ -131,8 +131,8 @@ impl Create {
             seccomp: None,
             cgroup: None,
             network: None,
-            sources: BTreeMap::new(),
             mounts: BTreeMap::new(),
+            sources: BTreeMap::new(),
             gate: Gate::Caller,
             preserve_fds: 0,
             keyring: None,

@@ -43,14 +43,14 @@ impl Outside {
         let state = || hooks::state(&create.spec, &create.id, &create.bundle);
         let notifier = Notifier::connect(create.seccomp.as_ref(), state, ContainerState::Created);
         let notifier = notifier.step("seccomp")?;
+        let given = |mount: &MountPlan| match mount.what {
+            What::Filesystem { .. } => create.mounts.get(&mount.target),
+            _ => None,
+        };
         let named = |mount: &MountPlan| create.sources.get(&mount.target);
         let bound = |mount: &MountPlan| {
             let ours = for_nobody || mount.idmap.is_some() || named(mount).is_some();
             matches!(mount.what, What::Bind(_)) && ours
-        };
-        let given = |mount: &MountPlan| match mount.what {
-            What::Filesystem { .. } => create.mounts.get(&mount.target),
-            _ => None,
         };
         let here = |mount: &MountPlan| bound(mount) || given(mount).is_some();
         if !plan.mounts.iter().any(here) {

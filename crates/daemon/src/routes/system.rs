@@ -222,7 +222,7 @@ pub(super) async fn disk_usage(daemon: Arc<Daemon>, call: Call) -> Outcome {
         return Err(invalid(format!("unknown object type: {other}")));
     }
     let wants = |kind: &str| kinds.is_empty() || kinds.contains(&kind);
-    let usage = daemon.engine.disk_usage().await?;
+    let usage = daemon.engine.disk_usage((wants("container"), wants("volume"))).await?;
     // Who asks for lists by this name knows the newer form; all others get the older one, too.
     let verbose = call.since(52) && call.query().flag("verbose");
     let mut answer = wire::DiskUsage::default();

@@ -154,9 +154,9 @@ impl Engine {
 
     /// One that is a file system, or a plugin's, is mounted for that.
     fn fill_volume(&self, container: &Container, mount: &MountPoint, image: &OwnedFd) -> Result<()> {
-        let copy = |top: &Path| {
+        let copy = |to: &Path| {
             // A part that is not there is what the start complains of.
-            let Ok(part) = crate::sources::below(top, mount.subpath()) else { return Ok(()) };
+            let Ok(part) = crate::sources::below(to, mount.subpath()) else { return Ok(()) };
             // By its descriptor: who has the volume may put a link into the place of its name.
             let to = format!("/proc/self/fd/{}", part.as_raw_fd());
             let copied = hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(&to));

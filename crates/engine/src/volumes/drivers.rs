@@ -271,7 +271,8 @@ impl Engine {
         }
     }
 
-    /// Unmounts what rows have of containers that do not run. Plugins that do not answer keep nobody waiting.
+    /// Unmounts what rows have of containers that do not run, and removes what was made for containers that did not come
+    /// to be. Plugins that do not answer keep nobody waiting.
     pub(crate) fn unmount_strays(self: &Arc<Self>, live: &HashSet<String>) {
         let volumes = self.volumes.lock();
         let users: HashSet<String> =
@@ -279,6 +280,12 @@ impl Engine {
         for container in users.into_iter().filter(|user| !live.contains(user)) {
             let engine = Arc::clone(self);
             tokio::spawn(async move { engine.unmount_volumes(&container).await });
+        }
+        let unclaimed = volumes.values().filter(|volume| volume.unclaimed && volume.driver != LOCAL);
+        for volume in unclaimed.cloned().collect::<Vec<_>>() {
+            let engine = Arc::clone(self);
+            // One that cannot be removed now is listed, and removed by whoever does not want it.
+            tokio::spawn(async move { drop(engine.drop_volume(&volume, None, false).await) });
         }
     }
 

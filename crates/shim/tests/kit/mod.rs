@@ -69,9 +69,9 @@ impl Host {
             cgroup: format!("/{mark}/{id}"),
             seccomp: None,
             netns_fd: None,
+            shared: Vec::new(),
             sources: Default::default(),
             bundle: Default::default(),
-            shared: Vec::new(),
             log: LogConfig::JsonFile(JsonFile::bounded(home.join("log"))),
             id,
         };

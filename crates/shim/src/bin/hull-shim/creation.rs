@@ -35,9 +35,9 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
         seccomp: config.seccomp,
         cgroup: Some(config.cgroup.clone()),
         network,
+        mounts,
         sources: config.sources,
         bundle: config.bundle,
-        mounts,
         dies_with_caller: true,
         ..Create::new(config.id, unprotected(config.spec), config.rootfs)
     })?;
