@@ -5,7 +5,7 @@
 
 mod binds;
 pub(crate) mod check;
-mod merge;
+pub(crate) mod merge;
 mod mounts;
 
 use std::path::{Path, PathBuf};

@@ -100,6 +100,7 @@ impl Engine {
     /// Gives back what only a running container has.
     async fn tidy_up(&self, entry: &Entry, container: &Container) {
         entry.close_door();
+        self.execs.forget_unstarted(&entry.id);
         self.emit_networks(&container.network, entry, "disconnect");
         if let Err(error) = self.release_networks(&entry.id).await {
             tracing::error!(container = entry.id, "release its networks: {error}");

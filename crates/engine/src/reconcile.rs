@@ -69,6 +69,7 @@ impl Engine {
             }
         })?;
         *entry.door.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = crate::attach::Door::Open;
+        self.exec_take_over(entry, &state.execs);
         self.watch(entry);
         self.watch_health(entry);
         Ok(())

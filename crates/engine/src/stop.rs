@@ -72,12 +72,7 @@ impl Engine {
         if self.cancel_restart(&entry).await? {
             return Ok(());
         }
-        let not_running = || {
-            Error::conflict(format!(
-                "cannot kill container: {name}: container {} is not running",
-                container.id
-            ))
-        };
+        let not_running = || Error::conflict(format!("container {} is not running", container.id));
         if !container.state.status.is_running() {
             return Err(not_running());
         }
@@ -91,9 +86,9 @@ impl Engine {
         if !self.deliver(&entry, signal).await? {
             return Err(not_running());
         }
-        if signal == Signal::KILL {
-            // Docker answers when the container is gone.
-            ended(&mut progress, exits, Some(AFTER_KILL)).await;
+        // Docker answers when the container is gone.
+        if signal == Signal::KILL && !ended(&mut progress, exits, Some(AFTER_KILL)).await {
+            return Err(Error::system("tried to kill container, but did not receive an exit event"));
         }
         Ok(())
     }
@@ -138,6 +133,12 @@ impl Engine {
         if entry.now().state.status != Status::Restarting {
             return Ok(false);
         }
+        self.end_restarting(entry)?;
+        Ok(true)
+    }
+
+    /// The same for a caller that holds the gate, and knows that there is one.
+    pub(crate) fn end_restarting(&self, entry: &Arc<Entry>) -> Result<()> {
         let container = self.change(entry, |container| {
             container.state.status = Status::Exited;
             container.state.stopped_by_user = true;
@@ -145,7 +146,7 @@ impl Engine {
         })?;
         entry.progress.send_modify(|progress| progress.exits += 1);
         self.emit(&container, "stop");
-        Ok(true)
+        Ok(())
     }
 
     /// Stops and starts it.

@@ -61,7 +61,12 @@ pub(super) async fn restart(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn kill(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    daemon.engine.kill(call.param("id"), parse::signal(call.query())?).await?;
+    let name = call.param("id");
+    let killed = match parse::signal(call.query()) {
+        Ok(signal) => daemon.engine.kill(name, signal).await,
+        Err(error) => Err(error),
+    };
+    killed.map_err(|error| error.within(format!("cannot kill container: {name}")))?;
     no_content()
 }
 

@@ -18,6 +18,11 @@ impl DetachKeys {
         Ok(Self { keys: keys.ok_or_else(invalid)?, matched: 0 })
     }
 
+    /// The sequence.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.keys
+    }
+
     /// Passes what is no part of the sequence on to `out`; true if the sequence is complete.
     pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
         for &byte in bytes {
