@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::attach::Door;
 use crate::model::{Container, Exit};
 use crate::store::Store;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, links};
 
 /// One container in memory.
 pub(crate) struct Entry {
@@ -172,6 +172,9 @@ impl Containers {
         if let Some(entry) = index.by_name.get(bare).and_then(|id| index.by_id.get(id)) {
             return Ok(Arc::clone(entry));
         }
+        if let Some(entry) = index.by_link(bare) {
+            return Ok(entry);
+        }
         index.by_prefix(name)
     }
 
@@ -182,6 +185,13 @@ impl Containers {
 }
 
 impl Index {
+    /// The container that another one calls so: "owner/alias".
+    fn by_link(&self, name: &str) -> Option<Arc<Entry>> {
+        let (owner, alias) = name.split_once('/')?;
+        let owner = self.by_name.get(owner).and_then(|id| self.by_id.get(id))?.now();
+        links::target(&owner, alias).and_then(|id| self.by_id.get(id)).cloned()
+    }
+
     fn by_prefix(&self, prefix: &str) -> Result<Arc<Entry>> {
         let absent = || Error::not_found(format!("No such container: {prefix}"));
         if prefix.is_empty() {

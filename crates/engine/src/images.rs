@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, DuplexStream};
 use crate::create::merge;
 use crate::events::EventKind;
 use crate::model::{Container, ContainerConfig, Status};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Kind, Result};
 
 /// Bytes between the archive's writer and the client.
 const PIPE: usize = 256 << 10;
@@ -154,11 +154,14 @@ impl Engine {
             container: container.id.clone(),
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
-        // One that is just ending needs no pause, and none that somebody else has paused.
-        let frozen = request.pause && self.pause(&container.id).await.is_ok();
+        let frozen = request.pause
+            && container.state.status == Status::Running
+            && self.pause_unless_ended(&container.id).await?;
         let outcome = self.images.commit(commit).await;
-        if frozen && let Err(error) = self.unpause(&container.id).await {
-            tracing::debug!(container = container.id, "thaw after the commit: {error}");
+        if frozen {
+            // One that was killed meanwhile is not paused any more.
+            let thawed = self.unpause(&container.id).await;
+            thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
         let attributes = [("imageID".to_owned(), id.to_string())];

@@ -199,7 +199,7 @@ impl Engine {
                 // It does not outlive the machine's next start: that finds it ended, and removes it.
                 volatile: container.host.auto_remove,
             },
-            user: Some(config.user.clone()).filter(|user| !user.is_empty()),
+            user: Some(config.user.clone()),
             extra_groups: container.host.group_add.clone().unwrap_or_default(),
             terminal: config.tty.then_some(Terminal { rows, cols }),
             open_stdin: config.open_stdin,

@@ -42,3 +42,4 @@ mod userns;
 pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, make_cgroup, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;
+pub use passwd::owner;

@@ -13,6 +13,7 @@ pub mod caps;
 pub mod clone;
 pub mod keyring;
 pub mod memory;
+pub mod mntns;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
@@ -22,6 +23,7 @@ pub mod root;
 pub mod scm;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod trace;
 pub mod xattr;
 

@@ -12,8 +12,8 @@ use hull_api::wire::container::{
     WaitError, WaitResponse,
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
+use hull_engine::StatsSample;
 use hull_engine::model::{AttachOptions, LogOptions, WaitCondition};
-use hull_engine::{Error, StatsSample};
 
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid, json, no_content, ok, status, streamed};
@@ -102,7 +102,8 @@ pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
 pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
     if query.flag("link") {
-        return Err(Error::not_implemented("removing links is not supported"));
+        daemon.engine.remove_link(call.param("id")).await?;
+        return no_content();
     }
     daemon.engine.remove(call.param("id"), query.flag("force"), query.flag("v")).await?;
     no_content()

@@ -41,13 +41,15 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let all = query.flag("all") || limit.is_some() || filters.has("status") || filters.has("exited");
     let chosen = Choice::new(&daemon, &filters, all)?;
     let wanted = daemon.engine.containers().into_iter().filter(|container| chosen.wants(container));
-    let mut list = Vec::new();
+    let (mut list, mut link_names) = (Vec::new(), daemon.engine.link_names());
     for container in wanted.take(limit.unwrap_or(usize::MAX)) {
         let size = match query.flag("size") {
             true => daemon.engine.container_size(&container.id).await.ok(),
             false => None,
         };
-        list.push(render::summary(&container, size));
+        let mut summary = render::summary(&container, size);
+        summary.names.extend(link_names.remove(&container.id).unwrap_or_default());
+        list.push(summary);
     }
     ok(&list)
 }

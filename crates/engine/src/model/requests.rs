@@ -133,7 +133,8 @@ pub struct ExecConfig {
 pub struct ExecStart {
     /// Do not attach.
     pub detach: bool,
-    /// With a terminal (as at its creation).
+    /// Whether the attached client wants bare bytes, as of a terminal, or frames. What its creation asked for decides
+    /// whether there is a terminal.
     pub tty: bool,
     /// Rows and columns of it.
     pub console_size: Option<[u16; 2]>,
