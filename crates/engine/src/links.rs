@@ -3,7 +3,7 @@
 //! The record holds "<id>:<alias>". The other container must run when this one starts; when it starts again with
 //! another address, the files of those that link to it are written anew.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{Container, HostConfig};
@@ -69,6 +69,19 @@ fn parse(text: &str) -> Result<(&str, &str)> {
         true => Err(Error::invalid(format!("bad format for links: {text}"))),
         false => Ok((name, alias)),
     }
+}
+
+/// The aliases of a container's links in lower case, and whom they mean: a name or a short id.
+pub(crate) fn aliases(container: &Container) -> BTreeMap<String, String> {
+    let of_networks = container.network.networks.values().filter_map(|endpoint| endpoint.links.as_ref());
+    let all = container.host.links.iter().chain(of_networks).flatten();
+    let read = all.filter_map(|link| parse(link).ok());
+    read.map(|(name, alias)| {
+        let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let name = if is_id { &name[..12] } else { name };
+        (alias.to_lowercase(), name.to_lowercase())
+    })
+    .collect()
 }
 
 impl Engine {

@@ -43,6 +43,7 @@ impl Engine {
             }
         }
         self.reconcile_networks(&live).await?;
+        self.restore_names().await;
         for entry in ended {
             let exit = self.record_or_loss(&entry).await;
             self.exited(&entry, exit).await;

@@ -15,6 +15,7 @@ use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
 use crate::model::{Container, MountKind, NetworkMode, NetworkSettings, Status};
+use crate::name_server::Door;
 use crate::networks::Connected;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::{Engine, Error, Result, machine, supervisor};
@@ -24,6 +25,7 @@ pub(crate) use log::config as log_config;
 /// A container whose init waits for the word.
 struct Created {
     network: NetworkSettings,
+    door: Option<Door>,
     pid: i32,
     shim: Shim,
 }
@@ -109,12 +111,15 @@ impl Engine {
 
     async fn launch(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), NotStarted> {
         let (engine, container) = (Arc::clone(self), entry.now());
-        let Created { network, pid, shim } =
+        let Created { network, door, pid, shim } =
             tokio::task::spawn_blocking(move || engine.create_process(&container))
                 .await
                 .map_err(Error::from)??;
         let connected = Release { engine: self, id: Some(&entry.id) };
         let dir = self.shim_dir(&entry.id);
+        if let Some(door) = door {
+            self.serve_names(&entry.now(), door)?;
+        }
         entry.open_door(&dir).await?;
         let started_at = begin(&dir).await?;
         let shim_pid = shim.keep();
@@ -142,21 +147,26 @@ impl Engine {
         self.write_own_files(container)?;
         let connect = || self.connect(container, sandbox.as_ref());
         let spawn = || self.spawn_shim(container, sandbox.as_ref());
-        let (connected, (pid, shim)) = match needs_network_first(container) {
+        let ((connected, door), (pid, shim)) = match needs_network_first(container) {
             true => (connect()?, spawn()?),
             false => {
                 let (connected, spawned) = side_by_side(connect, spawn)?;
                 (connected?, spawned?)
             }
         };
-        Ok(Created { network: connected.keep(), pid, shim })
+        Ok(Created { network: connected.keep(), door, pid, shim })
     }
 
-    /// Connects it with its networks, and tells /etc/hosts what came of that.
-    fn connect(&self, container: &Container, sandbox: Option<&OwnedFd>) -> Result<Connected<'_>> {
+    /// Connects it with its networks, tells /etc/hosts what came of that, and opens its name server.
+    fn connect(
+        &self,
+        container: &Container,
+        sandbox: Option<&OwnedFd>,
+    ) -> Result<(Connected<'_>, Option<Door>)> {
         let connected = self.connect_networks(container, sandbox)?;
         self.write_hosts(&Container { network: connected.settings.clone(), ..container.clone() })?;
-        Ok(connected)
+        let door = self.open_door(container, sandbox)?;
+        Ok((connected, door))
     }
 
     /// Starts the supervisor, which makes the container's init.

@@ -34,6 +34,8 @@ pub fn exec_exit(id: &str) -> String {
 
 /// The longest request line a supervisor reads, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;
+/// How many descriptors a supervisor keeps.
+pub const MAX_HELD: usize = 4;
 /// The largest payload of a frame, in bytes.
 pub const MAX_FRAME: usize = 1 << 20;
 
@@ -135,6 +137,11 @@ pub enum Request {
     CloseStdin,
     /// Answers `State`.
     State,
+    /// Keeps the descriptors that came with this line (SCM_RIGHTS), at most [`MAX_HELD`], in the place of those kept
+    /// before; they are sockets of the container's that must not end with the daemon. Answers `Ok`.
+    Hold,
+    /// Answers `Ok`, and with it copies of the descriptors that are kept.
+    Held,
 }
 
 /// The streams a client attaches to.

@@ -16,7 +16,7 @@ use hull_engine::StatsSample;
 use hull_engine::model::{AttachOptions, LogOptions, WaitCondition};
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, json, no_content, ok, status, streamed};
+use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status, streamed};
 use crate::websocket::Handshake;
 use crate::{parse, render, streams};
 
@@ -33,6 +33,7 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let version = call.version;
     let container = daemon.engine.container(call.param("id"))?;
     let size = match call.query().flag("size") {
         true => Some(daemon.engine.container_size(&container.id).await?),
@@ -40,7 +41,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     };
     let mut inspected = render::inspect(&container, size);
     inspected.host_config.links = daemon.engine.links(&container);
-    ok(&inspected)
+    spoken(version, inspected)
 }
 
 pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
@@ -94,7 +95,7 @@ pub(super) async fn resize(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let id = call.param("id").to_owned();
-    let body: UpdateRequest = call.json().await?;
+    let body: UpdateRequest = call.json_or_default().await?;
     let warnings = daemon.engine.update(&id, parse::update(body)?).await?;
     ok(&UpdateResponse { warnings: Some(warnings).filter(|list| !list.is_empty()) })
 }

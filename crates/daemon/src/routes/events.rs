@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use hull_api::filters::Filters;
+use hull_api::version::ApiVersion;
+use hull_api::wire::versions::Versioned;
 use hull_engine::{Event, EventKind, EventStream};
 use jiff::Timestamp;
 
@@ -36,6 +38,7 @@ struct Telling {
     coming: EventStream,
     until: Option<Timestamp>,
     filters: Filters,
+    version: ApiVersion,
 }
 
 pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
@@ -49,7 +52,7 @@ pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
         None => until.is_some(),
     };
     let past = past.into_iter().filter(wanted).collect();
-    let telling = Telling { past, coming, until, filters };
+    let telling = Telling { past, coming, until, filters, version: call.version };
     Ok(streamed("application/json", stream::unfold(telling, next_line)))
 }
 
@@ -59,7 +62,9 @@ async fn next_line(mut telling: Telling) -> Option<(std::io::Result<Bytes>, Tell
         if !matches(&telling.filters, &event) {
             continue;
         }
-        let mut line = serde_json::to_vec(&render::event(&event)).ok()?;
+        let mut event = render::event(&event);
+        event.speak(telling.version);
+        let mut line = serde_json::to_vec(&event).ok()?;
         line.push(b'\n');
         return Some((Ok(Bytes::from(line)), telling));
     }
