@@ -96,3 +96,17 @@ fn files_belong_to_the_containers_user_if_asked() {
         daemon.hull(["rm", "-f", "box"]).ok();
     }
 }
+
+#[test]
+fn a_working_directory_is_there_before_the_start() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "-w", "/home/some/where", "busybox", "cat", "file"]).ok();
+    let file = daemon.dir().join("file");
+    fs::write(&file, "content\n").unwrap();
+    copy(&daemon, text(&file), "box:/home/some/where").ok();
+    assert_eq!(daemon.hull(["start", "-a", "box"]).ok(), "content");
+    daemon
+        .hull(["create", "-w", "/etc/passwd", "busybox"])
+        .complains("Cannot mkdir: /etc/passwd is not a directory");
+    assert_eq!(daemon.hull(["ps", "-a", "--format", "{{.Names}}"]).ok(), "box");
+}

@@ -234,3 +234,25 @@ fn a_commits_configuration_stands_on_the_containers() {
     let env: Vec<&str> = config["Env"].as_array().unwrap().iter().filter_map(|one| one.as_str()).collect();
     assert!(env.contains(&"A=1") && env.contains(&"B=2"), "{env:?}");
 }
+
+#[test]
+fn a_restart_is_counted_when_it_is_decided() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "looping", "--restart", "always", "busybox", "false"]).ok();
+    let state = || {
+        let shown = daemon.api("GET", "/containers/looping/json", None).json();
+        (shown["State"]["Status"].as_str().unwrap().to_owned(), shown["RestartCount"].as_u64().unwrap())
+    };
+    let mut last = 0;
+    assert!(eventually(PATIENCE, || {
+        let (status, count) = state();
+        assert!(count >= last, "it never falls");
+        last = count;
+        status == "restarting" && count >= 3
+    }));
+    daemon.hull(["stop", "looping"]).ok();
+    let (status, count) = state();
+    assert_eq!(status, "exited");
+    daemon.hull(["start", "looping"]).ok();
+    assert!(state().1 < count, "a start of the user's begins anew");
+}

@@ -74,6 +74,11 @@ impl Entry {
         Ok(Arc::clone(&now))
     }
 
+    /// A user's start: the restart policy begins anew.
+    pub(crate) fn forget_back_off(&self) {
+        *self.back_off.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
+    }
+
     /// Changes what is not written down.
     pub(crate) fn change_in_memory(&self, change: impl FnOnce(&mut Container)) {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);

@@ -107,7 +107,10 @@ impl Engine {
         }
         let mut input = AttachInput::open(input);
         if state.config.tty {
-            detach_by(DetachKeys::parse(state.config.detach_keys.as_deref())?, &mut input, &mut output);
+            let keys = DetachKeys::parse(state.config.detach_keys.as_deref())?;
+            let (engine, container, id) = (Arc::clone(self), Arc::clone(&container), id.to_owned());
+            let left = Box::new(move || engine.emit_exec(&container, "exec_detach", &id, None));
+            detach_by(keys, left, &mut input, &mut output);
         }
         Ok(Some(Attachment { tty: start.tty, output, input }))
     }

@@ -174,8 +174,9 @@ fn text_of(mut framed: &[u8]) -> String {
         text.extend_from_slice(payload);
         framed = rest;
     }
+    let more = if text.len() > OUTPUT { "..." } else { "" };
     text.truncate(OUTPUT);
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8_lossy(&text).into_owned() + more
 }
 
 #[cfg(test)]

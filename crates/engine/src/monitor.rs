@@ -81,6 +81,7 @@ impl Engine {
             (state.pid, state.shim_pid) = (0, 0);
             (state.exit_code, state.oom_killed) = (exit.code, exit.oom);
             state.finished_at = Some(finished);
+            container.restart_count += u32::from(restarts);
             container.network.clear();
         });
         if let Err(error) = changed {
@@ -156,7 +157,6 @@ impl Engine {
     }
 
     async fn restart_now(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
-        self.change(entry, |container| container.restart_count += 1)?;
         let started = self.run(entry).await;
         if let Err(error) = &started {
             // Who waits for the end of a restarting container has it now.

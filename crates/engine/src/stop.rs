@@ -170,6 +170,7 @@ impl Engine {
                 container.state.stopped_by_user = false;
                 container.restart_count = 0;
             })?;
+            entry.forget_back_off();
             self.run(&entry)
                 .await
                 .map_err(|error| error.within(format!("Cannot restart container {name}")))?;

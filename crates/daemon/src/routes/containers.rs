@@ -203,6 +203,7 @@ pub(super) async fn attach_websocket(daemon: Arc<Daemon>, call: Call) -> Outcome
         detach_keys: query.get("detachKeys").map(str::to_owned),
     };
     let name = call.param("id").to_owned();
+    daemon.engine.container(&name)?;
     let handshake = Handshake::read(&call.headers, call.upgrade)?;
     Ok(handshake.attach(daemon.engine.attach(&name, options).await?))
 }

@@ -52,9 +52,7 @@ impl Supervisor {
             | Request::Attach(_)
             | Request::Exec(_)
             | Request::Hold
-            | Request::Held => {
-                Answer::Invalid("not answered here".into())
-            }
+            | Request::Held => Answer::Invalid("not answered here".into()),
         }
     }
 
