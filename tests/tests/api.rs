@@ -236,3 +236,113 @@ fn disk_usage_has_two_forms() {
     let other = get(&daemon, "/system/df?type=frob");
     assert_eq!(said(&other), (400, "unknown object type: frob".to_owned()));
 }
+
+/// The containers that a list with these filters shows, by name.
+fn listed(daemon: &Daemon, query: &str, filters: &Value) -> Vec<String> {
+    let list = listing(daemon, query, filters);
+    assert_eq!(list.status, 200, "{filters}: {}", list.message());
+    let list = list.json();
+    let names = list.as_array().unwrap().iter().map(|container| container["Names"][0].as_str().unwrap());
+    names.map(|name| name.trim_start_matches('/').to_owned()).collect()
+}
+
+fn listing(daemon: &Daemon, query: &str, filters: &Value) -> Response {
+    let escaped: String = filters.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
+    get(daemon, &format!("/containers/json?filters={escaped}&{query}"))
+}
+
+#[test]
+fn containers_are_listed_by_every_filter() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "net"]).ok();
+    daemon.hull(["tag", "busybox", "other:1"]).ok();
+    let create = ["create", "--name", "first", "--label", "a=b", "-v", "data:/data", "busybox", "true"];
+    let first = daemon.hull(create).ok().to_owned();
+    daemon.hull(["create", "--name", "second", "--annotation", "note=1", "-v", "/tmp:/t", "other:1"]).ok();
+    let run =
+        ["run", "-d", "--name", "third", "--network", "net", "-p", "18077:80", "--expose", "90", "busybox"];
+    daemon.hull([run.as_slice(), &["sleep", "1000"]].concat()).ok();
+    daemon.hull(["run", "--name", "fourth", "--network", "none", "busybox", "sh", "-c", "exit 3"]).fails(3);
+    let net = daemon.hull(["network", "inspect", "-f", "{{.Id}}", "net"]).ok().to_owned();
+    for (query, filters, names) in [
+        ("", json!({}), "third"),
+        ("all=1", json!({}), "fourth third second first"),
+        ("limit=2", json!({}), "fourth third"),
+        ("limit=-1", json!({}), "third"),
+        ("all=1", json!({"before": ["third"]}), "second first"),
+        ("all=1", json!({"since": [first]}), "fourth third second"),
+        ("all=1", json!({"since": ["first"], "before": ["fourth"]}), "third second"),
+        ("all=1", json!({"name": ["ir"]}), "third first"),
+        ("all=1", json!({"name": ["^/first$"]}), "first"),
+        ("all=1", json!({"name": ["^first$", "second"]}), "second first"),
+        ("all=1", json!({"name": ["["]}), ""),
+        ("all=1", json!({"id": [&first[..20]]}), "first"),
+        ("all=1", json!({"id": [&first[1..20]]}), ""),
+        ("all=1", json!({"id": [first], "name": ["second"]}), ""),
+        ("all=1", json!({"label": ["a"]}), "first"),
+        ("all=1", json!({"label": ["a=c"]}), ""),
+        ("all=1", json!({"annotation": ["note=1"]}), "second"),
+        ("", json!({"status": ["created"]}), "second first"),
+        ("", json!({"status": ["exited", "running"]}), "fourth third"),
+        ("all=1", json!({"exited": ["3"]}), "fourth"),
+        ("all=1", json!({"exited": ["0"]}), ""),
+        ("", json!({"exited": ["3"]}), ""),
+        ("all=1", json!({"volume": ["data"]}), "first"),
+        ("all=1", json!({"volume": ["/t"]}), "second"),
+        ("all=1", json!({"volume": ["/tmp"]}), "second"),
+        ("all=1", json!({"network": ["net"]}), "third"),
+        ("all=1", json!({"network": [&net[..10]]}), "third"),
+        ("all=1", json!({"network": ["none", "net"]}), "fourth third"),
+        ("all=1", json!({"publish": ["18077"]}), "third"),
+        ("all=1", json!({"publish": ["18000-18100/tcp"]}), "third"),
+        ("all=1", json!({"publish": ["80"]}), ""),
+        ("all=1", json!({"expose": ["80/tcp"]}), "third"),
+        ("all=1", json!({"expose": ["90"], "publish": ["1"]}), "third"),
+        ("all=1", json!({"expose": ["80/udp"]}), ""),
+        ("all=1", json!({"ancestor": ["busybox"]}), "fourth third second first"),
+        ("all=1", json!({"ancestor": ["nosuch"]}), ""),
+        ("all=1", json!({"health": ["none"], "label": ["a=b"]}), "first"),
+        ("all=1", json!({"is-task": ["true"]}), ""),
+        ("all=1", json!({"is-task": ["false"], "name": ["first"]}), "first"),
+        ("all=1", json!({"isolation": ["x"], "name": ["first"]}), "first"),
+    ] {
+        assert_eq!(listed(&daemon, query, &filters).join(" "), names, "{query} {filters}");
+    }
+}
+
+#[test]
+fn filters_of_containers_are_checked() {
+    let daemon = Daemon::start();
+    for (filters, status, message) in [
+        (
+            json!({"status": ["rubbish"]}),
+            400,
+            "invalid filter 'status=rubbish': invalid value for state (rubbish): must be one of created, running, paused, \
+             restarting, removing, exited, dead",
+        ),
+        (
+            json!({"health": ["ill"]}),
+            400,
+            "invalid filter 'health=ill': invalid value for health (ill): must be one of none, starting, healthy, unhealthy",
+        ),
+        (json!({"exited": ["x"]}), 400, "strconv.Atoi: parsing \"x\": invalid syntax"),
+        (json!({"is-task": ["x"]}), 400, "invalid filter 'is-task=[x]'"),
+        (json!({"before": ["nosuch"]}), 404, "No such container: nosuch"),
+        (json!({"publish": ["1.2.3.4:80"]}), 400, "filter for 'publish' should not contain ':': 1.2.3.4:80"),
+        (json!({"expose": ["x"]}), 400, "error while looking up for expose x: invalid port: x/tcp"),
+    ] {
+        assert_eq!(said(&listing(&daemon, "all=1", &filters)), (status, message.to_owned()), "{filters}");
+    }
+}
+
+#[test]
+fn a_list_knows_an_image_by_its_name_while_it_has_it() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    let image = || get(&daemon, "/containers/json?all=1").json()[0].clone();
+    assert_eq!(image()["Image"], "busybox");
+    assert_eq!(image()["Health"], json!({"Status": "none", "FailingStreak": 0}));
+    daemon.hull(["tag", "busybox", "kept:1"]).ok();
+    daemon.hull(["rmi", "busybox"]).ok();
+    assert_eq!(image()["Image"], image()["ImageID"]);
+}

@@ -159,11 +159,11 @@ fn piped<E: std::fmt::Display>(
 }
 
 fn absent(why: &SysError, name: &str, path: &str) -> Error {
-    match () {
-        () if why.is(Errno::NOENT) => {
-            Error::not_found(format!("Could not find the file {path} in container {name}"))
-        }
-        () if why.is(Errno::NOTDIR) => Error::invalid(format!("lstat {path}: not a directory")),
-        () => why.clone().into(),
+    if why.is(Errno::NOENT) {
+        return Error::not_found(format!("Could not find the file {path} in container {name}"));
     }
+    if why.is(Errno::NOTDIR) {
+        return Error::invalid(format!("lstat {path}: not a directory"));
+    }
+    why.clone().into()
 }

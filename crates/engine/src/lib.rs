@@ -10,6 +10,7 @@
 
 mod archive;
 mod attach;
+mod cdi;
 mod containers;
 mod create;
 mod engine;
@@ -31,11 +32,13 @@ mod name_server;
 mod names;
 mod networks;
 mod pause;
+mod propagation;
 mod reconcile;
 mod remove;
 mod rename;
 mod resolv_conf;
 mod seccomp;
+mod sources;
 mod spec;
 mod start;
 mod stop;

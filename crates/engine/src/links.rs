@@ -90,10 +90,9 @@ impl Engine {
         let own_network = host.network_mode != "host";
         for link in host.links.iter_mut().flatten() {
             let (name, alias) = parse(link)?;
-            // What is missing is a part of the request, not what it is about.
-            let other = self.container(name).map_err(|error| {
-                Error::invalid(format!("could not get container for {name}: {}", error.message))
-            })?;
+            let other = self
+                .container(name)
+                .map_err(|error| Error::invalid(format!("could not get container for {name}: {error}")))?;
             if !own_network || other.host.network_mode == "host" {
                 return Err(Error::invalid(
                     "conflicting options: host type networking can't be used with links. This would result in \

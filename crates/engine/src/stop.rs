@@ -36,7 +36,10 @@ impl Engine {
         }
         self.change(&entry, |container| container.state.stopped_by_user = true)?;
         self.end(&entry, timeout, signal).await?;
-        self.emit(&entry.now(), "stop");
+        // Its exit may have been judged before anybody said that this is the end.
+        if !self.cancel_restart(&entry).await? {
+            self.emit(&entry.now(), "stop");
+        }
         Ok(())
     }
 
@@ -68,27 +71,30 @@ impl Engine {
     /// Sends a signal to its init (`None`: SIGKILL).
     pub async fn kill(self: &Arc<Self>, name: &str, signal: Option<Signal>) -> Result<()> {
         let entry = self.containers.find(name)?;
+        // Before its state is looked at: an exit in between is told.
+        let mut progress = entry.progress.subscribe();
+        let exits = progress.borrow().exits;
         let container = entry.now();
-        if self.cancel_restart(&entry).await? {
-            return Ok(());
-        }
-        let not_running = || Error::conflict(format!("container {} is not running", container.id));
         if !container.state.status.is_running() {
-            return Err(not_running());
+            return match self.cancel_restart(&entry).await? {
+                true => Ok(()),
+                false => Err(Error::conflict(format!("container {} is not running", container.id))),
+            };
         }
         let signal = signal.unwrap_or(Signal::KILL);
         let is_final = signal == Signal::KILL || signal == stop_signal(&container);
         if is_final {
             self.change(&entry, |container| container.state.stopped_by_user = true)?;
         }
-        let mut progress = entry.progress.subscribe();
-        let exits = progress.borrow().exits;
-        if !self.deliver(&entry, signal).await? {
-            return Err(not_running());
-        }
-        // Docker answers when the container is gone.
-        if signal == Signal::KILL && !ended(&mut progress, exits, Some(AFTER_KILL)).await {
-            return Err(Error::system("tried to kill container, but did not receive an exit event"));
+        // One that has ended by itself in this moment got what it was to get.
+        self.deliver(&entry, signal).await?;
+        if signal == Signal::KILL {
+            // Docker answers when the container is gone.
+            if !ended(&mut progress, exits, Some(AFTER_KILL)).await {
+                return Err(Error::system("tried to kill container, but did not receive an exit event"));
+            }
+            // Its exit may have been judged before the kill.
+            self.cancel_restart(&entry).await?;
         }
         Ok(())
     }

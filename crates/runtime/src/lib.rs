@@ -37,9 +37,11 @@ mod passwd;
 mod plan;
 pub mod rdt;
 pub mod seccomp;
+mod sources;
 mod userns;
 
 pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, make_cgroup, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;
 pub use passwd::owner;
+pub use sources::Source;

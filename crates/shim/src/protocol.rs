@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use hull_oci::runtime::{Process, Spec};
 pub use hull_runtime::seccomp::Program;
-pub use hull_runtime::{Failure, Rootfs};
+pub use hull_runtime::{Failure, Rootfs, Source};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,9 @@ pub const MAX_FRAME: usize = 1 << 20;
 pub struct Config {
     /// The container's full id.
     pub id: String,
+    /// The directory that hooks are told of; empty where there are none.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub bundle: PathBuf,
     /// The OCI configuration; namespaces, mounts and the process are taken from it.
     pub spec: Spec,
     /// What becomes the container's `/`.
@@ -71,8 +74,15 @@ pub struct Config {
     /// The inherited descriptor of the network namespace to join ([`crate::client::spawn`] passes 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_fd: Option<i32>,
+    /// As in [`hull_runtime::Create::sources`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<PathBuf, Source>,
     /// Where the output is kept.
     pub log: LogConfig,
+}
+
+fn is_empty(path: &std::path::Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// A terminal's size in characters; 0 × 0 leaves it to the first resize.

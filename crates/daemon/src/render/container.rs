@@ -9,7 +9,10 @@ use crate::parse;
 
 /// Everything about a container, as Docker names it. `size`: bytes of the writable layer, and with the image.
 pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::ContainerInspect {
-    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    // The files are there from the first start on.
+    let begun = container.state.ever_started;
+    let text =
+        |path: &std::path::Path| if begun { path.to_string_lossy().into_owned() } else { String::new() };
     wire::ContainerInspect {
         id: container.id.clone(),
         created: time(container.created),
@@ -21,6 +24,7 @@ pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::
         hostname_path: text(&container.hostname_path),
         hosts_path: text(&container.hosts_path),
         log_path: text(&container.log_path),
+        app_armor_profile: container.apparmor_profile().unwrap_or_default().to_owned(),
         name: format!("/{}", container.name),
         restart_count: i64::from(container.restart_count),
         driver: "overlay2".to_owned(),

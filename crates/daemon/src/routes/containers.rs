@@ -13,7 +13,7 @@ use hull_api::wire::container::{
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
 use hull_engine::StatsSample;
-use hull_engine::model::{AttachOptions, LogOptions, WaitCondition};
+use hull_engine::model::{AttachOptions, Created, LogOptions, WaitCondition};
 
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status, streamed};
@@ -25,11 +25,13 @@ const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.query().get("name").map(str::to_owned);
-    let platform = parse::platform(call.query())?;
-    let body: ContainerCreateRequest = call.json().await?;
-    let request = parse::create_request(name.as_deref(), platform, body)?;
-    let created = daemon.engine.create(request).await?;
-    json(StatusCode::CREATED, &ContainerCreateResponse { id: created.id, warnings: created.warnings })
+    let (platform, version) = (parse::platform(call.query()), call.version);
+    // Read whatever the query says: a client that still sends would lose the answer.
+    let body: Option<ContainerCreateRequest> = call.json().await?;
+    let (request, more) = parse::create_request(name.as_deref(), platform?, body, version)?;
+    let Created { id, mut warnings } = daemon.engine.create(request).await?;
+    warnings.extend(more);
+    json(StatusCode::CREATED, &ContainerCreateResponse { id, warnings })
 }
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {

@@ -5,6 +5,7 @@ mod absent;
 mod containers;
 mod events;
 mod exec;
+mod gallery;
 mod images;
 mod listing;
 mod networks;
@@ -57,7 +58,7 @@ pub(crate) const TABLE: &[Route] = &[
     route!(POST "/exec/{id...}/resize" => exec::resize),
     route!(GET "/exec/{id...}/json" => exec::inspect),
     //
-    route!(GET "/images/json" => images::list),
+    route!(GET "/images/json" => gallery::images),
     route!(POST "/images/create" => images::create),
     route!(POST "/images/load" => images::load),
     route!(GET "/images/get" => images::save),

@@ -79,6 +79,13 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let (release_name, release_version) = os_release();
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let settings = daemon.settings();
+    let engine = Arc::clone(&daemon.engine);
+    // Files are read for that.
+    let (devices, warnings) =
+        tokio::task::spawn_blocking(move || engine.cdi_devices()).await.map_err(Error::from)?;
+    let devices =
+        devices.into_iter().map(|id| wire::DeviceInfo { source: "cdi".to_owned(), id }).collect::<Vec<_>>();
+    let directories = &daemon.engine.options().cdi_directories;
     let commit = || wire::Commit { expected: Some(String::new()), ..wire::Commit::default() };
     spoken(
         call.version,
@@ -138,7 +145,9 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             containerd_commit: commit(),
             runc_commit: commit(),
             init_commit: commit(),
-            discovered_devices: Some(Vec::new()),
+            cdi_spec_dirs: directories.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            discovered_devices: Some(devices),
+            warnings: Some(warnings).filter(|list| !list.is_empty()),
             bridge_nf: Some(wire::BridgeFilter::default()),
             security_options: info.security_options,
             firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),

@@ -44,12 +44,12 @@ enum Ending {
 impl Ending {
     fn of(path: &str) -> Self {
         let trimmed = path.trim_end_matches('/');
-        match trimmed {
-            "." => Self::Dot,
-            _ if trimmed.ends_with("/.") => Self::Dot,
-            "" => Self::Plain,
-            _ if path.ends_with('/') => Self::Slash,
-            _ => Self::Plain,
+        if trimmed == "." || trimmed.ends_with("/.") {
+            return Self::Dot;
+        }
+        match path.ends_with('/') && !trimmed.is_empty() {
+            true => Self::Slash,
+            false => Self::Plain,
         }
     }
 }
@@ -73,15 +73,8 @@ impl Engine {
         let Some(inner) = missing else {
             return Ok(Place { root: view.root, path, ending, name, _namespace: Some(view.namespace) });
         };
-        let rest = path.strip_prefix(&inner.destination).unwrap_or(&path);
-        let (root, path) = match inner.source.is_dir() {
-            true => (inner.source.as_path(), Path::new("/").join(rest)),
-            false => {
-                let parent = inner.source.parent().unwrap_or(Path::new("/"));
-                (parent, Path::new("/").join(inner.source.file_name().unwrap_or_default()).join(rest))
-            }
-        };
-        Ok(Place { root: open_root(root)?, path, ending, name, _namespace: None })
+        let (root, path) = inner.elsewhere(&path)?;
+        Ok(Place { root, path, ending, name, _namespace: None })
     }
 }
 

@@ -20,6 +20,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub(super) struct Inner {
     pub(super) source: PathBuf,
+    /// The part of a volume that is mounted; no link in it leads out of the volume.
+    subpath: Option<PathBuf>,
     pub(super) destination: PathBuf,
     read_only: bool,
 }
@@ -41,12 +43,16 @@ pub(super) fn inner_mounts(container: &Container) -> Vec<Inner> {
     ];
     let own = own.into_iter().map(|(destination, source)| Inner {
         source: source.clone(),
+        subpath: None,
         destination: destination.into(),
         read_only: container.host.readonly_rootfs,
     });
     let asked = container.mounts.iter().filter_map(|mount| {
+        let volume = mount.spec.as_ref().and_then(|spec| spec.volume.as_ref());
+        let subpath = volume.map(|volume| volume.subpath.as_str()).filter(|subpath| !subpath.is_empty());
         Some(Inner {
             source: mount.directory()?.into(),
+            subpath: subpath.map(PathBuf::from),
             destination: mount.destination.clone().into(),
             read_only: !mount.rw,
         })
@@ -55,6 +61,33 @@ pub(super) fn inner_mounts(container: &Container) -> Vec<Inner> {
     let mut all: Vec<_> = own.chain(asked).filter(|inner| inner.source.exists()).collect();
     all.sort_by_key(|inner| inner.destination.components().count());
     all
+}
+
+impl Inner {
+    /// A copy of what is to be mounted.
+    fn tree(&self) -> hull_sys::Result<OwnedFd> {
+        let Some(subpath) = &self.subpath else { return mount::open_tree_clone(CWD, &self.source, true) };
+        let part = Root::open(&self.source)?.open_at(subpath, OFlags::PATH, Mode::empty())?;
+        mount::open_tree_clone(part.as_fd(), "", true)
+    }
+
+    /// The directory that has the files of `path` in the container, and the path there.
+    pub(super) fn elsewhere(&self, path: &Path) -> hull_sys::Result<(OwnedFd, PathBuf)> {
+        let rest = path.strip_prefix(&self.destination).unwrap_or(path);
+        if let Some(subpath) = &self.subpath {
+            return Ok((Root::open(&self.source)?.open_dir(subpath)?, Path::new("/").join(rest)));
+        }
+        let root = Path::new("/");
+        let (dir, path) = match self.source.is_dir() {
+            true => (self.source.as_path(), root.join(rest)),
+            false => {
+                let name = self.source.file_name().unwrap_or_default();
+                (self.source.parent().unwrap_or(root), root.join(name).join(rest))
+            }
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok((rustix::fs::open(dir, flags, Mode::empty()).on("open", dir)?, path))
+    }
 }
 
 impl View {
@@ -67,9 +100,8 @@ impl View {
 }
 
 fn assemble(mounts: &hull_snapshot::Mounts, inner: &[Inner], write: bool) -> Result<(OwnedFd, Vec<Inner>)> {
-    let sources = inner.iter().map(|inner| mount::open_tree_clone(CWD, &inner.source, true));
     // Before the host's files are covered.
-    let sources = sources.collect::<hull_sys::Result<Vec<_>>>()?;
+    let sources = inner.iter().map(Inner::tree).collect::<hull_sys::Result<Vec<_>>>()?;
     let root = if write { mounts.mount()? } else { mounts.mount_readonly()? };
     mount::move_to_path(root.as_fd(), "/")?;
     let below = Root::from(root.try_clone().op("dup")?);

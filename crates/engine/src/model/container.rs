@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerConfig, HostConfig, MountPoint, NetworkSettings};
+use super::{ContainerConfig, HostConfig, MountKind, MountPoint, NetworkSettings};
 
 /// Where a container is in its life.
 ///
@@ -183,7 +183,22 @@ impl Container {
             "" => default_parent,
             parent => parent,
         };
-        format!("/{}/{}", parent.trim_matches('/'), self.id)
+        // One that leads up out of the hierarchies stays in them.
+        format!("{}/{}", crate::create::clean(parent).trim_end_matches('/'), self.id)
+    }
+
+    /// Its mounts of images, each with the key of the snapshot that holds the image's layers for it.
+    pub fn image_mounts(&self) -> impl Iterator<Item = (String, &MountPoint)> {
+        let images = self.mounts.iter().filter(|mount| mount.kind == MountKind::Image);
+        images.enumerate().map(|(number, mount)| (format!("{}-{number}", self.id), mount))
+    }
+
+    /// The profile of AppArmor it was given by name.
+    pub fn apparmor_profile(&self) -> Option<&str> {
+        let options = self.host.security_opt.as_deref().unwrap_or_default().iter().rev();
+        options
+            .filter_map(|option| option.strip_prefix("apparmor"))
+            .find_map(|rest| rest.strip_prefix(['=', ':']))
     }
 
     /// The first 12 digits of the id.

@@ -21,6 +21,8 @@ pub struct CreateRequest {
     pub host: HostConfig,
     /// Networks to join.
     pub networking: NetworkingConfig,
+    /// Whether what is mounted below a read-only mount stays writable, as before version 1.44 of Docker's API.
+    pub shallow_read_only: bool,
 }
 
 /// A container was made.
