@@ -74,6 +74,7 @@ impl Engine {
         }
         self.volumes.devices.adopt(&entry.id, state);
         *entry.door.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = crate::attach::Door::Open;
+        self.exec_take_over(entry, &state.execs);
         self.watch(entry);
         self.watch_health(entry);
         Ok(())

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
-use crate::model::{Container, MountKind, NetworkMode, NetworkSettings, Status};
+use crate::model::{Container, Exit, MountKind, NetworkMode, NetworkSettings, Status};
 use crate::name_server::Door;
 use crate::networks::Connected;
 use crate::spec::{self, Facts, SecurityOptions};
@@ -75,6 +75,7 @@ impl Engine {
             container.state.stopped_by_user = false;
             container.restart_count = 0;
         })?;
+        entry.forget_back_off();
         let started = self.run(&entry).await;
         drop(gate);
         if started.is_err() && container.host.auto_remove {
@@ -106,6 +107,8 @@ impl Engine {
                     container.state.status =
                         if container.state.ever_started { Status::Exited } else { Status::Created };
                 })?;
+                let last = Exit { code, error: error.message.clone() };
+                entry.progress.send_modify(|progress| progress.last = last);
                 Err(error)
             }
         }

@@ -44,4 +44,5 @@ pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, 
 pub use exec::{Exec, exec};
 pub use failure::Failure;
 pub use init::mounts::new_filesystem;
+pub use passwd::owner;
 pub use sources::Source;

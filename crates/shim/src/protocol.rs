@@ -27,6 +27,11 @@ pub const SOCKET: &str = "sock";
 pub const PID: &str = "shim.pid";
 /// The file of the container's [`Exit`]; its presence means that the container has ended.
 pub const EXIT: &str = "exit.json";
+/// The file of the exit code, in decimal, of an exec session `id` that ended while no client listened to it.
+pub fn exec_exit(id: &str) -> String {
+    format!("exec-{id}.exit")
+}
+
 /// The longest request line a supervisor reads, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;
 /// How many descriptors a supervisor keeps.
@@ -148,6 +153,9 @@ pub enum Request {
     /// Runs another process in the container. Answers `Started` or `Failed`, then streams as `Attach` does,
     /// and ends with a frame of [`Stream::Exit`].
     Exec(Box<Exec>),
+    /// Blocks until the exec session of that name has ended. Answers `Exited`, also when it ended while no client
+    /// listened to it, or `NotRunning`.
+    WaitExec(String),
     /// Sets the size of the container's or an exec session's terminal, before or after the start. Answers `Ok`.
     Resize(Resize),
     /// Sends a signal. Answers `Ok` or `NotRunning`.
@@ -196,9 +204,19 @@ pub struct Exec {
     /// Whether the connection's bytes are its standard input; without it, it is `/dev/null`.
     #[serde(default)]
     pub stdin: bool,
+    /// Whether its standard output is sent; without it, it is read and dropped.
+    #[serde(default = "yes")]
+    pub stdout: bool,
+    /// The same for its standard error.
+    #[serde(default = "yes")]
+    pub stderr: bool,
     /// The compiled seccomp policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Program>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A new size for a terminal.

@@ -1,9 +1,10 @@
-//! Mount namespaces (mount_namespaces(7)) that keep one file system for several containers.
+//! Mount namespaces (mount_namespaces(7)) that keep what is mounted in them together, seen by nobody else.
 //!
-//! Only a mount that is in the caller's own namespace can be copied; copies of detached ones are for Linux 6.15 and
-//! later. So a file system that is to be had several times gets a namespace in which it is all there is. Whoever has
-//! a descriptor of that can make a copy, and with the last descriptor and the last copy the file system goes. The
-//! host's own mount table never sees it, and keeps nothing of the host busy.
+//! [`alone`] keeps one file system for several containers. Only a mount that is in the caller's own namespace can be
+//! copied; copies of detached ones are for Linux 6.15 and later. So a file system that is to be had several times gets
+//! a namespace in which it is all there is. Whoever has a descriptor of that can make a copy, and with the last
+//! descriptor and the last copy the file system goes. The host's own mount table never sees it, and keeps nothing of
+//! the host busy.
 //!
 //! What is to happen inside another namespace happens on a helper thread that is joined before the call returns.
 
@@ -17,14 +18,22 @@ use crate::{Context, Result};
 
 /// Makes a mount namespace in which the detached mount `root` is all there is.
 pub fn alone(root: OwnedFd) -> Result<OwnedFd> {
-    on_a_thread(move || {
-        // SAFETY: only CLONE_NEWNS is given, so the thread goes on sharing its descriptors with the others.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.op("unshare mounts")?;
-        let namespace = current()?;
-        mount::set_propagation("/", Propagation::Private, true)?;
+    let (namespace, done) = create(|| {
         mount::move_to_path(root.as_fd(), "/")?;
-        mount::pivot_root(root.as_fd())?;
-        Ok(namespace)
+        mount::pivot_root(root.as_fd())
+    })?;
+    done.map(|()| namespace)
+}
+
+/// Makes a mount namespace that starts as a private copy of the caller's, and runs `inside` in it. As long as its
+/// descriptor is held, what is mounted in it stays together.
+pub fn create<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<(OwnedFd, T)> {
+    on_a_thread(|| {
+        // SAFETY: CLONE_NEWNS gives this thread a root and working directory of its own; it ends right after, and goes
+        // on sharing its descriptors with the others.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.op("unshare mounts")?;
+        mount::set_propagation("/", Propagation::Private, true)?;
+        Ok((current()?, inside()))
     })
 }
 

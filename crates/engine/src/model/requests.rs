@@ -104,7 +104,7 @@ pub struct LogOptions {
 }
 
 /// A program to run in a running container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecConfig {
     /// "name|uid[:group|gid]"; empty: the container's.
     pub user: String,
@@ -143,7 +143,7 @@ pub struct ExecStart {
 }
 
 /// An exec session as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecState {
     /// 64 hexadecimal digits.
     pub id: String,
@@ -157,6 +157,8 @@ pub struct ExecState {
     pub exit_code: Option<i32>,
     /// Process id on the host; 0 before the start.
     pub pid: i32,
+    /// The keys that detach, as bytes; empty if they are the usual ones.
+    pub detach_keys: Vec<u8>,
 }
 
 /// Changed limits.

@@ -195,6 +195,8 @@ impl Container<'_> {
             extra_groups: vec![],
             terminal: None,
             stdin: false,
+            stdout: true,
+            stderr: true,
             seccomp: None,
         };
         change(&mut exec);
