@@ -149,6 +149,8 @@ fn metrics_have_dockers_names_and_true_figures() {
 #[test]
 fn requests_are_traced_when_somebody_wants_it() {
     use std::io::{Read, Write};
+    // Before anything listens: the daemon is to reach it.
+    hull_testkit::namespaces::enter();
     let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let endpoint = format!("http://{}", collector.local_addr().expect("address"));
     let received = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
