@@ -66,8 +66,10 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
         })
         .await?;
-    ok(&VolumePruneResponse {
+    let steps: Vec<_> = pruned.removed.iter().map(|name| (name.clone(), "deleted")).collect();
+    let report = VolumePruneResponse {
         volumes_deleted: Some(pruned.removed).filter(|list| !list.is_empty()),
         space_reclaimed: pruned.space_reclaimed,
-    })
+    };
+    call.pruned(&report, steps)
 }
