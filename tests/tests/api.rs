@@ -346,3 +346,30 @@ fn a_list_knows_an_image_by_its_name_while_it_has_it() {
     daemon.hull(["rmi", "busybox"]).ok();
     assert_eq!(image()["Image"], image()["ImageID"]);
 }
+
+#[test]
+fn what_is_pruned_is_told_line_by_line() {
+    let daemon = Daemon::with_busybox();
+    let container = daemon.hull(["create", "busybox"]).ok().to_owned();
+    daemon.hull(["network", "create", "net"]).ok();
+    daemon.hull(["volume", "create", "vol"]).ok();
+    for (kind, query, field, id) in [
+        ("containers", "", "ContainersDeleted", container.as_str()),
+        ("networks", "", "NetworksDeleted", "net"),
+        ("volumes", "&filters=%7B%22all%22:%5B%22true%22%5D%7D", "VolumesDeleted", "vol"),
+        ("images", "&filters=%7B%22dangling%22:%5B%22false%22%5D%7D", "ImagesDeleted", "busybox:latest"),
+        ("build", "", "CachesDeleted", ""),
+    ] {
+        let told = daemon.send("POST", &format!("/{kind}/prune?stream=true{query}"), &[], b"");
+        assert_eq!((told.status, told.header("Content-Type")), (200, "application/jsonl"), "{kind}");
+        let text = String::from_utf8(told.body).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (report, steps) = lines.split_last().unwrap();
+        assert!(report["aux"].get(field).is_some(), "{kind}: {report}");
+        let status = if kind == "images" { "untagged" } else { "deleted" };
+        let first = if id.is_empty() { Value::Null } else { json!({"id": id, "status": status}) };
+        assert_eq!(steps.first().cloned().unwrap_or_default(), first, "{kind}");
+    }
+    let old = daemon.send("POST", "/v1.55/containers/prune?stream=true", &[], b"");
+    assert_eq!(old.json(), json!({"ContainersDeleted": null, "SpaceReclaimed": 0}));
+}

@@ -215,6 +215,33 @@ fn what_was_made_to_mount_on_is_no_change() {
     fs::remove_file(archive).unwrap();
 }
 
+#[test]
+fn an_archive_is_imported_from_where_it_stands() {
+    let daemon = Daemon::start();
+    let root = pack(&[(file("note", 0o644), b"from afar")]);
+    fs::create_dir(daemon.dir().join("www")).unwrap();
+    fs::write(daemon.dir().join("www/root.tar"), root).unwrap();
+    let www = daemon.dir().join("www");
+    let mut server = std::process::Command::new("busybox")
+        .args(["httpd", "-f", "-p", "127.0.0.1:18055", "-h", www.to_str().unwrap()])
+        .spawn()
+        .unwrap();
+    let up = || std::net::TcpStream::connect("127.0.0.1:18055").is_ok();
+    assert!(hull_testkit::output::eventually(hull_testkit::output::PATIENCE, up));
+    let import = daemon.docker(["import", "http://127.0.0.1:18055/root.tar", "afar:1"]);
+    let absent = daemon.api("POST", "/images/create?fromSrc=127.0.0.1:18055/nosuch", None);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    import.says("sha256:").ok();
+    assert_eq!(absent.status, 404, "{}", absent.message());
+    let refused = daemon.api("POST", "/images/create?fromSrc=127.0.0.1:18055/root.tar", None);
+    assert!(refused.message().contains("connection refused"), "{}", refused.message());
+    let other = daemon.api("POST", "/images/create?fromSrc=file:///etc/passwd", None);
+    assert_eq!(other.status, 400, "{}", other.message());
+    assert_eq!(daemon.hull(["images", "-q"]).lines().len(), 1);
+    fs::remove_dir_all(www).unwrap();
+}
+
 /// The names of the images that a list with these filters shows.
 fn listed(daemon: &Daemon, query: &str, filters: &serde_json::Value) -> Vec<String> {
     let escaped: String = filters.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
@@ -364,7 +391,7 @@ fn names_that_are_none_are_refused() {
             "refusing to create an ambiguous tag using digest algorithm as name",
         ),
         ("POST", "/images/nosuch/tag?repo=a", 404, "No such image: nosuch:latest"),
-        ("POST", "/images/create?fromImage=a@b", 400, "invalid reference format"),
+        ("POST", "/images/create?fromImage=a%20b", 400, "invalid reference format"),
         ("POST", "/images/create?fromImage=scratch", 403, "'scratch' is a reserved name"),
         (
             "POST",

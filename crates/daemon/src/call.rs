@@ -66,6 +66,27 @@ impl Call {
         self.version >= ApiVersion::v1(minor)
     }
 
+    /// The answer to a prune: the report, or since 1.56 with `stream` one line for each thing that went (its name, and
+    /// what happened to it), and the report in the last one.
+    pub(crate) fn pruned<T: Serialize>(
+        &self,
+        report: &T,
+        steps: impl IntoIterator<Item = (String, &'static str)>,
+    ) -> Outcome {
+        if !self.since(56) || !self.query.flag("stream") {
+            return ok(report);
+        }
+        let report = serde_json::to_value(report).map_err(unencodable)?;
+        let steps = steps.into_iter().map(|(id, status)| serde_json::json!({ "status": status, "id": id }));
+        let mut lines = String::new();
+        for message in steps.chain([serde_json::json!({ "aux": report })]) {
+            lines += &format!("{message}\n");
+        }
+        let mut reply = Response::new(full(lines));
+        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl"));
+        Ok(reply)
+    }
+
     /// A parameter of the path. Empty when the route has no such parameter.
     pub(crate) fn param(&self, name: &str) -> &str {
         self.params.get(name).map_or("", String::as_str)
@@ -203,10 +224,13 @@ pub(crate) fn invalid(message: impl Into<String>) -> Error {
     Error::new(Kind::Invalid, message)
 }
 
+fn unencodable(why: serde_json::Error) -> Error {
+    Error::new(Kind::System, format!("encode the answer: {why}"))
+}
+
 /// `value` as JSON, with Go's trailing newline.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Outcome {
-    let mut bytes = serde_json::to_vec(value)
-        .map_err(|why| Error::new(Kind::System, format!("encode the answer: {why}")))?;
+    let mut bytes = serde_json::to_vec(value).map_err(unencodable)?;
     bytes.push(b'\n');
     let mut reply = Response::new(full(bytes));
     *reply.status_mut() = status;

@@ -99,9 +99,14 @@ impl Engine {
         }
         let columns = columns(ps_args)?;
         let cgroup = container.cgroup_path(&self.options.cgroup_parent);
+        let ended = Error::conflict(format!("container {} is not running", container.id));
         let top = tokio::task::spawn_blocking(move || -> Result<Top> {
             let host = Host::look();
-            let pids = hull_cgroup::Cgroup::open(&cgroup)?.pids()?;
+            // Its end may come between the look at its state and this one.
+            let pids = match hull_cgroup::Cgroup::open(&cgroup).and_then(|cgroup| cgroup.pids()) {
+                Err(hull_cgroup::Error::NotFound(_)) => return Err(ended),
+                pids => pids?,
+            };
             // Those that ended between the two looks are left out.
             let processes = pids.into_iter().filter_map(Process::read);
             let row =

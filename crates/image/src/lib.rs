@@ -203,6 +203,11 @@ impl ImageStore {
         .await
     }
 
+    /// What stands at a URL, for [`import`](Self::import).
+    pub async fn download(&self, url: &str) -> Result<impl AsyncRead + Send + Unpin + 'static + use<>> {
+        remote::download(&self.store.settings(), url).await
+    }
+
     /// Makes an image with one layer of a root file system's archive; plain, gzip or zstd. Answers its id.
     pub async fn import(
         &self,

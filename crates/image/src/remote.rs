@@ -1,6 +1,12 @@
 //! What a registry says of an image that is not fetched, and which images it has.
 
+use std::io;
+
+use futures_util::stream;
 use hull_oci::{Digest, Reference};
+use reqwest::Url;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
 
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Document, PlatformFields};
@@ -82,6 +88,25 @@ pub(crate) async fn search(settings: &Settings, term: &str, limit: u64, auth: &A
         Err(failure) => Err(failure),
     };
     found.map_err(Failure::into_error)
+}
+
+/// What stands at a URL, as it comes; without a scheme it is `http`.
+pub(crate) async fn download(
+    settings: &Settings,
+    url: &str,
+) -> Result<impl AsyncRead + Send + Unpin + 'static + use<>> {
+    let whole = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let parsed = Url::parse(&whole).map_err(|error| Error::Invalid(format!("parse {whole:?}: {error}")))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        let scheme = parsed.scheme();
+        return Err(Error::Invalid(format!("Get {whole:?}: unsupported protocol scheme {scheme:?}")));
+    }
+    let answer = Session::download(settings, parsed).await.map_err(Failure::into_error)?;
+    let pieces = stream::unfold(answer, |mut answer| async move {
+        let piece = answer.chunk().await.map_err(io::Error::other).transpose()?;
+        Some((piece, answer))
+    });
+    Ok(StreamReader::new(Box::pin(pieces)))
 }
 
 impl Session {

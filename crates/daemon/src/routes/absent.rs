@@ -6,7 +6,7 @@ use hull_api::wire::image::BuildPruneResponse;
 use hull_engine::Error;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, ok};
+use crate::call::{Call, Outcome, invalid};
 use crate::parse;
 
 fn not_yet(what: &str) -> Outcome {
@@ -46,7 +46,7 @@ pub(super) async fn no_build_cache(_: Arc<Daemon>, call: Call) -> Outcome {
             invalid(format!("{key} is in bytes and expects an integer, got {given}: {}", why.message))
         })?;
     }
-    ok(&BuildPruneResponse::default())
+    call.pruned(&BuildPruneResponse::default(), [])
 }
 
 /// Images are kept for their platform, without the statements beside them in an index.

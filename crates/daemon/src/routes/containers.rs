@@ -126,10 +126,12 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 && until.is_none_or(|until| container.created < until)
         })
         .await?;
-    ok(&ContainerPruneResponse {
+    let steps: Vec<_> = pruned.removed.iter().map(|name| (name.clone(), "deleted")).collect();
+    let report = ContainerPruneResponse {
         containers_deleted: Some(pruned.removed).filter(|list| !list.is_empty()),
         space_reclaimed: pruned.space_reclaimed,
-    })
+    };
+    call.pruned(&report, steps)
 }
 
 pub(super) async fn top(daemon: Arc<Daemon>, call: Call) -> Outcome {

@@ -12,6 +12,7 @@ use hull_api::wire::progress::Message;
 use hull_engine::{Error, ImageImport, Kind};
 use hull_image::{Image, Progress, Sink};
 use hull_oci::{Digest, Platform, Reference};
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use super::transfer::body_reader;
@@ -92,10 +93,16 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
     };
     let pruned = daemon.engine.images_prune(!dangling, wanted).await?;
     let deleted: Vec<_> = pruned.removed.iter().map(render::removed).collect();
-    ok(&ImagePruneResponse {
+    let steps = deleted.iter().map(|item| match item.untagged.as_str() {
+        "" => (item.deleted.clone(), "deleted"),
+        name => (name.to_owned(), "untagged"),
+    });
+    let steps: Vec<_> = steps.collect();
+    let report = ImagePruneResponse {
         images_deleted: Some(deleted).filter(|list| !list.is_empty()),
         space_reclaimed: pruned.reclaimed,
-    })
+    };
+    call.pruned(&report, steps)
 }
 
 /// `docker pull` (`fromImage`) and `docker import` (`fromSrc`).
@@ -105,9 +112,14 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
             let name = name.to_owned();
             pull(daemon, &call, &name).await
         }
-        (None, Some("-")) => import(daemon, call).await,
-        (None, Some(_)) => {
-            Err(Error::not_implemented("importing from a URL is not supported yet; send the archive"))
+        (None, Some("-")) => {
+            let import = import_request(&call, "-")?;
+            imported(daemon, import, body_reader(call)).await
+        }
+        (None, Some(url)) => {
+            let import = import_request(&call, url)?;
+            let archive = daemon.engine.images().download(&import.source).await?;
+            imported(daemon, import, archive).await
         }
         (None, None) => Err(invalid("fromImage or fromSrc must be given")),
     }
@@ -175,18 +187,27 @@ fn archive_platforms(call: &Call) -> Result<Vec<Platform>, Error> {
     parse::oci_platforms(call.query(), "platform")
 }
 
-async fn import(daemon: Arc<Daemon>, call: Call) -> Outcome {
+fn import_request(call: &Call, source: &str) -> Result<ImageImport, Error> {
     let query = call.query();
-    let target = repo_tag(query)?;
-    let import = ImageImport {
-        reference: target,
-        source: "-".to_owned(),
+    Ok(ImageImport {
+        reference: repo_tag(query)?,
+        source: source.to_owned(),
         platform: if call.since(32) { parse::platform(query)? } else { None },
         message: query.get("message").unwrap_or("").to_owned(),
         changes: query.all("changes").map(str::to_owned).collect(),
-    };
-    let archive = body_reader(call);
+    })
+}
+
+async fn imported(
+    daemon: Arc<Daemon>,
+    import: ImageImport,
+    archive: impl AsyncRead + Send + Unpin + 'static,
+) -> Outcome {
     messages(move |sender| async move {
+        if import.source != "-" {
+            let status = format!("Downloading from {}", import.source);
+            send(&sender, &Message { status, ..Message::default() });
+        }
         match daemon.engine.image_import(import, archive).await {
             Ok(id) => send(&sender, &Message { status: id.to_string(), ..Message::default() }),
             Err(why) => fail(&sender, why),

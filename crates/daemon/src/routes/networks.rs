@@ -89,5 +89,8 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 && until.is_none_or(|until| created.is_some_and(|created| created < until))
         })
         .await?;
-    ok(&NetworkPruneResponse { networks_deleted: Some(pruned.removed).filter(|list| !list.is_empty()) })
+    let steps: Vec<_> = pruned.removed.iter().map(|name| (name.clone(), "deleted")).collect();
+    let report =
+        NetworkPruneResponse { networks_deleted: Some(pruned.removed).filter(|list| !list.is_empty()) };
+    call.pruned(&report, steps)
 }

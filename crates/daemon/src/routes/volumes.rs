@@ -74,10 +74,12 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
         })
         .await?;
-    ok(&VolumePruneResponse {
+    let steps: Vec<_> = pruned.removed.iter().map(|name| (name.clone(), "deleted")).collect();
+    let report = VolumePruneResponse {
         volumes_deleted: Some(pruned.removed),
         space_reclaimed: pruned.space_reclaimed,
-    })
+    };
+    call.pruned(&report, steps)
 }
 
 /// The filter `all`: one word of Go's for yes or no.

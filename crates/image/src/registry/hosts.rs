@@ -64,6 +64,11 @@ impl Host {
         Ok(Self { insecure, certs, mirror: true, base })
     }
 
+    /// The host of any URL: nothing is known of it, and it gets no credentials.
+    pub(crate) fn of_url(url: &Url) -> Self {
+        Self { base: url.clone(), certs: authority(url), insecure: false, mirror: true }
+    }
+
     /// Whether it is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = host_of(&authority(&self.base)).to_owned();

@@ -207,6 +207,12 @@ impl Session {
         Ok(tags)
     }
 
+    /// What stands at a URL that is no registry's.
+    pub(crate) async fn download(settings: &Settings, url: Url) -> std::result::Result<Response, Failure> {
+        let session = Self::new(settings, Host::of_url(&url), Target::Login, Auth::default())?;
+        session.expect(Request::new(Method::GET, url), &[StatusCode::OK]).await
+    }
+
     /// The address of something of the host's own.
     pub(crate) fn host_url(&self, path: &str) -> Result<Url> {
         self.host.url(path)
