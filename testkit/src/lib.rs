@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does: by panicking")]
 
 pub mod daemon;
+pub mod dockerd;
 pub mod http;
 pub mod images;
 pub mod leaks;
@@ -17,5 +18,6 @@ pub mod steps;
 pub mod world;
 
 pub use daemon::Daemon;
+pub use dockerd::Dockerd;
 pub use output::{Output, Running};
 pub use registry::Registry;

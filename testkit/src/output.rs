@@ -139,16 +139,25 @@ impl Running {
     /// # Panics
     /// If it takes too long.
     #[track_caller]
-    pub fn finish(mut self) -> Output {
+    pub fn finish(self) -> Output {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same, with more patience.
+    ///
+    /// # Panics
+    /// If it takes longer.
+    #[track_caller]
+    pub fn finish_within(mut self, patience: Duration) -> Output {
         self.close_stdin();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
                 None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
                 None => {
                     let (stdout, stderr) = (self.stdout.so_far(), self.stderr.so_far());
-                    panic!("{}: not done after {PATIENCE:?}: {stdout:?}, {stderr:?}", self.command);
+                    panic!("{}: not done after {patience:?}: {stdout:?}, {stderr:?}", self.command);
                 }
             }
         };

@@ -175,3 +175,84 @@ fn log_lines_tell_what_was_asked_for() {
     assert_eq!(log.ok(), "COLOR=red,tag=box,tier=front text");
     daemon.hull(["create", "--log-opt", "tag={{.Frob}}", "busybox"]).complains("invalid log tag").fails(1);
 }
+
+#[test]
+fn a_container_that_is_removed_at_its_end_can_be_restarted() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--rm", "--name", "brief", "busybox", "sleep", "1000"]).ok();
+    for _ in 0..2 {
+        daemon.hull(["restart", "-t", "0", "brief"]).ok();
+        assert_eq!(status(&daemon, "brief"), "running");
+    }
+    daemon.hull(["kill", "brief"]).ok();
+    assert!(eventually(PATIENCE, || daemon.hull(["ps", "-aq"]).ok().is_empty()));
+}
+
+#[test]
+fn what_restarts_for_ever_is_removed_by_force() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..10 {
+        daemon.hull(["run", "-d", "--name", "looping", "--restart", "always", "busybox", "false"]).ok();
+        std::thread::sleep(std::time::Duration::from_millis(round * 17));
+        daemon.hull(["rm", "-f", "looping"]).ok();
+    }
+}
+
+#[test]
+fn links_are_names() {
+    let daemon = Daemon::with_busybox();
+    let id = daemon.hull(["run", "-d", "--name", "db", "busybox", "sleep", "1000"]).ok().to_owned();
+    daemon.hull(["run", "-d", "--name", "web", "--link", "db:store", "busybox", "sleep", "1000"]).ok();
+    let names = |of: &str| {
+        let list = daemon.api("GET", "/containers/json", None).json();
+        let of = format!("/{of}");
+        let found = list.as_array().unwrap().iter().find(|one| one["Names"][0] == of.as_str()).cloned();
+        found.unwrap()["Names"].clone()
+    };
+    assert_eq!(names("db"), serde_json::json!(["/db", "/web/store"]));
+    daemon.hull(["rename", "web", "site"]).ok();
+    assert_eq!(daemon.api("GET", "/containers/site/store/json", None).json()["Id"], id.as_str());
+    daemon.hull(["exec", "site", "grep", "store", "/etc/hosts"]).ok();
+    let default = daemon.api("DELETE", "/containers/db?link=1", None);
+    assert_eq!(default.status, 409, "{}", default.message());
+    assert_eq!(daemon.api("DELETE", "/containers/site/store?link=1", None).status, 204);
+    assert_eq!(names("db"), serde_json::json!(["/db"]));
+    assert!(daemon.api("GET", "/containers/site/json", None).json()["HostConfig"]["Links"].is_null());
+    assert_eq!(daemon.hull(["exec", "site", "grep", "store", "/etc/hosts"]).code, 1);
+}
+
+#[test]
+fn a_commits_configuration_stands_on_the_containers() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "--name", "base", "-e", "A=1", "busybox", "sh", "-c", "touch /file"]).ok();
+    let body = serde_json::json!({ "Labels": { "tier": "front" }, "Env": ["B=2"] });
+    let made = daemon.api("POST", "/commit?container=base&repo=made", Some(&body));
+    assert_eq!(made.status, 201, "{}", made.message());
+    let config = daemon.api("GET", "/images/made/json", None).json()["Config"].clone();
+    assert_eq!(config["Cmd"], serde_json::json!(["sh", "-c", "touch /file"]));
+    assert_eq!(config["Labels"]["tier"], "front");
+    let env: Vec<&str> = config["Env"].as_array().unwrap().iter().filter_map(|one| one.as_str()).collect();
+    assert!(env.contains(&"A=1") && env.contains(&"B=2"), "{env:?}");
+}
+
+#[test]
+fn a_restart_is_counted_when_it_is_decided() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "looping", "--restart", "always", "busybox", "false"]).ok();
+    let state = || {
+        let shown = daemon.api("GET", "/containers/looping/json", None).json();
+        (shown["State"]["Status"].as_str().unwrap().to_owned(), shown["RestartCount"].as_u64().unwrap())
+    };
+    let mut last = 0;
+    assert!(eventually(PATIENCE, || {
+        let (status, count) = state();
+        assert!(count >= last, "it never falls");
+        last = count;
+        status == "restarting" && count >= 3
+    }));
+    daemon.hull(["stop", "looping"]).ok();
+    let (status, count) = state();
+    assert_eq!(status, "exited");
+    daemon.hull(["start", "looping"]).ok();
+    assert!(state().1 < count, "a start of the user's begins anew");
+}

@@ -112,3 +112,64 @@ fn the_api_refuses_what_is_no_request() {
     let swarm = daemon.api("GET", "/nodes", None);
     assert_eq!(swarm.status, 503);
 }
+
+#[test]
+fn what_cannot_be_killed_or_resized() {
+    let daemon = Daemon::with_busybox();
+    let id = daemon.hull(["create", "--name", "box", "busybox", "sleep", "1000"]).ok().to_owned();
+    let said = |path: &str| {
+        let answer = daemon.api("POST", path, None);
+        (answer.status, answer.message())
+    };
+    let kill = |why: &str| format!("cannot kill container: {why}");
+    assert_eq!(said("/containers/nosuch/kill"), (404, kill("nosuch: No such container: nosuch")));
+    assert_eq!(said("/containers/box/kill"), (409, kill(&format!("box: container {id} is not running"))));
+    assert_eq!(said("/containers/box/kill?signal=0"), (400, kill("box: invalid signal: 0")));
+    let size = r#"invalid resize height "": invalid syntax"#;
+    assert_eq!(said("/containers/box/resize?w=80"), (400, size.to_owned()));
+    let size = r#"invalid resize width "-1": value out of range"#;
+    assert_eq!(said("/containers/box/resize?h=40&w=-1"), (400, size.to_owned()));
+    daemon.hull(["start", "box"]).ok();
+    let resized = daemon.api("POST", "/containers/box/resize?h=40&w=80", None);
+    assert_eq!(resized.status, 200, "nothing is wrong without a terminal");
+}
+
+#[test]
+fn links_and_volumes_of_nobody_are_mistakes_of_the_request() {
+    let daemon = Daemon::with_busybox();
+    let host = serde_json::json!({ "Image": "busybox", "HostConfig": { "Links": ["nosuch"] } });
+    let refused = daemon.api("POST", "/containers/create", Some(&host));
+    assert_eq!(refused.status, 400);
+    assert!(refused.message().contains("could not get container for nosuch"), "{}", refused.message());
+}
+
+#[test]
+fn a_failed_start_is_what_waiters_are_told() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "broken", "busybox", "nosuchprogram"]).ok();
+    let started = daemon.api("POST", "/containers/broken/start", None);
+    assert_eq!(started.status, 400);
+    let text =
+        r#"error during container init: exec: "nosuchprogram": executable file not found in $PATH: unknown"#;
+    assert!(started.message().ends_with(text), "{}", started.message());
+    let waited = daemon.api("POST", "/containers/broken/wait", None).json();
+    assert_eq!(waited["StatusCode"], 127);
+    assert_eq!(waited["Error"]["Message"], started.message().as_str());
+}
+
+#[test]
+fn keys_and_names_that_are_none() {
+    let daemon = Daemon::with_busybox();
+    let id = daemon.hull(["create", "--name", "box", "busybox"]).ok().to_owned();
+    daemon.hull(["create", "--name", "other", "busybox"]).ok();
+    let keys = daemon.api("POST", "/containers/box/attach?detachKeys=ctrl-A,a&stream=1&stdout=1", None);
+    assert_eq!((keys.status, keys.message()), (400, "Invalid detach keys (ctrl-A,a) provided".to_owned()));
+    assert_eq!(daemon.api("GET", "/containers/nosuch/attach/ws", None).status, 404);
+    let taken = daemon.api("POST", "/containers/other/rename?name=box", None);
+    let text = format!("name \"/box\" is already in use by container \"{id}\"");
+    assert_eq!(taken.status, 409);
+    assert!(taken.message().starts_with("Error when allocating new name: Conflict. "), "{}", taken.message());
+    assert!(taken.message().contains(&text), "{}", taken.message());
+    let wrong = daemon.api("POST", "/containers/other/rename?name=a%20b", None);
+    assert_eq!(wrong.status, 400);
+}

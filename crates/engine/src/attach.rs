@@ -97,6 +97,7 @@ async fn connect(dir: &Path, streams: protocol::Attach) -> Result<Connection> {
 impl Engine {
     /// Attaches to a container. Before its start the output waits, and then has everything from the first byte.
     pub async fn attach(self: &Arc<Self>, name: &str, options: AttachOptions) -> Result<Attachment> {
+        let keys = DetachKeys::parse(options.detach_keys.as_deref())?;
         let entry = self.containers.find(name)?;
         let container = entry.now();
         refuse_wrong_state(&container)?;
@@ -115,8 +116,9 @@ impl Engine {
             output.put_first(self.logged_so_far(&container, &options)?);
         }
         if tty {
-            let keys = DetachKeys::parse(options.detach_keys.as_deref())?;
-            detach_by(keys, &mut input, &mut output);
+            let (engine, container) = (Arc::clone(self), Arc::clone(&container));
+            let left = Box::new(move || engine.emit(&container, "detach"));
+            detach_by(keys, left, &mut input, &mut output);
         }
         self.emit(&container, "attach");
         Ok(Attachment { tty, output, input })

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::attach::Door;
 use crate::model::{Container, Exit};
 use crate::store::Store;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, links};
 
 /// One container in memory.
 pub(crate) struct Entry {
@@ -72,6 +72,11 @@ impl Entry {
         store.put_container(&next)?;
         *now = Arc::new(next);
         Ok(Arc::clone(&now))
+    }
+
+    /// A user's start: the restart policy begins anew.
+    pub(crate) fn forget_back_off(&self) {
+        *self.back_off.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
     }
 
     /// Changes what is not written down.
@@ -172,6 +177,9 @@ impl Containers {
         if let Some(entry) = index.by_name.get(bare).and_then(|id| index.by_id.get(id)) {
             return Ok(Arc::clone(entry));
         }
+        if let Some(entry) = index.by_link(bare) {
+            return Ok(entry);
+        }
         index.by_prefix(name)
     }
 
@@ -182,6 +190,13 @@ impl Containers {
 }
 
 impl Index {
+    /// The container that another one calls so: "owner/alias".
+    fn by_link(&self, name: &str) -> Option<Arc<Entry>> {
+        let (owner, alias) = name.split_once('/')?;
+        let owner = self.by_name.get(owner).and_then(|id| self.by_id.get(id))?.now();
+        links::target(&owner, alias).and_then(|id| self.by_id.get(id)).cloned()
+    }
+
     fn by_prefix(&self, prefix: &str) -> Result<Arc<Entry>> {
         let absent = || Error::not_found(format!("No such container: {prefix}"));
         if prefix.is_empty() {

@@ -5,7 +5,7 @@
 
 mod binds;
 pub(crate) mod check;
-mod merge;
+pub(crate) mod merge;
 mod mounts;
 
 pub(crate) use binds::clean;
@@ -16,7 +16,9 @@ use std::sync::Arc;
 use hull_image::Image;
 use hull_oci::Platform;
 use hull_snapshot::Snapshotter;
+use hull_sys::root::Root;
 use jiff::Timestamp;
+use rustix::io::Errno;
 
 use crate::containers::{Entry, ReservedName};
 use crate::engine::private_directory;
@@ -57,6 +59,7 @@ impl Engine {
         container.mounts = mounts;
         let images = self.hold_images(&container)?;
         self.fill_new_volumes(&container)?;
+        self.make_working_dir(&container)?;
         self.record_created(&container)?;
 
         self.containers.add(&Entry::new(container.clone()));
@@ -67,6 +70,23 @@ impl Engine {
         volumes.keep();
         self.emit(&container, "create");
         Ok(Created { id, warnings })
+    }
+
+    /// A working directory that is not there is made now, as in Docker: it may be copied into before the start.
+    fn make_working_dir(&self, container: &Container) -> Result<()> {
+        let dir = Path::new(&container.config.working_dir);
+        if dir.parent().is_none() {
+            return Ok(());
+        }
+        let root = Root::from(self.snapshots.mounts(&container.id)?.mount()?);
+        match root.mkdir_all(dir, 0o755) {
+            Err(why) if why.is(Errno::NOTDIR) => {
+                Err(Error::invalid(format!("Cannot mkdir: {} is not a directory", dir.display())))
+            }
+            // What leads nowhere, the start finds out.
+            Err(why) if why.is(Errno::EXIST) => Ok(()),
+            made => Ok(made.map(drop)?),
+        }
     }
 
     /// Fills in what the daemon decides.

@@ -1,86 +1,57 @@
 //! Further programs in running containers.
 //!
-//! A session is *created* (a promise), *running* from its start, and *ended* with an exit code. Sessions live in
-//! memory: after a restart of the daemon those that ran go on under their supervisor, but nobody can ask for them.
+//! A session is *created* (a promise), *running* from its start, and *ended* with an exit code. It lives under the
+//! container's supervisor, and so does its record: a daemon that comes back knows it, and learns how it ends. Who was
+//! attached to it is not any more.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod sessions;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use hull_shim::protocol::{self, Answer, Request, Terminal};
 
 use crate::attach::{AttachInput, AttachOutput, Attachment, DetachKeys, detach_by};
+use crate::containers::Entry;
 use crate::launch::NotStarted;
 use crate::model::{Container, ExecConfig, ExecStart, ExecState, Status};
 use crate::spec::{self, SecurityOptions};
 use crate::supervisor::{self, Connection};
 use crate::{Engine, Error, Result, identity};
 
+pub(crate) use sessions::Execs;
+use sessions::Session;
+
 /// How long an ended session can still be asked for.
 const KEPT_FOR: Duration = Duration::from_secs(300);
-
-/// Every session that somebody may ask for.
-#[derive(Default)]
-pub(crate) struct Execs {
-    by_id: Mutex<HashMap<String, Arc<Session>>>,
-}
-
-struct Session {
-    /// Whether somebody has begun to start it.
-    state: Mutex<(ExecState, bool)>,
-}
-
-impl Session {
-    fn now(&self) -> ExecState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-
-    fn change(&self, change: impl FnOnce(&mut ExecState)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).0);
-    }
-
-    /// Takes the right to start it; there is one.
-    fn claim(&self) -> Result<ExecState> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = &state.0.id;
-        if state.0.exit_code.is_some() {
-            return Err(Error::conflict(format!("exec command {id} has already run")));
-        }
-        if state.1 {
-            return Err(Error::conflict(format!("exec command {id} is already running")));
-        }
-        state.1 = true;
-        Ok(state.0.clone())
-    }
-}
-
-impl Execs {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Session>>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets every session of a container that is gone.
-    pub(crate) fn forget(&self, container: &str) {
-        self.lock().retain(|_, session| session.now().container_id != container);
-    }
-
-    fn find(&self, id: &str) -> Result<Arc<Session>> {
-        let found = self.lock().get(id).cloned();
-        found.ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
-    }
-}
+/// How long a new size waits for the session's start.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Registers a program to run in a running container; returns the session's id.
     pub async fn exec_create(&self, name: &str, config: ExecConfig) -> Result<String> {
         let container = self.container(name)?;
-        require_running(&container)?;
+        require_running(&container, name)?;
         if config.cmd.is_empty() {
             return Err(Error::invalid("no exec command specified"));
         }
-        DetachKeys::parse(config.detach_keys.as_deref())?;
+        self.exec_register(&container, config, true)
+    }
+
+    /// The same for a probe of ours, which is not kept for a daemon to come.
+    pub(crate) fn exec_create_probe(&self, entry: &Entry, config: ExecConfig) -> Result<String> {
+        let container = entry.now();
+        require_running(&container, &entry.id)?;
+        self.exec_register(&container, config, false)
+    }
+
+    fn exec_register(&self, container: &Container, config: ExecConfig, keep: bool) -> Result<String> {
+        let detach_keys = match config.detach_keys.as_deref() {
+            None | Some("") => Vec::new(),
+            keys => DetachKeys::parse(keys)?.bytes().to_vec(),
+        };
         let id = identity::fresh()?;
-        self.emit_exec(&container, &format!("exec_create: {}", config.cmd.join(" ")), &id, None);
+        self.emit_exec(container, &format!("exec_create: {}", config.cmd.join(" ")), &id, None);
         let state = ExecState {
             id: id.clone(),
             container_id: container.id.clone(),
@@ -88,9 +59,10 @@ impl Engine {
             running: false,
             exit_code: None,
             pid: 0,
+            detach_keys,
         };
-        let session = Arc::new(Session { state: Mutex::new((state, false)) });
-        self.execs.lock().insert(id.clone(), session);
+        let dir = self.shim_dir(&container.id);
+        self.execs.add(&Session::new(state, keep.then_some(dir.as_path())));
         self.containers
             .find(&container.id)?
             .change_in_memory(|container| container.exec_ids.push(id.clone()));
@@ -101,9 +73,9 @@ impl Engine {
     pub async fn exec_start(self: &Arc<Self>, id: &str, start: ExecStart) -> Result<Option<Attachment>> {
         let session = self.execs.find(id)?;
         let container = self.container(&session.now().container_id)?;
-        require_running(&container)?;
+        require_running(&container, &container.id)?;
         let mut state = session.claim()?;
-        if start.console_size.is_some() {
+        if start.console_size.is_some() && start.tty {
             state.config.console_size = start.console_size;
         }
         self.emit_exec(&container, &format!("exec_start: {}", state.config.cmd.join(" ")), id, None);
@@ -135,7 +107,10 @@ impl Engine {
         }
         let mut input = AttachInput::open(input);
         if state.config.tty {
-            detach_by(DetachKeys::parse(state.config.detach_keys.as_deref())?, &mut input, &mut output);
+            let keys = DetachKeys::parse(state.config.detach_keys.as_deref())?;
+            let (engine, container, id) = (Arc::clone(self), Arc::clone(&container), id.to_owned());
+            let left = Box::new(move || engine.emit_exec(&container, "exec_detach", &id, None));
+            detach_by(keys, left, &mut input, &mut output);
         }
         Ok(Some(Attachment { tty: start.tty, output, input }))
     }
@@ -174,6 +149,8 @@ impl Engine {
             extra_groups: container.host.group_add.clone().unwrap_or_default(),
             terminal: config.tty.then_some(Terminal { rows, cols }),
             stdin: config.attach_stdin && !detach,
+            stdout: config.attach_stdout && !detach,
+            stderr: config.attach_stderr && !detach,
             seccomp: self.filters.of(&security, privileged, &capabilities)?,
         })))
     }
@@ -187,11 +164,41 @@ impl Engine {
             entry.change_in_memory(|container| container.exec_ids.retain(|other| *other != id));
         }
         self.emit_exec(container, "exec_die", &id, Some(code));
+        self.exec_forget_later(id);
+    }
+
+    fn exec_forget_later(self: &Arc<Self>, id: String) {
         let engine = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(KEPT_FOR).await;
-            engine.execs.lock().remove(&id);
+            engine.execs.remove(&id);
         });
+    }
+
+    /// Takes over what a former daemon has begun in a container that runs on; `running` as its supervisor says.
+    pub(crate) fn exec_take_over(self: &Arc<Self>, entry: &Arc<Entry>, running: &[String]) {
+        let dir = self.shim_dir(&entry.id);
+        for session in Session::kept(&dir) {
+            let state = session.now();
+            self.execs.add(&session);
+            if state.exit_code.is_some() {
+                self.exec_forget_later(state.id);
+                continue;
+            }
+            entry.change_in_memory(|container| container.exec_ids.push(state.id.clone()));
+            if !session.is_claimed() {
+                continue;
+            }
+            session.change(|session| session.running = running.contains(&state.id));
+            let (engine, container, dir) = (Arc::clone(self), entry.now(), dir.clone());
+            tokio::spawn(async move {
+                let code = match supervisor::ask(&dir, &Request::WaitExec(state.id)).await {
+                    Ok((Answer::Exited(exit), _)) => Some(exit.code),
+                    _ => None,
+                };
+                engine.exec_ended(&container, &session, code);
+            });
+        }
     }
 
     fn emit_exec(&self, container: &Container, action: &str, id: &str, code: Option<i32>) {
@@ -206,9 +213,15 @@ impl Engine {
 
     /// Sets the size of its terminal.
     pub async fn exec_resize(&self, id: &str, rows: u16, cols: u16) -> Result<()> {
-        let state = self.execs.find(id)?.now();
+        let session = self.execs.find(id)?;
+        // Clients ask for it beside the start, not after it.
+        let asked = tokio::time::Instant::now();
+        while session.may_start() && asked.elapsed() < START_PATIENCE {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let state = session.now();
         if !state.running {
-            return Err(Error::conflict(format!("exec process is not started: {id}")));
+            return Err(Error::conflict("exec process is not started"));
         }
         let request = Request::Resize(protocol::Resize { exec: Some(state.id), rows, cols });
         match supervisor::ask(&self.shim_dir(&state.container_id), &request).await? {
@@ -228,12 +241,13 @@ fn not_running(container: &Container) -> Error {
     Error::conflict(format!("container {} is not running", container.id))
 }
 
-fn require_running(container: &Container) -> Result<()> {
+/// `name`: what the user calls it.
+fn require_running(container: &Container, name: &str) -> Result<()> {
     let id = &container.id;
     match container.state.status {
         Status::Running => Ok(()),
         Status::Paused => {
-            Err(Error::conflict(format!("container {id} is paused, unpause the container before exec")))
+            Err(Error::conflict(format!("container {name} is paused, unpause the container before exec")))
         }
         Status::Restarting => {
             Err(Error::conflict(format!("container {id} is restarting, wait until the container is running")))

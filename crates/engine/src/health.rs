@@ -1,6 +1,7 @@
 //! Probing the health of running containers: one task each, for as long as the run lasts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,6 +30,11 @@ impl Engine {
         let Some(check) = container.config.healthcheck.clone() else { return };
         if container.state.health.is_none() {
             entry.change_in_memory(|container| container.state.health = Some(Health::default()));
+        }
+        if !check.test.first().is_some_and(|kind| kind == "CMD" || kind == "CMD-SHELL") {
+            // As in Docker, which takes such a test and does nothing with it.
+            tracing::warn!(container = entry.id, "unknown kind of health check: {:?}", check.test.first());
+            return;
         }
         let (engine, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move {
@@ -60,6 +66,8 @@ impl Engine {
                 Ok(outcome) => outcome,
                 Err(error) => (-1, error.message),
             };
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            self.failed_probes.fetch_add(u64::from(exit_code != 0), Ordering::Relaxed);
             let probe = HealthProbe { start, end: Timestamp::now(), exit_code, output };
             self.record_probe(entry, check, probe, begun.elapsed() < check.start_period);
         }
@@ -82,7 +90,7 @@ impl Engine {
         };
         let config =
             ExecConfig { cmd, attach_stdout: true, attach_stderr: true, tty: false, ..ExecConfig::default() };
-        let id = self.exec_create(&entry.id, config).await?;
+        let id = self.exec_create_probe(entry, config)?;
         let Some(mut session) = self.exec_start(&id, ExecStart::default()).await? else {
             return Ok((-1, String::new()));
         };
@@ -96,7 +104,9 @@ impl Engine {
         };
         if tokio::time::timeout(timeout, read).await.is_err() {
             self.exec_kill(&self.exec_inspect(&id)?, 9).await?;
-            let text = format!("Health check exceeded timeout ({}s)", timeout.as_secs_f64());
+            let said = text_of(&framed);
+            let colon = if said.is_empty() { "" } else { ": " };
+            let text = format!("Health check exceeded timeout ({}){colon}{said}", go_duration(timeout));
             return Ok((-1, text));
         }
         let code = self.exec_inspect(&id)?.exit_code.unwrap_or(-1);
@@ -142,6 +152,27 @@ fn judge(health: &mut Health, succeeded: bool, retries: u32, in_start_period: bo
     }
 }
 
+/// A time as Go writes it: "1m30s", "1.5s", "50ms".
+fn go_duration(time: Duration) -> String {
+    let nanoseconds = time.subsec_nanos();
+    let below = |unit: u32, name: &str| format!("{}{name}", f64::from(nanoseconds) / f64::from(unit));
+    match time.as_secs() {
+        0 if nanoseconds == 0 => "0s".to_owned(),
+        0 if nanoseconds < 1_000 => below(1, "ns"),
+        0 if nanoseconds < 1_000_000 => below(1_000, "µs"),
+        0 => below(1_000_000, "ms"),
+        all => {
+            let (hours, minutes) = (all / 3600, all / 60 % 60);
+            let seconds = Duration::new(all % 60, nanoseconds).as_secs_f64();
+            match (hours, minutes) {
+                (0, 0) => format!("{seconds}s"),
+                (0, _) => format!("{minutes}m{seconds}s"),
+                _ => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 /// The payloads of multiplexed frames, as text.
 fn text_of(mut framed: &[u8]) -> String {
     let mut text = Vec::new();
@@ -151,8 +182,9 @@ fn text_of(mut framed: &[u8]) -> String {
         text.extend_from_slice(payload);
         framed = rest;
     }
+    let more = if text.len() > OUTPUT { "..." } else { "" };
     text.truncate(OUTPUT);
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8_lossy(&text).into_owned() + more
 }
 
 #[cfg(test)]
@@ -171,6 +203,15 @@ mod tests {
         assert_eq!(health.status, HealthStatus::Unhealthy);
         judge(&mut health, true, 2, false);
         assert_eq!((health.status, health.failing_streak), (HealthStatus::Healthy, 0));
+    }
+
+    #[test]
+    fn times_are_gos() {
+        let said = [1_000_000, 50, 90_000_000, 1_500_000, 30_000_000, 3_661_000_000];
+        let said = said.map(|microseconds| go_duration(Duration::from_micros(microseconds)));
+        assert_eq!(said, ["1s", "50µs", "1m30s", "1.5s", "30s", "1h1m1s"]);
+        assert_eq!(go_duration(Duration::from_millis(50)), "50ms");
+        assert_eq!(go_duration(Duration::ZERO), "0s");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use hull_image::{Auth, Image, ImageStore, Import, Loaded, Pruned, Removed, Sink,
 use hull_oci::{Digest, Platform, Reference};
 use tokio::io::{AsyncRead, DuplexStream};
 
+use crate::create::merge;
 use crate::events::EventKind;
-use crate::model::ContainerConfig;
+use crate::model::{Container, ContainerConfig, Status};
 use crate::{Engine, Error, Kind, Result};
 
 /// Bytes between the archive's writer and the client.
@@ -136,11 +137,16 @@ impl Engine {
     /// Makes an image of what a container changed, with the container's configuration or `config`.
     pub async fn commit(&self, request: CommitRequest, config: Option<ContainerConfig>) -> Result<Digest> {
         let container = self.container(&request.container)?;
+        refuse_half_gone(&container)?;
+        let config = match config {
+            Some(own) => merge::on_top(own, &container.config),
+            None => container.config.clone(),
+        };
         let mounts = self.snapshots.mounts(&container.id)?;
         let commit = hull_image::Commit {
             parent: Digest::parse(&container.image_id).ok(),
             mounts,
-            config: image_config(config.as_ref().unwrap_or(&container.config)),
+            config: image_config(&config),
             changes: request.changes,
             reference: request.target.map(Reference::with_default_tag),
             author: request.author,
@@ -149,7 +155,7 @@ impl Engine {
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
         let frozen = request.pause
-            && container.state.status == crate::model::Status::Running
+            && container.state.status == Status::Running
             && self.pause_unless_ended(&container.id).await?;
         let outcome = self.images.commit(commit).await;
         if frozen {
@@ -190,6 +196,15 @@ impl Engine {
         attributes.insert("name".to_owned(), name.clone());
         self.events.emit(EventKind::Image, action, &name, attributes);
     }
+}
+
+fn refuse_half_gone(container: &Container) -> Result<()> {
+    let why = match container.state.status {
+        Status::Dead => "Dead",
+        Status::Removing => "being removed",
+        _ => return Ok(()),
+    };
+    Err(Error::conflict(format!("You cannot commit container {} which is {why}", container.id)))
 }
 
 /// The part of a container's configuration that its image has, too.

@@ -63,7 +63,7 @@ fn start_error(failure: &Failure) -> Error {
         "user" => failure.to_string(),
         _ => format!(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: runc \
-             create failed: unable to start container process: error during container init: {failure}{}",
+             create failed: unable to start container process: error during container init: {failure}: unknown{}",
             hint(failure)
         ),
     };
@@ -84,7 +84,9 @@ fn hint(failure: &Failure) -> &'static str {
 fn exec_error(failure: &Failure) -> Error {
     let message = match failure.step.as_str() {
         "user" => failure.to_string(),
-        _ => format!("OCI runtime exec failed: exec failed: unable to start container process: {failure}"),
+        _ => format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {failure}: unknown"
+        ),
     };
     Error::new(kind(failure), message)
 }
@@ -113,7 +115,10 @@ mod tests {
         assert_eq!(exit_code(&missing), 127);
         let error = start_error(&missing);
         assert_eq!(error.kind, Kind::Invalid);
-        assert!(error.message.ends_with(r#"exec: "frob": executable file not found in $PATH"#), "{error}");
+        assert!(
+            error.message.ends_with(r#"exec: "frob": executable file not found in $PATH: unknown"#),
+            "{error}"
+        );
         assert_eq!(exit_code(&failure("exec", "access", "/etc", Errno::ACCESS)), 126);
         assert_eq!(exit_code(&failure("mounts", "move_mount", "/proc", Errno::PERM)), 128);
         assert_eq!(start_error(&failure("mounts", "move_mount", "/proc", Errno::PERM)).kind, Kind::System);

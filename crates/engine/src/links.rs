@@ -3,7 +3,7 @@
 //! The record holds "<id>:<alias>". The other container must run when this one starts; when it starts again with
 //! another address, the files of those that link to it are written anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{Container, HostConfig};
@@ -52,6 +52,12 @@ impl Linked {
             .extend(self.other.config.env.iter().filter(shown).map(|text| format!("{prefix}_ENV_{text}")));
         variables
     }
+}
+
+/// The id of the container that `owner` links to by `alias`.
+pub(crate) fn target<'c>(owner: &'c Container, alias: &str) -> Option<&'c str> {
+    let mut links = owner.host.links.iter().flatten().filter_map(|link| parse(link).ok());
+    links.find(|(_, other)| *other == alias).map(|(id, _)| id)
 }
 
 /// Takes "name:alias", "name" or what `inspect` shows, "/name:/owner/alias", apart.
@@ -146,6 +152,38 @@ impl Engine {
             {
                 tracing::warn!(container = other.id, "renew its links: {error}");
             }
+        }
+    }
+
+    /// What the owners of links call the containers they link to: "/owner/alias", by the other's id.
+    pub fn link_names(&self) -> HashMap<String, Vec<String>> {
+        let mut names: HashMap<String, Vec<String>> = HashMap::new();
+        for owner in self.containers() {
+            for (id, alias) in owner.host.links.iter().flatten().filter_map(|link| parse(link).ok()) {
+                names.entry(id.to_owned()).or_default().push(format!("/{}/{alias}", owner.name));
+            }
+        }
+        names
+    }
+
+    /// Removes the link "owner/alias"; the containers stay.
+    pub async fn remove_link(&self, name: &str) -> Result<()> {
+        self.container(name)?;
+        let Some((owner, alias)) = name.trim_start_matches('/').split_once('/') else {
+            return Err(Error::conflict("Conflict, cannot remove the default link name of the container"));
+        };
+        let entry = self.containers.find(owner)?;
+        let _gate = entry.gate.lock().await;
+        let is_it = |link: &String| parse(link).is_ok_and(|(_, other)| other == alias);
+        let container = self.change(&entry, |container| {
+            if let Some(links) = &mut container.host.links {
+                links.retain(|link| !is_it(link));
+            }
+            container.host.links.take_if(|links| links.is_empty());
+        })?;
+        match container.state.status.is_running() {
+            true => self.write_hosts(&container),
+            false => Ok(()),
         }
     }
 

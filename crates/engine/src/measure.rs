@@ -1,6 +1,6 @@
 //! What containers use: counters of the kernel, disk. Nothing is measured unless somebody asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hull_cgroup::Cgroup;
 use jiff::Timestamp;
 
-use crate::model::{Container, DiskUsage, Info, NetworkMode, Status, VolumeUsage};
+use crate::model::{Container, DiskUsage, Info, NetworkMode, Status, Volume, VolumeUsage};
 use crate::{Engine, Result};
 
 /// Nanoseconds of one tick of proc_stat(5): USER_HZ is 100 on every architecture.
@@ -89,20 +89,38 @@ impl Engine {
         .await?
     }
 
-    /// What `docker system df` needs besides the images.
-    pub async fn disk_usage(&self) -> Result<DiskUsage> {
-        let (layers_size, _) = self.images.disk_usage()?;
-        let mut containers = BTreeMap::new();
-        for container in self.containers() {
-            // One that is removed meanwhile uses nothing.
-            if let Ok(sizes) = self.container_size(&container.id).await {
-                containers.insert(container.id.clone(), sizes);
+    /// The sizes of all containers, as [`Engine::container_size`] tells them of one.
+    async fn container_sizes(&self) -> Result<BTreeMap<String, (u64, u64)>> {
+        let (snapshots, containers) = (Arc::clone(&self.snapshots), self.containers());
+        Ok(tokio::task::spawn_blocking(move || {
+            let (mut images, mut sizes) = (HashMap::new(), BTreeMap::new());
+            for container in containers {
+                // One that is removed meanwhile uses nothing.
+                let Ok(own) = snapshots.usage(&container.id) else { continue };
+                let image = images.entry(container.layers.clone()).or_insert_with(|| {
+                    container.layers.iter().filter_map(|layer| snapshots.layer_size(layer).ok()).sum::<u64>()
+                });
+                sizes.insert(container.id.clone(), (own.bytes, own.bytes + *image));
             }
-        }
+            sizes
+        })
+        .await?)
+    }
+
+    /// What `docker system df` needs besides the images; looked up only for those that are `wanted`: containers, volumes.
+    pub async fn disk_usage(&self, wanted: (bool, bool)) -> Result<DiskUsage> {
+        let (layers_size, _) = self.images.disk_usage()?;
+        let containers = if wanted.0 { self.container_sizes().await? } else { BTreeMap::new() };
         let mut volumes = Vec::new();
-        for volume in self.volumes()? {
+        if !wanted.1 {
+            return Ok(DiskUsage { layers_size, volumes, containers });
+        }
+        let references = self.volume_references();
+        // As in Docker: what is elsewhere uses nothing here.
+        let here = |volume: &Volume| volume.driver == "local" && volume.options.is_none();
+        for volume in self.recorded_volumes().into_iter().filter(here) {
             let size = bytes_below(volume.mountpoint.clone()).await?;
-            let ref_count = self.volume_users(&volume.name).len();
+            let ref_count = references.get(&volume.name).map_or(0, Vec::len);
             volumes.push(VolumeUsage { volume, size, ref_count });
         }
         Ok(DiskUsage { layers_size, volumes, containers })

@@ -81,6 +81,7 @@ impl Engine {
             (state.pid, state.shim_pid) = (0, 0);
             (state.exit_code, state.oom_killed) = (exit.code, exit.oom);
             state.finished_at = Some(finished);
+            container.restart_count += u32::from(restarts);
             container.network.clear();
         });
         if let Err(error) = changed {
@@ -100,10 +101,14 @@ impl Engine {
     /// Gives back what only a running container has.
     async fn tidy_up(&self, entry: &Entry, container: &Container) {
         entry.close_door();
+        self.execs.forget_unstarted(&entry.id);
         self.emit_networks(&container.network, entry, "disconnect");
         if let Err(error) = self.release_networks(&entry.id).await {
             tracing::error!(container = entry.id, "release its networks: {error}");
         }
+        self.volumes.devices.release(&entry.id);
+        self.unmount_volumes(&entry.id).await;
+        self.emit_mounts(container, "unmount");
         self.discard_shim_dir(container);
     }
 
@@ -155,7 +160,6 @@ impl Engine {
     }
 
     async fn restart_now(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
-        self.change(entry, |container| container.restart_count += 1)?;
         let started = self.run(entry).await;
         if let Err(error) = &started {
             // Who waits for the end of a restarting container has it now.

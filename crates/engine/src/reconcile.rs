@@ -42,6 +42,7 @@ impl Engine {
                 (entry, Found::Ended) => ended.push(entry),
             }
         }
+        self.unmount_strays(&live);
         self.reconcile_networks(&live).await?;
         self.restore_names().await;
         for entry in ended {
@@ -63,13 +64,17 @@ impl Engine {
 
     /// A container runs on: clients may attach, its end is waited for.
     fn take_over(self: &Arc<Self>, entry: &Arc<Entry>, state: &protocol::State) -> Result<()> {
-        self.change(entry, |container| {
-            container.state.shim_pid = state.shim_pid;
-            if state.pid > 0 {
-                container.state.pid = state.pid;
-            }
-        })?;
+        let now = entry.now();
+        let pid = if state.pid > 0 { state.pid } else { now.state.pid };
+        // Most are as they were: a thousand records need not be written.
+        if (now.state.shim_pid, now.state.pid) != (state.shim_pid, pid) {
+            self.change(entry, |container| {
+                (container.state.shim_pid, container.state.pid) = (state.shim_pid, pid);
+            })?;
+        }
+        self.volumes.devices.adopt(&entry.id, state);
         *entry.door.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = crate::attach::Door::Open;
+        self.exec_take_over(entry, &state.execs);
         self.watch(entry);
         self.watch_health(entry);
         Ok(())

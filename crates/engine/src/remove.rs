@@ -13,26 +13,22 @@ impl Engine {
     /// Removes it; with `force` a running one is killed; with `volumes` its anonymous volumes go too.
     pub async fn remove(self: &Arc<Self>, name: &str, force: bool, volumes: bool) -> Result<()> {
         let entry = self.containers.find(name)?;
-        if force {
-            self.kill_for_removal(&entry).await?;
-        }
-        let _gate = entry.gate.lock().await;
-        let container = entry.now();
-        let refused = |why: &str| {
-            Error::conflict(format!("cannot remove container \"/{}\": container is {why}", container.name))
-        };
-        match container.state.status {
-            Status::Paused => return Err(refused("paused and must be unpaused first")),
-            status @ (Status::Running | Status::Restarting) => {
-                let advice = "stop the container before removing or force remove";
-                return Err(refused(&format!("{}: {advice}", status.name())));
+        loop {
+            if entry.now().state.status == Status::Removing && entry.gate.try_lock().is_err() {
+                return Err(Error::conflict(format!("removal of container {name} is already in progress")));
             }
-            _ if entry.progress.borrow().removed => {
-                return Err(Error::not_found(format!("No such container: {name}")));
+            if force {
+                self.kill_for_removal(&entry).await?;
             }
-            _ => {}
+            let _gate = entry.gate.lock().await;
+            match entry.now().state.status {
+                // Its restart policy was faster than the kill.
+                Status::Restarting if force => self.end_restarting(&entry)?,
+                Status::Running | Status::Paused if force => continue,
+                _ => refuse_removal(name, &entry)?,
+            }
+            return self.erase(&entry, volumes).await;
         }
-        self.erase(&entry, volumes).await
     }
 
     async fn kill_for_removal(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
@@ -117,6 +113,21 @@ impl Engine {
         let attributes = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())];
         self.events.emit(crate::EventKind::Container, "prune", "", attributes.into());
         Ok(pruned)
+    }
+}
+
+fn refuse_removal(name: &str, entry: &Entry) -> Result<()> {
+    let container = entry.now();
+    let refused = |why: &str| {
+        Err(Error::conflict(format!("cannot remove container \"/{}\": container is {why}", container.name)))
+    };
+    match container.state.status {
+        Status::Paused => refused("paused and must be unpaused first"),
+        status @ (Status::Running | Status::Restarting) => {
+            refused(&format!("{}: stop the container before removing or force remove", status.name()))
+        }
+        _ if entry.progress.borrow().removed => Err(Error::not_found(format!("No such container: {name}"))),
+        _ => Ok(()),
     }
 }
 

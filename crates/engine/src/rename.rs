@@ -13,13 +13,14 @@ impl Engine {
             return Err(Error::invalid("Neither old nor new names may be empty"));
         }
         let entry = self.containers.find(name)?;
-        let new_name = names::check(new_name)?;
+        let not_allocated = |error: Error| error.within("Error when allocating new name");
+        let new_name = names::check(new_name).map_err(not_allocated)?;
         let _gate = entry.gate.lock().await;
         let old_name = entry.now().name.clone();
         if old_name == new_name {
             return Err(Error::invalid("Renaming a container with the same name as its current name"));
         }
-        let reserved = self.containers.reserve(new_name, &entry.id)?;
+        let reserved = self.containers.reserve(new_name, &entry.id).map_err(not_allocated)?;
         let container = self.change(&entry, |container| container.name = new_name.to_owned())?;
         reserved.keep();
         self.containers.release(&old_name);

@@ -36,7 +36,10 @@ impl Engine {
         }
         self.change(&entry, |container| container.state.stopped_by_user = true)?;
         self.end(&entry, timeout, signal).await?;
-        self.emit(&entry.now(), "stop");
+        // Its exit may have been judged before anybody said that this is the end.
+        if !self.cancel_restart(&entry).await? {
+            self.emit(&entry.now(), "stop");
+        }
         Ok(())
     }
 
@@ -68,32 +71,30 @@ impl Engine {
     /// Sends a signal to its init (`None`: SIGKILL).
     pub async fn kill(self: &Arc<Self>, name: &str, signal: Option<Signal>) -> Result<()> {
         let entry = self.containers.find(name)?;
+        // Before its state is looked at: an exit in between is told.
+        let mut progress = entry.progress.subscribe();
+        let exits = progress.borrow().exits;
         let container = entry.now();
-        if self.cancel_restart(&entry).await? {
-            return Ok(());
-        }
-        let not_running = || {
-            Error::conflict(format!(
-                "cannot kill container: {name}: container {} is not running",
-                container.id
-            ))
-        };
         if !container.state.status.is_running() {
-            return Err(not_running());
+            return match self.cancel_restart(&entry).await? {
+                true => Ok(()),
+                false => Err(Error::conflict(format!("container {} is not running", container.id))),
+            };
         }
         let signal = signal.unwrap_or(Signal::KILL);
         let is_final = signal == Signal::KILL || signal == stop_signal(&container);
         if is_final {
             self.change(&entry, |container| container.state.stopped_by_user = true)?;
         }
-        let mut progress = entry.progress.subscribe();
-        let exits = progress.borrow().exits;
-        if !self.deliver(&entry, signal).await? {
-            return Err(not_running());
-        }
+        // One that has ended by itself in this moment got what it was to get.
+        self.deliver(&entry, signal).await?;
         if signal == Signal::KILL {
             // Docker answers when the container is gone.
-            ended(&mut progress, exits, Some(AFTER_KILL)).await;
+            if !ended(&mut progress, exits, Some(AFTER_KILL)).await {
+                return Err(Error::system("tried to kill container, but did not receive an exit event"));
+            }
+            // Its exit may have been judged before the kill.
+            self.cancel_restart(&entry).await?;
         }
         Ok(())
     }
@@ -138,6 +139,12 @@ impl Engine {
         if entry.now().state.status != Status::Restarting {
             return Ok(false);
         }
+        self.end_restarting(entry)?;
+        Ok(true)
+    }
+
+    /// The same for a caller that holds the gate, and knows that there is one.
+    pub(crate) fn end_restarting(&self, entry: &Arc<Entry>) -> Result<()> {
         let container = self.change(entry, |container| {
             container.state.status = Status::Exited;
             container.state.stopped_by_user = true;
@@ -145,7 +152,7 @@ impl Engine {
         })?;
         entry.progress.send_modify(|progress| progress.exits += 1);
         self.emit(&container, "stop");
-        Ok(true)
+        Ok(())
     }
 
     /// Stops and starts it.
@@ -169,6 +176,7 @@ impl Engine {
                 container.state.stopped_by_user = false;
                 container.restart_count = 0;
             })?;
+            entry.forget_back_off();
             self.run(&entry)
                 .await
                 .map_err(|error| error.within(format!("Cannot restart container {name}")))?;

@@ -99,6 +99,9 @@ pub struct Create {
     pub cgroup: Option<String>,
     /// The network namespace to join, whatever the spec says of it.
     pub network: Option<OwnedFd>,
+    /// File systems that are made already, detached, by their destination in the spec: placed instead of new ones of the
+    /// type that the spec says there.
+    pub mounts: BTreeMap<PathBuf, OwnedFd>,
     /// By destination: where the files of a bind mount come from, whatever the spec says of its source.
     pub sources: BTreeMap<PathBuf, Source>,
     /// Who starts it.
@@ -128,6 +131,7 @@ impl Create {
             seccomp: None,
             cgroup: None,
             network: None,
+            mounts: BTreeMap::new(),
             sources: BTreeMap::new(),
             gate: Gate::Caller,
             preserve_fds: 0,

@@ -43,4 +43,6 @@ mod userns;
 pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, make_cgroup, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;
+pub use init::mounts::new_filesystem;
+pub use passwd::owner;
 pub use sources::Source;

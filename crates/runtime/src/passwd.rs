@@ -58,6 +58,14 @@ pub(crate) fn resolve(root: &Root, user: &str, extra: &[String]) -> Result<Ident
     Ok(Identity { uid: entry.uid, gid, groups: all, home: entry.home.map(str::to_owned) })
 }
 
+/// The user and group ids of `user` (as [`resolve`] takes it) below `root`: whose files they are that he makes.
+///
+/// # Errors
+/// A name that is not in the files, or files that cannot be read.
+pub fn owner(root: &Root, user: &str) -> Result<(u32, u32)> {
+    resolve(root, user, &[]).map(|identity| (identity.uid, identity.gid))
+}
+
 /// The home directory of a user, if the files know one.
 pub(crate) fn home(root: &Root, uid: u32) -> Result<Option<String>> {
     let passwd = read(root, PASSWD)?;

@@ -27,6 +27,11 @@ pub const SOCKET: &str = "sock";
 pub const PID: &str = "shim.pid";
 /// The file of the container's [`Exit`]; its presence means that the container has ended.
 pub const EXIT: &str = "exit.json";
+/// The file of the exit code, in decimal, of an exec session `id` that ended while no client listened to it.
+pub fn exec_exit(id: &str) -> String {
+    format!("exec-{id}.exit")
+}
+
 /// The longest request line a supervisor reads, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;
 /// How many descriptors a supervisor keeps.
@@ -74,6 +79,23 @@ pub struct Config {
     pub sources: BTreeMap<PathBuf, Source>,
     /// Where the output is kept.
     pub log: LogConfig,
+    /// File systems that several containers have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<Shared>,
+}
+
+/// A file system that several containers have: a volume in memory, or of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// Its name.
+    pub name: String,
+    /// Where the specification has it.
+    pub target: PathBuf,
+    /// The path of a descriptor of the daemon's: the detached mount that is placed there.
+    pub mount: PathBuf,
+    /// The path of a descriptor of the daemon's: the mount namespace that keeps the file system. The supervisor holds it,
+    /// so that another daemon finds it there: [`State::shared`].
+    pub namespace: PathBuf,
 }
 
 fn is_empty(path: &std::path::Path) -> bool {
@@ -131,6 +153,9 @@ pub enum Request {
     /// Runs another process in the container. Answers `Started` or `Failed`, then streams as `Attach` does,
     /// and ends with a frame of [`Stream::Exit`].
     Exec(Box<Exec>),
+    /// Blocks until the exec session of that name has ended. Answers `Exited`, also when it ended while no client
+    /// listened to it, or `NotRunning`.
+    WaitExec(String),
     /// Sets the size of the container's or an exec session's terminal, before or after the start. Answers `Ok`.
     Resize(Resize),
     /// Sends a signal. Answers `Ok` or `NotRunning`.
@@ -179,9 +204,19 @@ pub struct Exec {
     /// Whether the connection's bytes are its standard input; without it, it is `/dev/null`.
     #[serde(default)]
     pub stdin: bool,
+    /// Whether its standard output is sent; without it, it is read and dropped.
+    #[serde(default = "yes")]
+    pub stdout: bool,
+    /// The same for its standard error.
+    #[serde(default = "yes")]
+    pub stderr: bool,
     /// The compiled seccomp policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<Program>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A new size for a terminal.
@@ -271,6 +306,9 @@ pub struct State {
     pub started_at: Option<String>,
     /// The ids of the exec sessions that run.
     pub execs: Vec<String>,
+    /// For each name of [`Config::shared`] the supervisor's descriptor of its mount namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<String, i32>,
 }
 
 /// The life of a container as its supervisor sees it.

@@ -244,8 +244,8 @@ impl Snapshotter {
         let mounts = self.mounts_of(key, layers);
         // The kernel's mark of a volatile mount that has ended: nothing is lost while the machine runs, and what does
         // not outlive its next start is not mounted any more.
-        match fs::remove_dir(mounts.work.join("work/incompat/volatile")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("rmdir", &mounts.work)?,
+        match fs::remove_dir_all(mounts.work.join("work/incompat/volatile")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", &mounts.work)?,
             _ => Ok(mounts),
         }
     }

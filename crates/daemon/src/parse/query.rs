@@ -138,13 +138,38 @@ pub(crate) fn credentials(given: AuthConfig) -> hull_image::Auth {
 
 /// Rows and columns of a resize.
 pub(crate) fn window_size(query: &Query) -> Result<(u16, u16), Error> {
-    let cells = |key: &str| -> Result<u16, Error> { Ok(query.number(key)?.unwrap_or(0)) };
-    Ok((cells("h")?, cells("w")?))
+    let cells = |key: &str, what: &str| {
+        let text = query.get(key).unwrap_or("");
+        cells(text).map_err(|why| invalid(format!("invalid resize {what} {text:?}: {why}")))
+    };
+    Ok((cells("h", "height")?, cells("w", "width")?))
+}
+
+/// What the kernel takes of a number of 32 bits; otherwise what Go says of it.
+fn cells(text: &str) -> Result<u16, &'static str> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("invalid syntax");
+    }
+    let number: u32 = text.parse().map_err(|_| "value out of range")?;
+    let [.., high, low] = number.to_be_bytes();
+    Ok(u16::from_be_bytes([high, low]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_terminals_are_numbers() {
+        assert_eq!(cells("80"), Ok(80));
+        assert_eq!(cells("4294967295"), Ok(u16::MAX));
+        assert_eq!(cells("4294967296"), Err("value out of range"));
+        assert_eq!(cells("-1"), Err("value out of range"));
+        for wrong in ["", "+1", "foo", "-"] {
+            assert_eq!(cells(wrong), Err("invalid syntax"), "{wrong}");
+        }
+    }
 
     #[test]
     fn times_come_in_two_forms() {

@@ -12,8 +12,8 @@ use hull_api::wire::container::{
     WaitError, WaitResponse,
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
+use hull_engine::StatsSample;
 use hull_engine::model::{AttachOptions, Created, LogOptions, WaitCondition};
-use hull_engine::{Error, StatsSample};
 
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status, streamed};
@@ -64,7 +64,12 @@ pub(super) async fn restart(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn kill(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    daemon.engine.kill(call.param("id"), parse::signal(call.query())?).await?;
+    let name = call.param("id");
+    let killed = match parse::signal(call.query()) {
+        Ok(signal) => daemon.engine.kill(name, signal).await,
+        Err(error) => Err(error),
+    };
+    killed.map_err(|error| error.within(format!("cannot kill container: {name}")))?;
     no_content()
 }
 
@@ -91,8 +96,10 @@ pub(super) async fn resize(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let id = call.param("id").to_owned();
-    let body: UpdateRequest = call.json_or_default().await?;
+    const PIDS_SINCE: ApiVersion = ApiVersion { major: 1, minor: 40 };
+    let (id, version) = (call.param("id").to_owned(), call.version);
+    let mut body: UpdateRequest = call.json_or_default().await?;
+    body.pids_limit = body.pids_limit.filter(|_| version >= PIDS_SINCE);
     let warnings = daemon.engine.update(&id, parse::update(body)?).await?;
     ok(&UpdateResponse { warnings: Some(warnings).filter(|list| !list.is_empty()) })
 }
@@ -100,7 +107,8 @@ pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
 pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
     if query.flag("link") {
-        return Err(Error::not_implemented("removing links is not supported"));
+        daemon.engine.remove_link(call.param("id")).await?;
+        return no_content();
     }
     daemon.engine.remove(call.param("id"), query.flag("force"), query.flag("v")).await?;
     no_content()
@@ -199,6 +207,7 @@ pub(super) async fn attach_websocket(daemon: Arc<Daemon>, call: Call) -> Outcome
         detach_keys: query.get("detachKeys").map(str::to_owned),
     };
     let name = call.param("id").to_owned();
+    daemon.engine.container(&name)?;
     let handshake = Handshake::read(&call.headers, call.upgrade)?;
     Ok(handshake.attach(daemon.engine.attach(&name, options).await?))
 }

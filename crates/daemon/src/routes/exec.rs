@@ -46,7 +46,6 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         Some((program, arguments)) => (program.clone(), arguments.to_vec()),
         None => Default::default(),
     };
-    let keys = config.detach_keys.unwrap_or_default();
     ok(&ExecInspect {
         id: session.id,
         running: session.running,
@@ -63,7 +62,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         open_stdout: config.attach_stdout,
         can_remove: session.exit_code.is_some(),
         container_id: session.container_id,
-        detach_keys: base64::engine::general_purpose::STANDARD.encode(keys),
+        detach_keys: base64::engine::general_purpose::STANDARD.encode(session.detach_keys),
         pid: i64::from(session.pid),
     })
 }

@@ -43,7 +43,7 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let containers = daemon.engine.containers();
     let chosen = Choice::new(&daemon, &filters, &containers, all)?;
     let wanted = containers.into_iter().filter(|container| chosen.wants(container));
-    let mut list = Vec::new();
+    let (mut list, mut link_names) = (Vec::new(), daemon.engine.link_names());
     let mut images = Images { daemon: &daemon, known: HashMap::new() };
     for container in wanted.take(limit.unwrap_or(usize::MAX)) {
         let size = match query.flag("size") {
@@ -51,6 +51,7 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
             false => None,
         };
         let mut summary = render::summary(&container, size);
+        summary.names.extend(link_names.remove(&container.id).unwrap_or_default());
         summary.image = images.name_of(&container);
         list.push(summary);
     }

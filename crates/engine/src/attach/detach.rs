@@ -13,9 +13,14 @@ impl DetachKeys {
     /// Reads "ctrl-p,ctrl-q" (also the default), "a,b,c", "ctrl-@".
     pub(crate) fn parse(text: Option<&str>) -> Result<Self> {
         let text = text.filter(|text| !text.is_empty()).unwrap_or("ctrl-p,ctrl-q");
-        let invalid = || Error::invalid(format!("Invalid detach keys (\"{text}\") provided"));
+        let invalid = || Error::invalid(format!("Invalid detach keys ({text}) provided"));
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
         Ok(Self { keys: keys.ok_or_else(invalid)?, matched: 0 })
+    }
+
+    /// The sequence.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.keys
     }
 
     /// Passes what is no part of the sequence on to `out`; true if the sequence is complete.

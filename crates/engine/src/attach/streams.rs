@@ -19,6 +19,9 @@ const CHUNK: usize = 64 * 1024;
 /// Told an exec session's exit code; `None` if its supervisor died.
 pub(crate) type OnExit = Box<dyn FnOnce(Option<i32>) + Send + Sync>;
 
+/// Told that a client has left by its keys.
+pub(crate) type OnLeft = Box<dyn FnOnce() + Send + Sync>;
+
 /// The output of an attachment: a [`tokio::io::AsyncRead`].
 pub struct AttachOutput {
     source: Source,
@@ -223,6 +226,7 @@ pub struct AttachInput {
     pending: Vec<u8>,
     keys: Option<DetachKeys>,
     detach: Option<oneshot::Sender<()>>,
+    left: Option<OnLeft>,
 }
 
 enum Target {
@@ -233,7 +237,7 @@ enum Target {
 
 impl AttachInput {
     fn new(target: Target) -> Self {
-        Self { target, pending: Vec::new(), keys: None, detach: None }
+        Self { target, pending: Vec::new(), keys: None, detach: None, left: None }
     }
 
     pub(crate) fn closed() -> Self {
@@ -275,6 +279,9 @@ impl AttachInput {
     fn leave(&mut self) {
         self.target = Target::Closed;
         self.pending.clear();
+        if let Some(left) = self.left.take() {
+            left();
+        }
         if let Some(detach) = self.detach.take() {
             // The output is gone already if nobody receives this.
             let _ = detach.send(());
@@ -314,9 +321,9 @@ impl AsyncWrite for AttachInput {
     }
 }
 
-/// Lets `keys` end both directions.
-pub(crate) fn detach_by(keys: DetachKeys, input: &mut AttachInput, output: &mut AttachOutput) {
+/// Lets `keys` end both directions; then `left` is told.
+pub(crate) fn detach_by(keys: DetachKeys, left: OnLeft, input: &mut AttachInput, output: &mut AttachOutput) {
     let (sender, receiver) = oneshot::channel();
-    (input.keys, input.detach) = (Some(keys), Some(sender));
+    (input.keys, input.detach, input.left) = (Some(keys), Some(sender), Some(left));
     output.detached = Some(receiver);
 }

@@ -37,11 +37,46 @@ pub(super) fn defaults(config: &mut ContainerConfig, image: &ImageConfig) -> Res
     Ok(())
 }
 
-fn merge_environment(config: &mut ContainerConfig, image: &ImageConfig) {
+/// A configuration for an image of a container: `own`, and the container's where it says nothing.
+pub(crate) fn on_top(mut own: ContainerConfig, container: &ContainerConfig) -> ContainerConfig {
+    let or = |own: &mut String, container: &String| {
+        if own.is_empty() {
+            own.clone_from(container);
+        }
+    };
+    or(&mut own.user, &container.user);
+    or(&mut own.working_dir, &container.working_dir);
+    or(&mut own.stop_signal, &container.stop_signal);
+    own.exposed_ports.extend(container.exposed_ports.iter().cloned());
+    own.volumes.extend(container.volumes.iter().cloned());
+    own.env = with_missing(std::mem::take(&mut own.env), &container.env);
+    for (name, value) in &container.labels {
+        own.labels.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    if own.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+        if own.cmd.as_ref().is_none_or(Vec::is_empty) {
+            own.cmd.clone_from(&container.cmd);
+        }
+        if own.entrypoint.is_none() {
+            own.entrypoint.clone_from(&container.entrypoint);
+        }
+    }
+    own.healthcheck = own.healthcheck.or_else(|| container.healthcheck.clone());
+    own.shell = own.shell.or_else(|| container.shell.clone());
+    own.on_build = own.on_build.or_else(|| container.on_build.clone());
+    own
+}
+
+/// `own`, and those of `other` whose names it does not have.
+fn with_missing(own: Vec<String>, other: &[String]) -> Vec<String> {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let own: Vec<_> = config.env.iter().map(|entry| name(entry)).collect();
-    let inherited = image.env.iter().filter(|entry| !own.contains(&name(entry)));
-    config.env.extend(inherited.cloned().collect::<Vec<_>>());
+    let names: Vec<_> = own.iter().map(|entry| name(entry)).collect();
+    let missing = other.iter().filter(|entry| !names.contains(&name(entry))).cloned();
+    own.into_iter().chain(missing.collect::<Vec<_>>()).collect()
+}
+
+fn merge_environment(config: &mut ContainerConfig, image: &ImageConfig) {
+    config.env = with_missing(std::mem::take(&mut config.env), &image.env);
 }
 
 fn merge_command(config: &mut ContainerConfig, image: &ImageConfig) -> Result<()> {

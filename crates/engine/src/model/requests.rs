@@ -104,7 +104,7 @@ pub struct LogOptions {
 }
 
 /// A program to run in a running container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecConfig {
     /// "name|uid[:group|gid]"; empty: the container's.
     pub user: String,
@@ -143,7 +143,7 @@ pub struct ExecStart {
 }
 
 /// An exec session as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecState {
     /// 64 hexadecimal digits.
     pub id: String,
@@ -157,6 +157,8 @@ pub struct ExecState {
     pub exit_code: Option<i32>,
     /// Process id on the host; 0 before the start.
     pub pid: i32,
+    /// The keys that detach, as bytes; empty if they are the usual ones.
+    pub detach_keys: Vec<u8>,
 }
 
 /// Changed limits.
@@ -187,25 +189,36 @@ pub struct Pruned {
 }
 
 /// A volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
     /// Its name.
     pub name: String,
-    /// "local".
+    /// "local", or the name of a plugin.
     pub driver: String,
-    /// Its directory on the host.
+    /// Its directory on the host; empty where a plugin has it nowhere now.
     pub mountpoint: PathBuf,
-    /// When it was made.
-    pub created: Timestamp,
+    /// When it was made, if its driver knows.
+    pub created: Option<Timestamp>,
     /// Labels.
     pub labels: Option<BTreeMap<String, String>>,
     /// Options of the driver.
     pub options: Option<BTreeMap<String, String>>,
-    /// Whether it was made without a name.
-    pub anonymous: bool,
+    /// How far it reaches: "local" or "global".
+    #[serde(default = "this_machine")]
+    pub scope: String,
+    /// What a plugin was asked to mount: ids and the containers that they are for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, String>,
+    /// What its plugin wants to be shown.
+    #[serde(skip)]
+    pub status: Option<serde_json::Map<String, serde_json::Value>>,
     /// Whether it was made for a container whose own record is yet to be written: without one it goes again.
     #[serde(default)]
     pub unclaimed: bool,
+}
+
+fn this_machine() -> String {
+    "local".to_owned()
 }
 
 /// A volume to be made.
@@ -222,7 +235,7 @@ pub struct VolumeRequest {
 }
 
 /// What a volume uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct VolumeUsage {
     /// The volume.
     pub volume: Volume,

@@ -69,6 +69,7 @@ impl Host {
             cgroup: format!("/{mark}/{id}"),
             seccomp: None,
             netns_fd: None,
+            shared: Vec::new(),
             sources: Default::default(),
             bundle: Default::default(),
             log: LogConfig::JsonFile(JsonFile::bounded(home.join("log"))),
@@ -194,6 +195,8 @@ impl Container<'_> {
             extra_groups: vec![],
             terminal: None,
             stdin: false,
+            stdout: true,
+            stderr: true,
             seccomp: None,
         };
         change(&mut exec);

@@ -117,7 +117,11 @@ impl<W: Write> Writer<W> {
 fn fill(header: &mut [u8; BLOCK], node: &Node, records: &mut Vec<u8>) {
     let mut path = node.path.as_os_str().as_bytes().to_vec();
     if node.kind == Kind::Directory {
-        path.extend_from_slice(if path.is_empty() { b"./" } else { b"/" });
+        path.extend_from_slice(match path.as_slice() {
+            b"" => b"./",
+            b"/" => b"",
+            _ => b"/",
+        });
     }
     if !put_path(header, &path) {
         pax::write(records, b"path", &path);

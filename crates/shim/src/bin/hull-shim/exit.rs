@@ -7,7 +7,7 @@ use hull_shim::protocol::{self, Answer, Exit, Stream};
 use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::clock::Stamp;
-use crate::request::exit_code;
+use crate::request::{exec_exited, exit_code};
 use crate::session::{Key, Phase, Session, Target};
 use crate::supervisor::Supervisor;
 
@@ -85,10 +85,22 @@ impl Supervisor {
         let finished = |(key, exec): (&Key, &crate::exec::Session)| Some((*key, exec.finished(now)?));
         let ended: Vec<(Key, i32)> = self.execs.iter().filter_map(finished).collect();
         for (key, code) in ended {
-            self.execs.remove(&key);
-            if let Some(session) = self.sessions.get_mut(&key) {
-                session.frame(Stream::Exit, &code.to_be_bytes());
-                session.phase = Phase::Closing;
+            let Some(exec) = self.execs.remove(&key) else { continue };
+            let mut heard = false;
+            for (other, session) in &mut self.sessions {
+                match session.phase {
+                    Phase::WaitingFor(began) if began == key => session.dismiss(&exec_exited(code)),
+                    Phase::Streaming(..) if *other == key => {
+                        session.frame(Stream::Exit, &code.to_be_bytes());
+                        session.phase = Phase::Closing;
+                    }
+                    _ => continue,
+                }
+                heard = true;
+            }
+            if !heard {
+                // For a daemon that comes back; when it cannot be written, the code is lost, and nothing else.
+                let _ = std::fs::write(protocol::exec_exit(&exec.name), code.to_string());
             }
         }
     }
@@ -119,7 +131,7 @@ impl Supervisor {
             match session.phase {
                 Phase::Waiting => session.dismiss(&Answer::Exited(exit.clone())),
                 // One that has connected, but not asked yet, finds the record in the file.
-                Phase::Asking | Phase::Streaming(..) => session.phase = Phase::Closing,
+                Phase::Asking | Phase::WaitingFor(_) | Phase::Streaming(..) => session.phase = Phase::Closing,
                 Phase::Closing => {}
             }
         }

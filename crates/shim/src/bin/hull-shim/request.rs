@@ -1,11 +1,14 @@
 //! What a client asks for, done.
 
+use std::os::fd::AsRawFd;
+
 use hull_cgroup::Cgroup;
 use hull_runtime::Failure;
-use hull_shim::protocol::{self, Answer, Attach, Exec, Kill, Request, Resize, State, Status};
+use hull_shim::protocol::{self, Answer, Attach, Exec, Exit, Kill, Request, Resize, State, Status};
 use hull_sys::signal::{self, SIGKILL};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::clock::Stamp;
 use crate::exec;
 use crate::session::{Key, Phase, Session, Target};
 use crate::supervisor::Supervisor;
@@ -15,6 +18,7 @@ impl Supervisor {
     pub(crate) fn ask(&mut self, key: Key, line: &[u8]) {
         match protocol::decode(line) {
             Ok(Request::Wait) => self.await_exit(key),
+            Ok(Request::WaitExec(name)) => self.await_exec(key, &name),
             Ok(Request::Attach(attach)) => self.attach(key, attach),
             Ok(Request::Exec(exec)) => self.exec(key, *exec),
             Ok(Request::Hold) => self.hold(key),
@@ -45,9 +49,12 @@ impl Supervisor {
                 Answer::Ok
             }
             Request::State => Answer::State(self.state()),
-            Request::Wait | Request::Attach(_) | Request::Exec(_) | Request::Hold | Request::Held => {
-                Answer::Invalid("not answered here".into())
-            }
+            Request::Wait
+            | Request::WaitExec(_)
+            | Request::Attach(_)
+            | Request::Exec(_)
+            | Request::Hold
+            | Request::Held => Answer::Invalid("not answered here".into()),
         }
     }
 
@@ -73,20 +80,28 @@ impl Supervisor {
         });
     }
 
+    fn await_exec(&mut self, key: Key, name: &str) {
+        let began = self.execs.iter().find(|(_, exec)| exec.name == name).map(|(began, _)| *began);
+        self.with(key, |session| match began {
+            Some(began) => session.phase = Phase::WaitingFor(began),
+            None => session.dismiss(&left_code(name).map_or(Answer::NotRunning, exec_exited)),
+        });
+    }
+
     fn attach(&mut self, key: Key, attach: Attach) {
         self.with(key, |session| session.answer(&Answer::Ok));
         self.begin_stream(key, Target::Container, attach);
     }
 
     fn exec(&mut self, key: Key, exec: Exec) {
-        let stdin = exec.stdin;
+        let streams = Attach { stdin: exec.stdin, stdout: exec.stdout, stderr: exec.stderr };
         match self.begin_exec(exec) {
             Ok(session) => {
                 let started_at = session.started_at.clone();
                 let answer = Answer::Started { pid: session.pid, started_at };
                 self.execs.insert(key, session);
                 self.with(key, |session| session.answer(&answer));
-                self.begin_stream(key, Target::Exec(key), Attach { stdin, stdout: true, stderr: true });
+                self.begin_stream(key, Target::Exec(key), streams);
             }
             Err(answer) => self.with(key, |session| session.dismiss(&answer)),
         }
@@ -126,7 +141,8 @@ impl Supervisor {
         };
         match streams {
             None => Answer::NotRunning,
-            Some(streams) if !streams.is_terminal() => Answer::Invalid("it has no terminal".into()),
+            // As in Docker: who asks does not always know, and nothing is wrong.
+            Some(streams) if !streams.is_terminal() => Answer::Ok,
             Some(streams) if streams.resize(resize.rows, resize.cols) => Answer::Ok,
             Some(_) => Answer::NotRunning,
         }
@@ -159,6 +175,12 @@ impl Supervisor {
             shim_pid: rustix::process::getpid().as_raw_nonzero().get(),
             started_at: self.container.started_at.clone(),
             execs: self.execs.values().map(|exec| exec.name.clone()).collect(),
+            shared: self
+                .container
+                .shared
+                .iter()
+                .map(|(name, namespace)| (name.clone(), namespace.as_raw_fd()))
+                .collect(),
         }
     }
 
@@ -167,6 +189,18 @@ impl Supervisor {
             act(session);
         }
     }
+}
+
+/// What [`crate::exit`] has left of an exec session that nobody listened to. The working directory is the
+/// supervisor's own.
+fn left_code(name: &str) -> Option<i32> {
+    std::fs::read_to_string(protocol::exec_exit(name)).ok()?.trim().parse().ok()
+}
+
+/// The answer to who waits for an exec session.
+pub(crate) fn exec_exited(code: i32) -> Answer {
+    let at = Stamp::now().to_string();
+    Answer::Exited(Exit { code, signal: None, at, oom: false, started_at: None, log_dropped: 0 })
 }
 
 /// Sends a signal to every process in the container's cgroup.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Asking ──a request──► Waiting ──the container is drained──┐
+//!    │ └──WaitExec──► WaitingFor ──the exec has ended───────┤
 //!    │ └──Attach, Exec──► Streaming ──the output has ended──┤
 //!    └──────────any other request, answered─────────────────┴─► Closing ──everything sent──► (dropped)
 //! ```
@@ -49,6 +50,8 @@ pub(crate) enum Phase {
     Asking,
     /// To learn how the container ended.
     Waiting,
+    /// To learn how the exec session that another session began ended.
+    WaitingFor(Key),
     /// To exchange input and output with a process.
     Streaming(Target, Attach),
     /// Nothing more; what is on its way still goes.

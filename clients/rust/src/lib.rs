@@ -1,0 +1,1 @@
+//! Tests of Docker clients in Rust, in `tests/`. There is nothing else in this package.
