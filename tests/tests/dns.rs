@@ -261,6 +261,9 @@ fn a_name_server_costs_the_default_bridge_nothing() {
     daemon.hull(["network", "create", "blue"]).ok();
     start(&daemon, "plain", &[]);
     let descriptors = || fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("its descriptors").count();
+    start(&daemon, "named", &["--network", "blue"]);
+    daemon.hull(["rm", "-f", "named"]).ok();
+    std::thread::sleep(Duration::from_secs(2));
     let before = descriptors();
     start(&daemon, "named", &["--network", "blue"]);
     assert_eq!((sockets_of(&daemon, "plain").len(), sockets_of(&daemon, "named").len()), (0, 1));

@@ -23,7 +23,10 @@ fn a_published_port_is_served() {
     assert!(eventually(PATIENCE, || fetch("127.0.0.1:18081")
         .is_some_and(|text| text.contains("hello from inside"))));
     assert_eq!(daemon.hull(["port", "web", "80"]).lines()[0], "0.0.0.0:18081");
-    let address = daemon.hull(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"]).ok().to_owned();
+    let address = daemon
+        .hull(["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web"])
+        .ok()
+        .to_owned();
     assert!(fetch(&format!("{address}:80")).is_some(), "the host reaches the container by its address");
     let other = ["run", "--rm", "busybox", "wget", "-q", "-O", "-", &format!("http://{address}/hello")];
     assert_eq!(daemon.hull(other).ok(), "hello from inside");
@@ -180,4 +183,35 @@ fn a_start_without_its_network_leaves_no_supervisor() {
         let left = std::fs::read_dir(daemon.exec_root().join("shim")).expect("its directory");
         assert_eq!(left.count(), 0, "the process was made beside the network, and ended with it");
     }
+}
+
+#[test]
+fn an_endpoint_has_options_of_its_own() {
+    let daemon = Daemon::with_busybox();
+    for network in ["blue", "red"] {
+        daemon.hull(["network", "create", network]).ok();
+    }
+    let prefix = "driver-opt=com.docker.network.endpoint";
+    let options =
+        format!("name=blue,{prefix}.ifname=lan7,{prefix}.sysctls=net.ipv4.conf.IFNAME.log_martians=1");
+    let run = ["run", "-d", "--name", "box", "--network", &options, "--network", "name=red,gw-priority=5"];
+    daemon.hull([&run[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    let inside = |command: &[&str]| daemon.hull([&["exec", "box"], command].concat()).ok().to_owned();
+    assert_eq!(
+        inside(&["ls", "/sys/class/net"]).split_whitespace().collect::<Vec<_>>(),
+        ["eth0", "lan7", "lo"]
+    );
+    assert_eq!(inside(&["cat", "/proc/sys/net/ipv4/conf/lan7/log_martians"]), "1");
+    let routes = inside(&["ip", "route"]);
+    assert!(routes.contains("default via") && routes.contains("dev eth0"), "{routes}");
+    let gateway =
+        daemon.hull(["inspect", "-f", "{{.NetworkSettings.Networks.red.Gateway}}", "box"]).ok().to_owned();
+    assert!(routes.contains(&format!("default via {gateway} dev eth0")), "the higher priority: {routes}");
+    for (name, value) in [("ifname", "a/b"), ("sysctls", "net.ipv4.ip_forward=0")] {
+        let wrong = format!("name=blue,{prefix}.{name}={value}");
+        let run = ["run", "--rm", "--network", &wrong, "busybox", "true"];
+        daemon.hull(run).complains("invalid").fails(125);
+    }
+    daemon.hull(["rm", "-f", "box"]).ok();
+    daemon.hull(["network", "rm", "blue", "red"]).ok();
 }

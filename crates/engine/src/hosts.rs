@@ -56,6 +56,9 @@ pub(crate) fn hosts(container: &Container, gateway: Option<&str>) -> Result<Stri
     };
     for endpoint in container.network.networks.values().filter(|endpoint| !endpoint.ip_address.is_empty()) {
         line(&mut text, &endpoint.ip_address, &names);
+        if !endpoint.global_ipv6_address.is_empty() {
+            line(&mut text, &endpoint.global_ipv6_address, &names);
+        }
     }
     Ok(text)
 }

@@ -19,6 +19,8 @@ use crate::model::{
 };
 use crate::{Engine, Error, Result};
 
+/// What the options of an endpoint begin with.
+const ENDPOINT_OPTIONS: &str = "com.docker.network.endpoint.";
 /// How often the firewall is looked at.
 const FIREWALL_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -136,11 +138,13 @@ impl Engine {
         };
         settings.sandbox_id = crate::identity::fresh()?;
         let first = self.network_name(&mode.to_string());
-        let mut names: Vec<String> = settings.networks.keys().cloned().collect();
-        // The mode's network gives the default route and publishes the ports.
-        names.sort_by_key(|name| *name != first);
-        for name in names {
-            let ports = if name == first { wanted_ports(container)? } else { Vec::new() };
+        let mut names: Vec<(String, i64)> =
+            settings.networks.iter().map(|(name, on)| (name.clone(), on.gw_priority)).collect();
+        // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
+        names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
+        let way_out = self.way_out(&names);
+        for (name, _) in names {
+            let ports = if Some(&name) == way_out.as_ref() { wanted_ports(container)? } else { Vec::new() };
             let wish = settings.networks.get(&name).cloned().unwrap_or_default();
             let request = endpoint_request(container, &name, &wish, ports)?;
             let endpoint = self
@@ -151,6 +155,13 @@ impl Engine {
             settings.networks.insert(name, fill_in(wish, container, &endpoint));
         }
         Ok(connected)
+    }
+
+    /// The first network that is not internal; with one network there is no question.
+    fn way_out(&self, names: &[(String, i64)]) -> Option<String> {
+        let leads_out = |name: &str| self.networks.find(name).is_ok_and(|network| !network.internal);
+        let mut candidates = names.iter().map(|(name, _)| name);
+        candidates.find(|name| names.len() == 1 || leads_out(name)).cloned()
     }
 
     /// Ends the connections of a container that does not run any more.
@@ -337,6 +348,9 @@ impl NetworkSettings {
             endpoint.gateway.clear();
             endpoint.ip_address.clear();
             endpoint.ip_prefix_len = 0;
+            endpoint.ipv6_gateway.clear();
+            endpoint.global_ipv6_address.clear();
+            endpoint.global_ipv6_prefix_len = 0;
             endpoint.mac_address.clone_from(&endpoint.wanted_mac);
         }
     }
@@ -354,19 +368,20 @@ fn endpoint_request(
     wish: &EndpointSettings,
     ports: Vec<PortBinding>,
 ) -> Result<EndpointRequest> {
+    let option = |name: &str| wish.driver_opts.as_ref()?.get(&format!("{ENDPOINT_OPTIONS}{name}"));
     let mac = match wish.wanted_mac.as_str() {
         "" => None,
         text => Some(text.parse::<MacAddr>()?),
     };
-    if wish.wanted_ipv6.is_some() {
-        return Err(Error::not_implemented("IPv6 addresses of containers are not supported yet"));
-    }
     Ok(EndpointRequest {
         container: container.id.clone(),
         name: container.name.clone(),
         network: network.to_owned(),
         ipv4: wish.wanted_ipv4,
+        ipv6: wish.wanted_ipv6,
         mac,
+        interface: option("ifname").cloned(),
+        sysctls: option("sysctls").iter().flat_map(|list| list.split(',')).map(String::from).collect(),
         ports,
         hostname: container.config.hostname.clone(),
         aliases: wish.aliases.clone().unwrap_or_default(),
@@ -389,6 +404,9 @@ fn fill_in(wish: EndpointSettings, container: &Container, endpoint: &Endpoint) -
         gateway: endpoint.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
         ip_address: endpoint.address.addr().to_string(),
         ip_prefix_len: endpoint.address.prefix_len(),
+        ipv6_gateway: endpoint.gateway6.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        global_ipv6_address: endpoint.address6.map(|on| on.addr().to_string()).unwrap_or_default(),
+        global_ipv6_prefix_len: endpoint.address6.map(|on| on.prefix_len()).unwrap_or_default(),
         mac_address: endpoint.mac.to_string(),
         dns_names,
         ..wish

@@ -1,8 +1,9 @@
 //! The bridge driver: a bridge of the host per network, a veth pair per endpoint.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::firewall::Passage;
@@ -54,6 +55,7 @@ impl Settings {
         Passage {
             bridge: self.bridge.clone(),
             subnet: ipam.subnet,
+            subnet6: network.ipam6.as_ref().map(|ipam| ipam.subnet),
             icc: self.icc,
             masquerade: self.masquerade,
             internal: network.internal,
@@ -77,7 +79,7 @@ pub(crate) fn default_options(bridge: &str, config: &Config) -> BTreeMap<String,
 }
 
 /// Makes the bridge unless it is there, and sees that it has its address and is up. Says whether it was made.
-pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, ipam: &Ipam) -> Result<bool> {
+pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network) -> Result<bool> {
     let name = settings.bridge.as_str();
     let found = routes.find(name)?;
     if found.as_ref().is_some_and(|link| link.kind != "bridge") {
@@ -87,7 +89,7 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, ipam: &Ipam) -> R
     if made {
         routes.add_bridge(name, random_mac()?, settings.mtu)?;
     }
-    match configure(routes, name, ipam) {
+    match configure(routes, name, network) {
         Ok(()) => Ok(made),
         Err(error) => {
             if made {
@@ -99,18 +101,34 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, ipam: &Ipam) -> R
     }
 }
 
-/// The host's side takes nothing from what containers send about routers, and has no IPv6 of its own there.
-fn configure(routes: &mut Routes, name: &str, ipam: &Ipam) -> Result<()> {
+/// The host's side takes nothing from what containers send about routers (CVE-2020-13401), and has IPv6 there only
+/// where the network has (CVE-2024-32473).
+fn configure(routes: &mut Routes, name: &str, network: &Network) -> Result<()> {
+    let mut addresses = Vec::new();
+    for ipam in &network.ipam {
+        addresses.push(host_address(ipam.gateway, ipam.subnet.prefix_len())?);
+    }
     if sysctl::has_ipv6() {
         sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
-        sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
+        // We have drawn its Ethernet address: nobody has to be asked, and neighbours can be looked for at once.
+        sysctl::write(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
+        let off = if network.ipam6.is_some() { "0" } else { "1" };
+        sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
+        if let Some(ipam) = &network.ipam6 {
+            addresses.push(host_address(ipam.gateway, ipam.subnet.prefix_len())?);
+        }
     }
-    let address = ipnet::Ipv4Net::new(ipam.gateway, ipam.subnet.prefix_len())
-        .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))?;
-    match routes.configure(name, address, None) {
-        Err(error) if error.is(Errno::EXIST) => Ok(()),
-        result => Ok(result?),
+    for address in addresses {
+        match routes.configure(name, address, None) {
+            Err(error) if error.is(Errno::EXIST) => {}
+            result => result?,
+        }
     }
+    Ok(())
+}
+
+fn host_address(address: impl Into<IpAddr>, prefix: u8) -> Result<IpNet> {
+    IpNet::new(address.into(), prefix).map_err(|_| Error::Invalid(format!("invalid prefix length {prefix}")))
 }
 
 /// How the bridge is to treat the port of an endpoint.

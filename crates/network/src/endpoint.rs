@@ -1,10 +1,10 @@
 //! The place of a container in a network.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, PortBinding, Published};
@@ -59,8 +59,14 @@ pub struct EndpointRequest {
     pub network: String,
     /// The address (`--ip`); the next free one where absent.
     pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address (`--ip6`); the next free one where absent, none where the network has none.
+    pub ipv6: Option<Ipv6Addr>,
     /// The Ethernet address (`--mac-address`); that of the IPv4 address where absent.
     pub mac: Option<MacAddr>,
+    /// The interface's name inside; the first free `eth0`, `eth1`, … where absent.
+    pub interface: Option<String>,
+    /// Switches of the interface below net.ipv4, net.ipv6 or net.mpls, as "net.ipv4.conf.IFNAME.log_martians=1".
+    pub sysctls: Vec<String>,
     /// What to publish.
     pub ports: Vec<PortBinding>,
     /// The container's host name, recorded for name resolution.
@@ -86,8 +92,12 @@ pub struct Endpoint {
     pub interface: String,
     /// Address and prefix length.
     pub address: Ipv4Net,
+    /// IPv6 address and prefix length, where the network has IPv6.
+    pub address6: Option<Ipv6Net>,
     /// The default route's next hop; `None` in internal networks.
     pub gateway: Option<Ipv4Addr>,
+    /// The IPv6 default route's next hop.
+    pub gateway6: Option<Ipv6Addr>,
     /// The Ethernet address.
     pub mac: MacAddr,
     /// The host's name, recorded for name resolution.
@@ -100,7 +110,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Its addresses.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = std::net::IpAddr> {
-        std::iter::once(self.address.addr().into())
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let v6 = self.address6.map(|address| IpAddr::V6(address.addr()));
+        std::iter::once(IpAddr::V4(self.address.addr())).chain(v6)
     }
 }

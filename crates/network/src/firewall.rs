@@ -1,4 +1,4 @@
-//! Hull's nftables table: which ports lead where, what is masqueraded, what may pass.
+//! Hull's nftables tables, one for IPv4 and one for IPv6: which ports lead where, what is masqueraded, what may pass.
 //!
 //! Rules are fixed; networks and ports are elements of sets and maps, so a packet's way through the table does
 //! not get longer with their number. The table has nothing that the records do not have: `rebuild` replaces it
@@ -6,14 +6,14 @@
 //!
 //! A packet is accepted only as far as this table goes: a chain of the host that drops it still does.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hull_sys::Result;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustix::io::Errno;
 
 use crate::conntrack::Stale;
-use crate::nft::{Element, Expression, Field, Hook, Netfilter, Set, Transaction, Verdict, chain};
+use crate::nft::{Element, Expression, Family, Field, Hook, Netfilter, Set, Transaction, Verdict, chain};
 use crate::port::{Protocol, Published};
 
 const BRIDGES: &str = "bridges";
@@ -30,7 +30,11 @@ const RANGES: &str = "ranges";
 const STATUS_DNAT: u32 = 1 << 5;
 const STATE_ESTABLISHED_RELATED: u32 = 1 << 1 | 1 << 2;
 const RTN_LOCAL: u32 = 2;
-const LOOPBACK: [u8; 1] = [127];
+const LOOPBACK_NET: [u8; 1] = [127];
+const LOOPBACK_V4: [u8; 4] = [127, 0, 0, 0];
+const LOOPBACK_MASK: u32 = u32::from_ne_bytes([255, 0, 0, 0]);
+const LOOPBACK_V6: [u8; 16] = Ipv6Addr::LOCALHOST.octets();
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 const PRIORITY_RAW: i32 = -300;
 const PRIORITY_DSTNAT: i32 = -100;
 const PRIORITY_FILTER: i32 = 0;
@@ -73,6 +77,7 @@ const SETS: [Set; 9] = [
 pub(crate) struct Passage {
     pub(crate) bridge: String,
     pub(crate) subnet: Ipv4Net,
+    pub(crate) subnet6: Option<Ipv6Net>,
     /// Containers reach each other.
     pub(crate) icc: bool,
     /// What leaves by another interface gets the host's address.
@@ -81,10 +86,11 @@ pub(crate) struct Passage {
     pub(crate) internal: bool,
 }
 
-/// A container's address and what leads to it.
+/// A container's addresses and what leads to them.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: Ipv4Addr,
+    pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) ports: Vec<Published>,
 }
 
@@ -97,99 +103,131 @@ pub(crate) struct Contents {
     pub(crate) unrouted: Vec<String>,
 }
 
-/// The table of one network namespace.
+/// The tables of one network namespace.
 #[derive(Debug)]
 pub(crate) struct Firewall {
     netfilter: Netfilter,
+    families: &'static [Family],
+}
+
+impl Target {
+    /// Where a port that is published at this address of the host leads.
+    fn address_for(&self, host_ip: IpAddr) -> Option<IpAddr> {
+        match host_ip {
+            IpAddr::V4(_) => Some(self.address.into()),
+            IpAddr::V6(_) => self.address6.map(IpAddr::V6),
+        }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(IpAddr::V4(self.address)).chain(self.address6.map(IpAddr::V6))
+    }
 }
 
 impl Firewall {
     /// To the calling thread's namespace; nothing is changed yet.
     pub(crate) fn here() -> Result<Self> {
-        Ok(Self { netfilter: Netfilter::here()? })
+        let families = if crate::sysctl::has_ipv6() { &FAMILIES[..] } else { &FAMILIES[..1] };
+        Ok(Self { netfilter: Netfilter::here()?, families })
     }
 
-    /// Replaces the table, in one transaction.
+    /// Replaces the tables, in one transaction.
     pub(crate) fn rebuild(&self, contents: &Contents) -> Result<()> {
         let mut transaction = Transaction::default();
-        transaction.replace_table();
-        for set in &SETS {
-            transaction.set(set);
+        for family in self.families {
+            transaction.of(*family);
+            transaction.replace_table();
+            for set in &SETS {
+                transaction.set(set);
+            }
+            add_chains(&mut transaction);
+            add_nat_rules(&mut transaction, *family);
+            add_filter_rules(&mut transaction, *family);
+            for passage in &contents.passages {
+                add_all(&mut transaction, passage_elements(passage, *family));
+            }
+            add_all(&mut transaction, port_elements(&contents.targets, *family));
+            let unrouted: Vec<_> =
+                contents.unrouted.iter().map(|name| Element::key(&[&interface(name)])).collect();
+            transaction.add(UNROUTED, &unrouted);
         }
-        add_chains(&mut transaction);
-        add_rules(&mut transaction);
-        for passage in &contents.passages {
-            for (set, elements) in passage_elements(passage) {
-                transaction.add(set, &elements);
+        self.netfilter.commit(transaction)
+    }
+
+    /// Whether the tables are still there.
+    pub(crate) fn stands(&self) -> Result<bool> {
+        for family in self.families {
+            if !self.netfilter.has_table(*family)? {
+                return Ok(false);
             }
         }
-        for (set, elements) in port_elements(&contents.targets) {
-            transaction.add(set, &elements);
-        }
-        let unrouted: Vec<_> =
-            contents.unrouted.iter().map(|name| Element::key(&[&interface(name)])).collect();
-        transaction.add(UNROUTED, &unrouted);
-        self.netfilter.commit(transaction)
+        Ok(true)
     }
 
-    /// Whether the table is still there.
-    pub(crate) fn stands(&self) -> Result<bool> {
-        self.netfilter.has_table()
-    }
-
-    /// Lets a network's packets pass. ENOENT: somebody has removed the table.
+    /// Lets a network's packets pass. ENOENT: somebody has removed a table.
     pub(crate) fn open(&self, passage: &Passage) -> Result<()> {
-        let mut transaction = Transaction::default();
-        for (set, elements) in passage_elements(passage) {
-            transaction.add(set, &elements);
-        }
-        self.netfilter.commit(transaction)
+        self.add(|family| passage_elements(passage, family))
     }
 
     /// Forgets a network; one that is not there is as good as forgotten.
     pub(crate) fn close(&self, passage: &Passage) -> Result<()> {
-        self.remove_all(passage_elements(passage))
+        self.remove(|family| passage_elements(passage, family))
     }
 
-    /// Publishes ports, in one transaction. ENOENT: somebody has removed the table.
+    /// Publishes ports, in one transaction. ENOENT: somebody has removed a table.
     pub(crate) fn publish(&self, target: &Target) -> Result<()> {
-        let mut transaction = Transaction::default();
-        for (set, elements) in port_elements(std::slice::from_ref(target)) {
-            transaction.add(set, &elements);
-        }
-        self.netfilter.commit(transaction)?;
+        self.add(|family| port_elements(std::slice::from_ref(target), family))?;
         // Who has asked before the port was published, and goes on asking, is to get there too.
         match udp_ports(target) {
             ports if ports.is_empty() => Ok(()),
-            ports => self.netfilter.forget_connections(Stale::PastBy(&ports, target.address)),
+            ports => target
+                .addresses()
+                .try_for_each(|address| self.netfilter.forget_connections(Stale::PastBy(&ports, address))),
         }
     }
 
     /// Takes published ports back; those that are not there are as good as taken back.
     pub(crate) fn withdraw(&self, target: &Target) -> Result<()> {
-        self.remove_all(port_elements(std::slice::from_ref(target)).into())?;
+        self.remove(|family| port_elements(std::slice::from_ref(target), family))?;
         match udp_ports(target).is_empty() {
             true => Ok(()),
-            false => self.netfilter.forget_connections(Stale::AnsweredBy(target.address)),
+            false => target
+                .addresses()
+                .try_for_each(|address| self.netfilter.forget_connections(Stale::AnsweredBy(address))),
         }
     }
 
-    fn remove_all(&self, sets: Vec<(&'static str, Vec<Element>)>) -> Result<()> {
+    fn add(&self, elements: impl Fn(Family) -> Elements) -> Result<()> {
         let mut transaction = Transaction::default();
-        for (set, elements) in &sets {
-            transaction.remove(set, elements);
+        for family in self.families {
+            transaction.of(*family);
+            add_all(&mut transaction, elements(*family));
+        }
+        self.netfilter.commit(transaction)
+    }
+
+    fn remove(&self, elements: impl Fn(Family) -> Elements) -> Result<()> {
+        let mut transaction = Transaction::default();
+        for family in self.families {
+            transaction.of(*family);
+            for (set, elements) in &elements(*family) {
+                transaction.remove(set, elements);
+            }
         }
         match self.netfilter.commit(transaction) {
-            Err(error) if error.is(Errno::NOENT) => self.remove_each(&sets),
+            Err(error) if error.is(Errno::NOENT) => {
+                self.families.iter().try_for_each(|family| self.remove_each(*family, &elements(*family)))
+            }
             result => result,
         }
     }
 
     /// One missing element has undone the transaction of all: now each by itself.
-    fn remove_each(&self, sets: &[(&'static str, Vec<Element>)]) -> Result<()> {
+    fn remove_each(&self, family: Family, sets: &Elements) -> Result<()> {
         for (set, elements) in sets {
             for element in elements {
                 let mut transaction = Transaction::default();
+                transaction.of(family);
                 transaction.remove(set, std::slice::from_ref(element));
                 match self.netfilter.commit(transaction) {
                     Err(error) if error.is(Errno::NOENT) => {}
@@ -198,6 +236,15 @@ impl Firewall {
             }
         }
         Ok(())
+    }
+}
+
+/// Elements by set.
+type Elements = Vec<(&'static str, Vec<Element>)>;
+
+fn add_all(transaction: &mut Transaction, sets: Elements) {
+    for (set, elements) in sets {
+        transaction.add(set, &elements);
     }
 }
 
@@ -216,23 +263,25 @@ fn add_chains(transaction: &mut Transaction) {
     transaction.chain(chain::INBOUND);
 }
 
-fn add_rules(transaction: &mut Transaction) {
-    add_nat_rules(transaction);
-    add_filter_rules(transaction);
-}
-
-fn add_nat_rules(transaction: &mut Transaction) {
+fn add_nat_rules(transaction: &mut Transaction, family: Family) {
     use Expression as E;
+    // Registers behind an address.
+    let (second, third) = (family.words(), family.words() + 1);
     let (local, dnat) = (RTN_LOCAL.to_ne_bytes(), [0; 4]);
     let to_host = [E::DestinationKind(0), E::Equal(0, &local), E::Then(Verdict::Jump(chain::PUBLISH))];
-    // Nothing that comes by a wire is for a loopback address: ports on 127.0.0.1 are the host's alone.
-    let mut arrivals = vec![E::DestinationNet(0), E::NotEqual(0, &LOOPBACK)];
+    // Nothing that comes by a wire is for a loopback address: ports on 127.0.0.1 are the host's alone. The kernel itself
+    // drops what comes for ::1; and what goes there from the host cannot be sent elsewhere, so it is refused at once.
+    let (mut arrivals, mut departures) = match family {
+        Family::V4 => (vec![E::DestinationNet(0), E::NotEqual(0, &LOOPBACK_NET)], Vec::new()),
+        Family::V6 => (Vec::new(), vec![E::Destination(0), E::NotEqual(0, &LOOPBACK_V6)]),
+    };
     arrivals.extend(to_host);
+    departures.extend(to_host);
     transaction.rule(chain::PREROUTING, &arrivals);
-    transaction.rule(chain::OUTPUT, &to_host);
+    transaction.rule(chain::OUTPUT, &departures);
 
-    let key = [E::Destination(0), E::TransportProtocol(1), E::DestinationPort(2)];
-    let to_port = E::Destine(0, Some(1));
+    let key = [E::Destination(0), E::TransportProtocol(second), E::DestinationPort(third)];
+    let to_port = E::Destine(0, Some(second));
     transaction.rule(chain::PUBLISH, &[key[0], key[1], key[2], E::Map(BOUND, 0, 0), to_port]);
     transaction.rule(
         chain::PUBLISH,
@@ -241,10 +290,17 @@ fn add_nat_rules(transaction: &mut Transaction) {
     transaction.rule(chain::PUBLISH, &[key[0], key[1], key[2], E::Map(RANGES, 0, 0), E::Destine(0, None)]);
 
     // The host's own connection to 127.0.0.1 has become one to a container, which needs a way back.
-    transaction.rule(
-        chain::POSTROUTING,
-        &[E::InterfaceOut(0), E::In(BRIDGES, 0), E::SourceNet(0), E::Equal(0, &LOOPBACK), E::Masquerade],
-    );
+    if family == Family::V4 {
+        let own = [
+            E::InterfaceOut(0),
+            E::In(BRIDGES, 0),
+            E::Source(0),
+            E::Mask(0, LOOPBACK_MASK),
+            E::Equal(0, &LOOPBACK_V4),
+            E::Masquerade,
+        ];
+        transaction.rule(chain::POSTROUTING, &own);
+    }
     // A neighbour (or the container itself) would otherwise be answered directly, from an address it never asked.
     transaction.rule(
         chain::POSTROUTING,
@@ -253,7 +309,7 @@ fn add_nat_rules(transaction: &mut Transaction) {
             E::Mask(0, STATUS_DNAT),
             E::NotEqual(0, &dnat),
             E::Source(0),
-            E::InterfaceOut(1),
+            E::InterfaceOut(second),
             E::In(HAIRPIN, 0),
             E::Masquerade,
         ],
@@ -264,17 +320,18 @@ fn add_nat_rules(transaction: &mut Transaction) {
     );
 }
 
-fn add_filter_rules(transaction: &mut Transaction) {
+fn add_filter_rules(transaction: &mut Transaction, family: Family) {
     use Expression as E;
     let zero = [0; 4];
     let (accept, drop) = (E::Then(Verdict::Accept), E::Then(Verdict::Drop));
     let both = [E::InterfaceIn(0), E::InterfaceOut(4)];
     // route_localnet makes the bridges accept loopback addresses, for the answers to the host's own connections.
     // Those carry the bridge's address here; whoever names a loopback address himself is an intruder.
-    transaction.rule(
-        chain::GUARD,
-        &[E::InterfaceIn(0), E::In(BRIDGES, 0), E::DestinationNet(0), E::Equal(0, &LOOPBACK), drop],
-    );
+    if family == Family::V4 {
+        let intruder =
+            [E::InterfaceIn(0), E::In(BRIDGES, 0), E::DestinationNet(0), E::Equal(0, &LOOPBACK_NET), drop];
+        transaction.rule(chain::GUARD, &intruder);
+    }
     transaction.rule(
         chain::FORWARD,
         &[E::ConnectionState(0), E::Mask(0, STATE_ESTABLISHED_RELATED), E::NotEqual(0, &zero), accept],
@@ -306,48 +363,76 @@ fn interface(name: &str) -> [u8; 16] {
     bytes
 }
 
-fn passage_elements(passage: &Passage) -> Vec<(&'static str, Vec<Element>)> {
+fn passage_elements(passage: &Passage, family: Family) -> Elements {
     let name = interface(&passage.bridge);
     let (one, pair) = (Element::key(&[&name]), Element::key(&[&name, &name]));
-    let (first, last) = (passage.subnet.network().octets(), passage.subnet.broadcast().octets());
-    let hairpin = Element::key(&[&first, &name]).to(&[&last, &name]);
-    let mut sets = vec![(BRIDGES, vec![one.clone()]), (HAIRPIN, vec![hairpin])];
+    let mut sets = vec![(BRIDGES, vec![one.clone()])];
     if passage.icc {
         sets.push((NEIGHBOURS, vec![pair]));
     }
     if passage.internal {
         sets.push((INTERNAL, vec![one]));
-    } else if passage.masquerade {
+    }
+    let subnet = match family {
+        Family::V4 => Some(IpNet::V4(passage.subnet)),
+        Family::V6 => passage.subnet6.map(IpNet::V6),
+    };
+    let Some(subnet) = subnet else { return sets };
+    let (first, last) = (octets(subnet.network()), octets(subnet.broadcast()));
+    sets.push((HAIRPIN, vec![Element::key(&[&first, &name]).to(&[&last, &name])]));
+    if passage.masquerade && !passage.internal {
         let mut range = vec![Element::key(&[&first])];
-        let behind = u32::from(passage.subnet.broadcast()).checked_add(1);
-        range.extend(behind.map(|behind| Element::behind(&behind.to_be_bytes())));
+        range.extend(behind(&last).map(|behind| Element::behind(&behind)));
         sets.push((SUBNETS, range));
     }
     sets
 }
 
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// The address behind another; none behind the highest.
+fn behind(address: &[u8]) -> Option<Vec<u8>> {
+    let last = address.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut behind = address.to_vec();
+    behind[last] += 1;
+    behind[last + 1..].fill(0);
+    Some(behind)
+}
+
 /// The elements that publish, by map. The same ports always make the same elements.
-fn port_elements(targets: &[Target]) -> [(&'static str, Vec<Element>); 3] {
+fn port_elements(targets: &[Target], family: Family) -> Elements {
     let (mut ports, mut bound, mut ranges) = (Vec::new(), Vec::new(), Vec::new());
     for target in targets {
-        for run in runs(&target.ports) {
+        let of_family: Vec<_> = target
+            .ports
+            .iter()
+            .filter(|port| port.host_ip.is_ipv4() == (family == Family::V4))
+            .copied()
+            .collect();
+        for run in runs(&of_family) {
+            let Some(address) = target.address_for(run[0].host_ip).map(octets) else { continue };
             if run.len() >= RANGE_LENGTH {
-                ranges.push(range_element(target.address, &run));
+                ranges.push(range_element(&address, &run));
                 continue;
             }
             for port in run {
-                let leads = [&target.address.octets()[..], &port.container_port.to_be_bytes()];
+                let leads = [&address[..], &port.container_port.to_be_bytes()];
                 let (protocol, number) = ([port.protocol.number()], port.host_port.to_be_bytes());
                 match port.host_ip.is_unspecified() {
                     true => ports.push(Element::key(&[&protocol, &number]).leads(&leads)),
                     false => {
-                        bound.push(Element::key(&[&port.host_ip.octets(), &protocol, &number]).leads(&leads))
+                        bound.push(Element::key(&[&octets(port.host_ip), &protocol, &number]).leads(&leads))
                     }
                 }
             }
         }
     }
-    [(PORTS, ports), (BOUND, bound), (RANGES, ranges)]
+    vec![(PORTS, ports), (BOUND, bound), (RANGES, ranges)]
 }
 
 /// Ports in order, cut into runs of following numbers that are the same inside and outside.
@@ -372,16 +457,14 @@ fn follows(last: &Published, next: &Published) -> bool {
         && same(next)
 }
 
-fn range_element(address: Ipv4Addr, run: &[Published]) -> Element {
+fn range_element(address: &[u8], run: &[Published]) -> Element {
     let (first, last) = (&run[0], &run[run.len() - 1]);
-    let (from, to) = match first.host_ip.is_unspecified() {
-        true => (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST),
-        false => (first.host_ip, first.host_ip),
-    };
+    let from = octets(first.host_ip);
+    let to = if first.host_ip.is_unspecified() { vec![u8::MAX; from.len()] } else { from.clone() };
     let protocol = [first.protocol.number()];
-    Element::key(&[&from.octets(), &protocol, &first.host_port.to_be_bytes()])
-        .to(&[&to.octets(), &protocol, &last.host_port.to_be_bytes()])
-        .leads(&[&address.octets()])
+    Element::key(&[&from, &protocol, &first.host_port.to_be_bytes()])
+        .to(&[&to, &protocol, &last.host_port.to_be_bytes()])
+        .leads(&[address])
 }
 
 #[cfg(test)]

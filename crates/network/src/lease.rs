@@ -1,8 +1,8 @@
 //! Which address a container gets.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::network::Ipam;
+use crate::network::{Ipam, Ipam6};
 
 /// The next free address after `last`, around the end of the range. An address that has just become free is
 /// thus the last one to be given again: connections and ARP entries that still mean its old owner fade first.
@@ -12,11 +12,38 @@ pub(crate) fn next<E>(
     mut taken: impl FnMut(Ipv4Addr) -> Result<bool, E>,
 ) -> Result<Option<Ipv4Addr>, E> {
     let range = ipam.range.unwrap_or(ipam.subnet);
-    let (first, end) = (u32::from(range.network()), u32::from(range.broadcast()));
-    let start = last.map_or(first, |last| u32::from(last).saturating_add(1)).max(first);
-    for address in (start..=end).chain(first..start.min(end.saturating_add(1))).map(Ipv4Addr::from) {
-        if usable(ipam, address) && !taken(address)? {
-            return Ok(Some(address));
+    let bounds = (u32::from(range.network()).into(), u32::from(range.broadcast()).into());
+    // A number within IPv4 bounds has 32 bits.
+    let address = |number: u128| Ipv4Addr::from(number as u32);
+    let last = last.map(|last| u32::from(last).into());
+    let found = turn(bounds, last, |number| Ok(usable(ipam, address(number)) && !taken(address(number))?))?;
+    Ok(found.map(address))
+}
+
+/// The same for IPv6.
+pub(crate) fn next6<E>(
+    ipam: &Ipam6,
+    last: Option<Ipv6Addr>,
+    mut taken: impl FnMut(Ipv6Addr) -> Result<bool, E>,
+) -> Result<Option<Ipv6Addr>, E> {
+    let range = ipam.range.unwrap_or(ipam.subnet);
+    let bounds = (u128::from(range.network()), u128::from(range.broadcast()));
+    let found = turn(bounds, last.map(u128::from), |number| {
+        Ok(usable6(ipam, number.into()) && !taken(number.into())?)
+    })?;
+    Ok(found.map(Ipv6Addr::from))
+}
+
+/// The first free number behind `last`, or else from the beginning.
+fn turn<E>(
+    (first, end): (u128, u128),
+    last: Option<u128>,
+    mut free: impl FnMut(u128) -> Result<bool, E>,
+) -> Result<Option<u128>, E> {
+    let start = last.map_or(first, |last| last.saturating_add(1)).max(first);
+    for number in (start..=end).chain(first..start.min(end.saturating_add(1))) {
+        if free(number)? {
+            return Ok(Some(number));
         }
     }
     Ok(None)
@@ -29,6 +56,14 @@ pub(crate) fn usable(ipam: &Ipam, address: Ipv4Addr) -> bool {
         && (address == ipam.subnet.network() || address == ipam.subnet.broadcast());
     ipam.subnet.contains(&address)
         && !edge
+        && address != ipam.gateway
+        && !ipam.auxiliary.values().any(|auxiliary| *auxiliary == address)
+}
+
+/// The same for IPv6, where the first address of a subnet is that of its routers (RFC 4291).
+pub(crate) fn usable6(ipam: &Ipam6, address: Ipv6Addr) -> bool {
+    ipam.subnet.contains(&address)
+        && (address != ipam.subnet.network() || ipam.subnet.prefix_len() > 126)
         && address != ipam.gateway
         && !ipam.auxiliary.values().any(|auxiliary| *auxiliary == address)
 }

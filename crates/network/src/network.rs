@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::{Endpoint, Error};
@@ -67,6 +67,34 @@ pub struct Ipam {
     pub chosen: bool,
 }
 
+/// The IPv6 subnet of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipam6 {
+    /// The subnet, its host bits zero.
+    pub subnet: Ipv6Net,
+    /// The address of the bridge, and of the default route inside.
+    pub gateway: Ipv6Addr,
+    /// The part of the subnet that addresses are given from; all of it where absent.
+    pub range: Option<Ipv6Net>,
+    /// Addresses that are never given.
+    pub auxiliary: BTreeMap<String, Ipv6Addr>,
+    /// Whether the user chose the subnet; only then containers may ask for addresses.
+    pub chosen: bool,
+}
+
+/// The wish for an IPv6 subnet; the parts mean what they mean for IPv4.
+#[derive(Debug, Clone, Default)]
+pub struct Pool6Request {
+    /// The subnet; from the network's own pool of unique local addresses where absent.
+    pub subnet: Option<Ipv6Net>,
+    /// The gateway.
+    pub gateway: Option<Ipv6Addr>,
+    /// The part that addresses are given from.
+    pub range: Option<Ipv6Net>,
+    /// Addresses that are never given.
+    pub auxiliary: BTreeMap<String, Ipv6Addr>,
+}
+
 /// The wish for a new network (`docker network create`).
 #[derive(Debug, Clone, Default)]
 pub struct NetworkRequest {
@@ -86,8 +114,8 @@ pub struct NetworkRequest {
     pub internal: bool,
     /// Recorded and shown only.
     pub attachable: bool,
-    /// IPv6 is refused for now.
-    pub ipv6: bool,
+    /// The IPv6 subnet beside the IPv4 one.
+    pub ipv6: Option<Pool6Request>,
     /// Options of the driver (`com.docker.network.bridge.name`, …).
     pub options: BTreeMap<String, String>,
     /// Labels: data, never control.
@@ -105,8 +133,10 @@ pub struct Network {
     pub created: SystemTime,
     /// How it is made.
     pub driver: Driver,
-    /// Its subnets; none for host and null.
+    /// Its IPv4 subnet; none for host and null.
     pub ipam: Vec<Ipam>,
+    /// Its IPv6 subnet.
+    pub ipam6: Option<Ipam6>,
     /// No way in or out.
     pub internal: bool,
     /// Recorded and shown only.
@@ -127,6 +157,7 @@ impl Network {
 
     /// The host's addresses in it.
     pub(crate) fn gateways(&self) -> Vec<std::net::IpAddr> {
-        self.ipam.iter().map(|ipam| ipam.gateway.into()).collect()
+        let v4 = self.ipam.iter().map(|ipam| ipam.gateway.into());
+        v4.chain(self.ipam6.iter().map(|ipam| ipam.gateway.into())).collect()
     }
 }

@@ -10,6 +10,7 @@
 
 mod attach;
 mod definition;
+mod interface;
 mod reconcile;
 mod unlink;
 

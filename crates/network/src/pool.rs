@@ -1,8 +1,8 @@
 //! Subnets for networks that name none.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::Pool;
 
@@ -14,6 +14,14 @@ pub(crate) fn first_free(pools: &[Pool], taken: &[Ipv4Net]) -> Option<Ipv4Net> {
 /// Whether the two share an address.
 pub(crate) fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
     a.contains(b) || b.contains(a)
+}
+
+/// The first /64 of a /48 that none of `taken` overlaps.
+pub(crate) fn first_free6(base: Ipv6Net, taken: &[Ipv6Net]) -> Option<Ipv6Net> {
+    let first = u128::from(base.network());
+    let candidates = (0..=u128::from(u16::MAX)).map(|number| Ipv6Addr::from(first + (number << 64)));
+    let nets = candidates.filter_map(|address| Ipv6Net::new(address, 64).ok());
+    nets.into_iter().find(|net| !taken.iter().any(|other| other.contains(net) || net.contains(other)))
 }
 
 fn first_free_of(pool: Pool, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
@@ -56,6 +64,15 @@ mod tests {
             Some(net("192.168.0.0/20"))
         );
         assert_eq!(first_free(&Config::default().pools, &[net("0.0.0.0/0")]), None);
+    }
+
+    #[test]
+    fn pieces_of_the_own_prefix_are_given_in_order() {
+        let base: Ipv6Net = "fd12:3456:789a::/48".parse().unwrap();
+        assert_eq!(first_free6(base, &[]), "fd12:3456:789a::/64".parse().ok());
+        let taken = ["fd12:3456:789a::/64".parse().unwrap(), "fd12:3456:789a:1:8::/96".parse().unwrap()];
+        assert_eq!(first_free6(base, &taken), "fd12:3456:789a:2::/64".parse().ok());
+        assert_eq!(first_free6(base, &["fd00::/8".parse().unwrap()]), None);
     }
 
     #[test]

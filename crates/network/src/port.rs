@@ -1,7 +1,7 @@
 //! Ports of a container as they are asked for and as they are published.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -67,7 +67,8 @@ pub struct PortBinding {
     pub container_port: u16,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The host's address; `None` or unspecified: the configured default (all of them).
+    /// The host's address; `None`: the configured default (all of them, of every family that the container has);
+    /// unspecified: all of a family.
     pub host_ip: Option<IpAddr>,
     /// One of these ports of the host; `None`: any free one of the ephemeral range.
     pub host_ports: Option<RangeInclusive<u16>>,
@@ -80,8 +81,8 @@ pub struct Published {
     pub container_port: u16,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The host's address; 0.0.0.0 for all of them.
-    pub host_ip: Ipv4Addr,
+    /// The host's address; 0.0.0.0 or :: for all of a family.
+    pub host_ip: IpAddr,
     /// The port of the host.
     pub host_port: u16,
 }

@@ -4,16 +4,16 @@
 //! around its link and its ports. Nothing here touches the kernel.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::network::Ipam;
+use crate::network::{Ipam, Ipam6};
 use crate::networks::lock;
 use crate::{Driver, Endpoint, Error, MacAddr, Network, Result};
 
@@ -49,11 +49,19 @@ CREATE TABLE IF NOT EXISTS network_endpoints (
 CREATE TABLE IF NOT EXISTS network_facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 ";
 
+/// Columns that came later: table, name, type.
+const LATER: [(&str, &str, &str); 3] = [
+    ("networks", "ipam6", "TEXT"),
+    ("networks", "last_address6", "TEXT"),
+    ("network_endpoints", "address6", "TEXT"),
+];
+
 const STATEMENTS: usize = 256;
 
-const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels";
+const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels, ipam6";
 const ENDPOINT_COLUMNS: &str = "e.id, e.network, e.container, e.name, e.interface, e.address, e.mac, \
-     e.default_route, e.hostname, e.aliases, e.ports, n.name, n.ipam, n.internal";
+     e.default_route, e.hostname, e.aliases, e.ports, n.name, n.ipam, n.internal, \
+     e.address6, n.ipam6";
 const ENDPOINTS: &str = "network_endpoints e JOIN networks n ON n.id = e.network";
 
 /// An endpoint and what only this crate needs of it.
@@ -93,6 +101,11 @@ impl Records {
     pub(crate) fn open(db: Arc<Mutex<Connection>>) -> Result<Self> {
         let connection = lock(&db);
         connection.execute_batch(SCHEMA)?;
+        for (table, column, kind) in LATER {
+            if !connection.column_exists(None, table, column)? {
+                connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}"))?;
+            }
+        }
         // The cache is shared with the engine's statements; its default of 16 would have them push each other out.
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         drop(connection);
@@ -154,8 +167,8 @@ impl Rows<'_> {
     /// Records a network.
     pub(crate) fn add_network(&self, network: &Network) -> Result<()> {
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO networks (id, name, created, driver, ipam, internal, attachable, options, labels)
-             VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable, :options, :labels)",
+            "INSERT INTO networks (id, name, created, driver, ipam, internal, attachable, options, labels, ipam6)
+             VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable, :options, :labels, :ipam6)",
         )?;
         statement.execute(named_params! {
             ":id": network.id,
@@ -167,6 +180,7 @@ impl Rows<'_> {
             ":attachable": network.attachable,
             ":options": json(&network.options)?,
             ":labels": json(&network.labels)?,
+            ":ipam6": network.ipam6.as_ref().map(json).transpose()?,
         })?;
         Ok(())
     }
@@ -212,6 +226,26 @@ impl Rows<'_> {
         Ok(())
     }
 
+    /// The IPv6 address given last in a network.
+    pub(crate) fn last_address6(&self, network: &str) -> Result<Option<Ipv6Addr>> {
+        let mut statement = self.db.prepare_cached("SELECT last_address6 FROM networks WHERE id = ?1")?;
+        let last: Option<String> = statement.query_row([network], |row| row.get(0))?;
+        Ok(last.and_then(|last| last.parse().ok()))
+    }
+
+    /// Remembers the IPv6 address given last.
+    pub(crate) fn set_last_address6(&self, network: &str, address: Ipv6Addr) -> Result<()> {
+        let mut statement = self.db.prepare_cached("UPDATE networks SET last_address6 = ?2 WHERE id = ?1")?;
+        statement.execute(params![network, address.to_string()])?;
+        Ok(())
+    }
+
+    /// Whether an endpoint has this IPv6 address.
+    pub(crate) fn has_address6(&self, network: &str, address: Ipv6Addr) -> Result<bool> {
+        let query = "SELECT 1 FROM network_endpoints WHERE network = ?1 AND address6 = ?2";
+        Ok(self.db.prepare_cached(query)?.exists(params![network, address.to_string()])?)
+    }
+
     /// Whether an endpoint has this address.
     pub(crate) fn has_address(&self, network: &str, address: Ipv4Addr) -> Result<bool> {
         let mut statement =
@@ -246,8 +280,9 @@ impl Rows<'_> {
     pub(crate) fn add_endpoint(&self, recorded: &Recorded) -> Result<()> {
         let endpoint = &recorded.endpoint;
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO network_endpoints VALUES (:id, :network, :container, :name, :interface, :address, :mac,
-             :default_route, :hostname, :aliases, :ports)",
+            "INSERT INTO network_endpoints (id, network, container, name, interface, address, mac, default_route,
+             hostname, aliases, ports, address6) VALUES (:id, :network, :container, :name, :interface, :address, :mac,
+             :default_route, :hostname, :aliases, :ports, :address6)",
         )?;
         statement.execute(named_params! {
             ":id": endpoint.id,
@@ -261,6 +296,7 @@ impl Rows<'_> {
             ":hostname": endpoint.hostname,
             ":aliases": json(&endpoint.aliases)?,
             ":ports": json(&endpoint.ports)?,
+            ":address6": endpoint.address6.map(|address| address.addr().to_string()),
         })?;
         Ok(())
     }
@@ -307,6 +343,7 @@ fn network(row: &Row<'_>) -> rusqlite::Result<Network> {
         created: time(row.get(2)?),
         driver: parsed::<Driver>(row, 3)?,
         ipam: ipam.into_iter().collect(),
+        ipam6: optional(row, 9)?,
         internal: row.get(5)?,
         attachable: row.get(6)?,
         options: parsed::<BTreeMap<String, String>>(row, 7)?,
@@ -319,6 +356,14 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     let ipam: Ipam = parsed(row, 12)?;
     let internal: bool = row.get(13)?;
     let address = Ipv4Addr::from(row.get::<_, u32>(5)?);
+    let ipam6: Option<Ipam6> = optional(row, 15)?;
+    let address6 = match (row.get::<_, Option<String>>(14)?, &ipam6) {
+        (Some(text), Some(ipam)) => {
+            let address = text.parse().map_err(|error| mistake(14, error))?;
+            Some(Ipv6Net::new(address, ipam.subnet.prefix_len()).map_err(|error| mistake(14, error))?)
+        }
+        _ => None,
+    };
     let mac: String = row.get(6)?;
     let endpoint = Endpoint {
         id: row.get(0)?,
@@ -333,6 +378,8 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         ports: parsed(row, 10)?,
         network: row.get(11)?,
         gateway: (!internal).then_some(ipam.gateway),
+        gateway6: ipam6.filter(|_| !internal && address6.is_some()).map(|ipam| ipam.gateway),
+        address6,
     };
     Ok(Recorded { endpoint, default_route: row.get(7)? })
 }

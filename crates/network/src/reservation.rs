@@ -5,7 +5,7 @@
 //! has taken meanwhile is told, and goes on leading to the container.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
@@ -28,6 +28,8 @@ pub(crate) struct Owner<'a> {
     pub(crate) name: &'a str,
     /// The container's address.
     pub(crate) address: Ipv4Addr,
+    /// Whether it has an IPv6 address as well.
+    pub(crate) ipv6: bool,
 }
 
 /// All reserved ports.
@@ -45,7 +47,7 @@ struct Held {
 
 #[derive(Debug)]
 struct Holder {
-    ip: Ipv4Addr,
+    ip: IpAddr,
     endpoint: String,
     _socket: Option<OwnedFd>,
 }
@@ -97,12 +99,13 @@ impl Ports {
             Reservation { ports: self, endpoint: owner.endpoint.to_owned(), published: Vec::new() };
         let hold = wishes.len() <= HELD_AT_MOST;
         for wish in wishes {
-            let host_ip = host_ip(wish, default_ip)?;
+            let host_ips = host_ips(wish, default_ip, owner.ipv6)?;
             let host_port = lock(&self.held)
-                .take(owner, wish, host_ip, hold)
+                .take(owner, wish, &host_ips, hold)
                 .map_err(|cause| Error::publishing(owner.name, owner.endpoint, cause))?;
             let (container_port, protocol) = (wish.container_port, wish.protocol);
-            reservation.published.push(Published { container_port, protocol, host_ip, host_port });
+            let published = |host_ip| Published { container_port, protocol, host_ip, host_port };
+            reservation.published.extend(host_ips.into_iter().map(published));
         }
         Ok(reservation)
     }
@@ -126,12 +129,7 @@ impl Ports {
     pub(crate) fn release(&self, endpoint: &str, ports: &[Published]) {
         let mut held = lock(&self.held);
         for port in ports {
-            let key = (port.protocol, port.host_port);
-            let Some(holders) = held.holders.get_mut(&key) else { continue };
-            holders.retain(|holder| holder.endpoint != endpoint || holder.ip != port.host_ip);
-            if holders.is_empty() {
-                held.holders.remove(&key);
-            }
+            held.release(endpoint, port.protocol, port.host_ip, port.host_port);
         }
     }
 }
@@ -142,23 +140,25 @@ impl Held {
         &mut self,
         owner: Owner<'_>,
         wish: &PortBinding,
-        ip: Ipv4Addr,
+        ips: &[IpAddr],
         hold: bool,
     ) -> Result<u16, String> {
         let (first, last) = match &wish.host_ports {
             Some(range) => (*range.start(), *range.end()),
-            None => return self.take_any(owner, wish.protocol, ip, hold),
+            None => return self.take_any(owner, wish.protocol, ips, hold),
         };
         for port in first..=last {
-            match self.try_port(owner.endpoint, wish.protocol, ip, port, hold) {
+            match self.try_all(owner.endpoint, wish.protocol, ips, port, hold) {
                 Ok(()) => return Ok(port),
                 Err(_) if first != last => {}
-                Err(Taken::ByUs) => {
-                    return Err(format!("Bind for {ip}:{port} failed: port is already allocated"));
+                Err((ip, Taken::ByUs)) => {
+                    let place = SocketAddr::new(ip, port);
+                    return Err(format!("Bind for {place} failed: port is already allocated"));
                 }
-                Err(Taken::Refused(errno)) => {
+                Err((ip, Taken::Refused(errno))) => {
                     return Err(format!(
-                        "failed to bind host port for {ip}:{port}:{}:{}/{}: {}",
+                        "failed to bind host port for {}:{}:{}/{}: {}",
+                        SocketAddr::new(ip, port),
                         owner.address,
                         wish.container_port,
                         wish.protocol,
@@ -175,14 +175,14 @@ impl Held {
         &mut self,
         owner: Owner<'_>,
         protocol: Protocol,
-        ip: Ipv4Addr,
+        ips: &[IpAddr],
         hold: bool,
     ) -> Result<u16, String> {
         let range = sysctl::ephemeral_ports();
         let (first, last) = (*range.start(), *range.end());
         let start = if range.contains(&self.next) { self.next } else { first };
         for port in (start..=last).chain(first..start) {
-            if self.try_port(owner.endpoint, protocol, ip, port, hold).is_ok() {
+            if self.try_all(owner.endpoint, protocol, ips, port, hold).is_ok() {
                 self.next = if port == last { first } else { port + 1 };
                 return Ok(port);
             }
@@ -190,15 +190,44 @@ impl Held {
         Err("all ports are allocated".to_owned())
     }
 
+    /// One port at all these addresses, or at none.
+    fn try_all(
+        &mut self,
+        endpoint: &str,
+        protocol: Protocol,
+        ips: &[IpAddr],
+        port: u16,
+        hold: bool,
+    ) -> Result<(), (IpAddr, Taken)> {
+        for (number, ip) in ips.iter().enumerate() {
+            if let Err(taken) = self.try_port(endpoint, protocol, *ip, port, hold) {
+                ips[..number].iter().for_each(|ip| self.release(endpoint, protocol, *ip, port));
+                return Err((*ip, taken));
+            }
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, endpoint: &str, protocol: Protocol, ip: IpAddr, port: u16) {
+        let Some(holders) = self.holders.get_mut(&(protocol, port)) else { return };
+        holders.retain(|holder| holder.endpoint != endpoint || holder.ip != ip);
+        if holders.is_empty() {
+            self.holders.remove(&(protocol, port));
+        }
+    }
+
     fn try_port(
         &mut self,
         endpoint: &str,
         protocol: Protocol,
-        ip: Ipv4Addr,
+        ip: IpAddr,
         port: u16,
         hold: bool,
     ) -> Result<(), Taken> {
-        let same = |holder: &Holder| holder.ip == ip || holder.ip.is_unspecified() || ip.is_unspecified();
+        let same = |holder: &Holder| {
+            holder.ip.is_ipv4() == ip.is_ipv4()
+                && (holder.ip == ip || holder.ip.is_unspecified() || ip.is_unspecified())
+        };
         if self.holders.get(&(protocol, port)).is_some_and(|holders| holders.iter().any(same)) {
             return Err(Taken::ByUs);
         }
@@ -207,41 +236,43 @@ impl Held {
         Ok(())
     }
 
-    fn insert(
-        &mut self,
-        endpoint: &str,
-        protocol: Protocol,
-        ip: Ipv4Addr,
-        port: u16,
-        socket: Option<OwnedFd>,
-    ) {
+    fn insert(&mut self, endpoint: &str, protocol: Protocol, ip: IpAddr, port: u16, socket: Option<OwnedFd>) {
         let holder = Holder { ip, endpoint: endpoint.to_owned(), _socket: socket };
         self.holders.entry((protocol, port)).or_default().push(holder);
     }
 }
 
-fn host_ip(wish: &PortBinding, default_ip: Ipv4Addr) -> Result<Ipv4Addr, Error> {
+/// Where a wish is to be published: as in Docker everywhere, or where it says, or where the configuration says.
+fn host_ips(wish: &PortBinding, default_ip: Ipv4Addr, ipv6: bool) -> Result<Vec<IpAddr>, Error> {
     match wish.host_ip {
-        None => Ok(default_ip),
-        Some(IpAddr::V4(ip)) if ip.is_unspecified() => Ok(default_ip),
-        Some(IpAddr::V4(ip)) => Ok(ip),
-        Some(IpAddr::V6(ip)) => Err(Error::later(&format!("publishing a port on the IPv6 address {ip}"))),
+        Some(IpAddr::V6(ip)) if !ipv6 => Err(Error::Invalid(format!(
+            "cannot publish a port on the IPv6 address {ip}: the network has no IPv6"
+        ))),
+        Some(IpAddr::V4(ip)) if ip.is_unspecified() => Ok(vec![default_ip.into()]),
+        Some(ip) => Ok(vec![ip]),
+        None if ipv6 && default_ip.is_unspecified() => {
+            Ok(vec![default_ip.into(), Ipv6Addr::UNSPECIFIED.into()])
+        }
+        None => Ok(vec![default_ip.into()]),
     }
 }
 
 /// A socket that nobody else can bind beside; `None` where the kernel has no such protocol.
-fn bind(protocol: Protocol, ip: Ipv4Addr, port: u16) -> Result<Option<OwnedFd>, Errno> {
+fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
     let (kind, number) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
         Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
-    let socket = match rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, Some(number))
-    {
+    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number)) {
         Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
         socket => socket?,
     };
-    let address = SocketAddrV4::new(ip, port);
+    if ip.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    let address = SocketAddr::new(ip, port);
     match rustix::net::bind(&socket, &address) {
         // Closed connections (TIME_WAIT) may be all that is in the way. A listener may share the port with them, and
         // still with no other listener.
@@ -280,7 +311,7 @@ mod tests {
     }
 
     fn owner(name: &str) -> Owner<'_> {
-        Owner { endpoint: name, name, address: Ipv4Addr::new(172, 17, 0, 2) }
+        Owner { endpoint: name, name, address: Ipv4Addr::new(172, 17, 0, 2), ipv6: false }
     }
 
     #[test]
@@ -322,6 +353,21 @@ mod tests {
         let taken = kept.published()[0].host_port;
         assert!(ports.reserve(owner("b"), &[wish(0), wish(taken)], LOOPBACK).is_err());
         assert_eq!(lock(&ports.held).holders.len(), 1);
+    }
+
+    #[test]
+    fn a_port_is_taken_in_both_families_or_in_none() {
+        let other = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        let (ports, dual) = (Ports::default(), Owner { ipv6: true, ..owner("a") });
+        let any = PortBinding { host_ip: None, ..wish(port) };
+        assert!(ports.reserve(dual, std::slice::from_ref(&any), Ipv4Addr::UNSPECIFIED).is_err());
+        assert!(lock(&ports.held).holders.is_empty());
+        drop(other);
+        let both = ports.reserve(dual, std::slice::from_ref(&any), Ipv4Addr::UNSPECIFIED).unwrap();
+        let found: Vec<_> = both.published().iter().map(|port| port.host_ip.to_string()).collect();
+        assert_eq!(found, ["0.0.0.0", "::"]);
+        assert!(std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_err(), "held in both");
     }
 
     #[test]

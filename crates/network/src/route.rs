@@ -1,11 +1,11 @@
 //! Links, addresses and routes of one network namespace, over rtnetlink(7).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use hull_sys::netlink::{Answer, CREATE, DUMP, EXCLUSIVE, Family, Message, Socket, attributes};
 use hull_sys::{Result, netns};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use rustix::io::Errno;
 
 use crate::MacAddr;
@@ -37,6 +37,8 @@ const VETH_INFO_PEER: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_NODAD: u32 = 0x02;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
@@ -190,23 +192,23 @@ impl Routes {
         self.socket.request(vec![message])
     }
 
-    /// Sets a link up, gives it its address, and the default route where there is a gateway, all in one batch.
+    /// Sets a link up, gives it an address, and the default route where there is a gateway, all in one batch.
     pub(crate) fn configure(
         &mut self,
         name: &str,
-        address: Ipv4Net,
-        gateway: Option<Ipv4Addr>,
+        address: impl Into<IpNet>,
+        gateway: Option<IpAddr>,
     ) -> Result<()> {
         let index = self.index(name)?;
         let up = link_message(RTM_SETLINK, 0, "set link up", name, index, IFF_UP);
-        let mut messages = vec![up, address_message(index, address)];
+        let mut messages = vec![up, address_message(index, address.into())];
         messages
             .extend(gateway.map(|gateway| route_message(RTM_NEWROUTE, CREATE | EXCLUSIVE, index, gateway)));
         self.socket.request(messages)
     }
 
     /// Adds a default route.
-    pub(crate) fn add_default(&mut self, name: &str, gateway: Ipv4Addr) -> Result<()> {
+    pub(crate) fn add_default(&mut self, name: &str, gateway: IpAddr) -> Result<()> {
         let index = self.index(name)?;
         self.socket.request(vec![route_message(RTM_NEWROUTE, CREATE | EXCLUSIVE, index, gateway)])
     }
@@ -265,30 +267,47 @@ fn put_mtu(message: &mut Message, mtu: u32) {
 }
 
 /// `struct ifaddrmsg`: family, prefix length, flags, scope, index.
-fn address_message(index: u32, address: Ipv4Net) -> Message {
+fn address_message(index: u32, address: IpNet) -> Message {
     let mut header = [0; ADDRESS_HEADER];
-    header[0] = AF_INET;
+    header[0] = family(address.addr());
     header[1] = address.prefix_len();
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     let mut message =
         Message::new(RTM_NEWADDR, CREATE | EXCLUSIVE, "add address", address.to_string()).fixed(&header);
-    message.put(IFA_LOCAL, &address.addr().octets()).put(IFA_ADDRESS, &address.addr().octets());
-    if address.prefix_len() < 31 {
-        message.put(IFA_BROADCAST, &address.broadcast().octets());
+    match address {
+        IpNet::V4(address) => {
+            let octets = address.addr().octets();
+            message.put(IFA_LOCAL, &octets).put(IFA_ADDRESS, &octets);
+            if address.prefix_len() < 31 {
+                message.put(IFA_BROADCAST, &address.broadcast().octets());
+            }
+        }
+        // We give each address to one container: nobody has to be asked, and it can be used at once.
+        IpNet::V6(address) => {
+            message.put(IFA_ADDRESS, &address.addr().octets()).put(IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
+        }
     }
     message
 }
 
 /// `struct rtmsg`: family, destination length, source length, tos, table, protocol, scope, type, flags.
-fn route_message(kind: u16, flags: u16, index: u32, gateway: Ipv4Addr) -> Message {
+fn route_message(kind: u16, flags: u16, index: u32, gateway: IpAddr) -> Message {
     let mut header = [0; ROUTE_HEADER];
-    header[0] = AF_INET;
+    header[0] = family(gateway);
     header[4] = RT_TABLE_MAIN;
     header[5] = RTPROT_BOOT;
     header[7] = RTN_UNICAST;
     let mut message = Message::new(kind, flags, "default route via", gateway.to_string()).fixed(&header);
-    message.put(RTA_GATEWAY, &gateway.octets()).put(RTA_OIF, &index.to_ne_bytes());
+    match gateway {
+        IpAddr::V4(gateway) => message.put(RTA_GATEWAY, &gateway.octets()),
+        IpAddr::V6(gateway) => message.put(RTA_GATEWAY, &gateway.octets()),
+    };
+    message.put(RTA_OIF, &index.to_ne_bytes());
     message
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { AF_INET } else { AF_INET6 as u8 }
 }
 
 fn parse_link(answer: &Answer) -> Option<Link> {

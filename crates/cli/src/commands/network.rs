@@ -92,27 +92,34 @@ pub(crate) mod create {
         Ok(DONE)
     }
 
-    /// Ranges and gateways belong to the subnet that holds them; with one subnet there is no question.
+    /// Ranges, gateways and addresses belong to the subnet of their family: a network has one of each.
     fn ipam(flags: &Flags) -> Result<Ipam, Complaint> {
-        if flags.subnet.len() > 1 && (!flags.gateway.is_empty() || !flags.ip_range.is_empty()) {
-            return Err(Complaint::new("hull: gateways and ranges of several subnets are not supported yet"));
+        let auxiliary = pairs::map(&flags.aux_address);
+        let mut config = Vec::new();
+        for subnet in &flags.subnet {
+            let same = |text: &&String| is_ipv6(text) == is_ipv6(subnet);
+            config.push(IpamConfig {
+                subnet: subnet.clone(),
+                gateway: flags.gateway.iter().find(same).cloned().unwrap_or_default(),
+                ip_range: flags.ip_range.iter().find(same).cloned().unwrap_or_default(),
+                auxiliary_addresses: auxiliary
+                    .iter()
+                    .filter(|(_, address)| is_ipv6(address) == is_ipv6(subnet))
+                    .map(|(name, address)| (name.clone(), address.clone()))
+                    .collect(),
+            });
         }
-        let mut config: Vec<IpamConfig> = flags
-            .subnet
-            .iter()
-            .map(|subnet| IpamConfig { subnet: subnet.clone(), ..IpamConfig::default() })
-            .collect();
-        if config.is_empty()
-            && (!flags.gateway.is_empty() || !flags.ip_range.is_empty() || !flags.aux_address.is_empty())
-        {
-            return Err(Complaint::new("every ip-range or gateway must have a corresponding subnet"));
-        }
-        if let Some(first) = config.first_mut() {
-            first.gateway = flags.gateway.first().cloned().unwrap_or_default();
-            first.ip_range = flags.ip_range.first().cloned().unwrap_or_default();
-            first.auxiliary_addresses = pairs::map(&flags.aux_address);
+        let parts = flags.gateway.iter().chain(&flags.ip_range).chain(auxiliary.values());
+        for part in parts {
+            if !flags.subnet.iter().any(|subnet| is_ipv6(subnet) == is_ipv6(part)) {
+                return Err(Complaint::new("every ip-range or gateway must have a corresponding subnet"));
+            }
         }
         Ok(Ipam { driver: flags.ipam_driver.clone(), options: Some(pairs::map(&flags.ipam_opt)), config })
+    }
+
+    fn is_ipv6(text: &str) -> bool {
+        text.contains(':')
     }
 }
 

@@ -68,31 +68,64 @@ pub(crate) fn network_request(
             ipam.driver
         )));
     }
-    let mut pools = ipam.config.into_iter();
-    let pool = pools.next().unwrap_or_default();
-    if pools.next().is_some() {
-        return Err(Error::not_implemented("networks with several subnets are not supported yet"));
-    }
+    let Pools { v4, v6 } = pools(ipam.config)?;
+    let v6 = match wire.enable_ipv6.unwrap_or(false) {
+        true => Some(hull_network::Pool6Request {
+            subnet: part(&v6.subnet, "subnet")?,
+            gateway: part(&v6.gateway, "gateway")?,
+            range: part(&v6.ip_range, "ip-range")?,
+            auxiliary: auxiliary(v6.auxiliary_addresses)?,
+        }),
+        // As in Docker, a subnet of a family that is off is left aside.
+        false => None,
+    };
     Ok(hull_network::NetworkRequest {
         name: wire.name,
         driver: wire.driver,
-        subnet: part(&pool.subnet, "subnet")?,
-        gateway: part(&pool.gateway, "gateway")?,
-        range: part(&pool.ip_range, "ip-range")?,
-        auxiliary: pool
-            .auxiliary_addresses
-            .into_iter()
-            .map(|(name, ip)| match ip.parse() {
-                Ok(ip) => Ok((name, ip)),
-                Err(_) => Err(invalid(format!("invalid auxiliary address {name}: {ip}"))),
-            })
-            .collect::<Result<_, _>>()?,
+        subnet: part(&v4.subnet, "subnet")?,
+        gateway: part(&v4.gateway, "gateway")?,
+        range: part(&v4.ip_range, "ip-range")?,
+        auxiliary: auxiliary(v4.auxiliary_addresses)?,
         internal: wire.internal,
         attachable: wire.attachable,
-        ipv6: wire.enable_ipv6.unwrap_or(false),
+        ipv6: v6,
         options: wire.options.unwrap_or_default(),
         labels: wire.labels.unwrap_or_default(),
     })
+}
+
+/// One pool of each family, empty where it is not named.
+#[derive(Default)]
+struct Pools {
+    v4: wire::IpamConfig,
+    v6: wire::IpamConfig,
+}
+
+fn pools(config: Vec<wire::IpamConfig>) -> Result<Pools, Error> {
+    let (mut pools, mut seen) = (Pools::default(), [false; 2]);
+    for pool in config {
+        let is_v6 = [&pool.subnet, &pool.gateway, &pool.ip_range].iter().any(|text| text.contains(':'));
+        if std::mem::replace(&mut seen[usize::from(is_v6)], true) {
+            return Err(Error::new(
+                hull_engine::Kind::Forbidden,
+                "bridge driver doesn't support multiple subnets".to_owned(),
+            ));
+        }
+        match is_v6 {
+            true => pools.v6 = pool,
+            false => pools.v4 = pool,
+        }
+    }
+    Ok(pools)
+}
+
+fn auxiliary<T: std::str::FromStr>(wire: BTreeMap<String, String>) -> Result<BTreeMap<String, T>, Error> {
+    wire.into_iter()
+        .map(|(name, ip)| match ip.parse() {
+            Ok(ip) => Ok((name, ip)),
+            Err(_) => Err(invalid(format!("invalid auxiliary address {name}: {ip}"))),
+        })
+        .collect()
 }
 
 /// A part of a pool; empty is none.

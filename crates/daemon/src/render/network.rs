@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hull_api::wire::network as wire;
-use hull_network::{Endpoint, Ipam, Network};
+use hull_network::{Endpoint, Ipam, Ipam6, Network};
 
 /// A network; with the containers in it for inspect.
 pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network {
@@ -15,10 +15,11 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         scope: "local".to_owned(),
         driver: network.driver.name().to_owned(),
         enable_ipv4: true,
+        enable_ipv6: network.ipam6.is_some(),
         ipam: wire::Ipam {
             driver: "default".to_owned(),
             options: Some(BTreeMap::new()).filter(|_| !network.predefined()),
-            config: network.ipam.iter().map(pool).collect(),
+            config: network.ipam.iter().map(pool).chain(network.ipam6.iter().map(pool6)).collect(),
         },
         internal: network.internal,
         attachable: network.attachable,
@@ -38,12 +39,21 @@ fn pool(ipam: &Ipam) -> wire::IpamConfig {
     }
 }
 
+fn pool6(ipam: &Ipam6) -> wire::IpamConfig {
+    wire::IpamConfig {
+        subnet: ipam.subnet.to_string(),
+        ip_range: ipam.range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: ipam.gateway.to_string(),
+        auxiliary_addresses: ipam.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
+    }
+}
+
 fn container(endpoint: &Endpoint) -> wire::NetworkContainer {
     wire::NetworkContainer {
         name: endpoint.name.clone(),
         endpoint_id: endpoint.id.clone(),
         mac_address: endpoint.mac.to_string(),
         ipv4_address: endpoint.address.to_string(),
-        ipv6_address: String::new(),
+        ipv6_address: endpoint.address6.map(|on| on.to_string()).unwrap_or_default(),
     }
 }

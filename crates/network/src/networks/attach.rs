@@ -1,14 +1,14 @@
 //! Putting containers into networks and taking them out.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Bridged, Networks, lock, new_id};
+use super::{Bridged, Networks, interface, lock, new_id};
 use crate::firewall::Target;
-use crate::network::Ipam;
+use crate::network::{Ipam, Ipam6};
 use crate::records::{Recorded, Rows};
 use crate::reservation::{Owner, Reservation};
 use crate::route::{Pair, PortMode, Routes};
@@ -51,8 +51,10 @@ impl Networks {
     /// failure nothing of it is left. `namespace` is a sandbox, or the namespace of a running container. The first
     /// network that is not internal gives the default route. The networks `host` and `none` have no endpoints.
     pub fn connect(&self, namespace: BorrowedFd<'_>, request: EndpointRequest) -> Result<Endpoint> {
+        let switches = interface::switches(&request.sysctls)?;
         let mut attachment = self.record(&request)?;
         self.link(&mut attachment, namespace)?;
+        interface::set(namespace, &attachment.recorded.endpoint.interface, &switches)?;
         self.publish(&attachment)?;
         self.name_servers.names.add(&attachment.network, &attachment.recorded.endpoint);
         Ok(attachment.keep())
@@ -136,7 +138,8 @@ impl Networks {
                 )));
             }
             let address = choose_address(rows, &bridged, request.ipv4)?;
-            let owner = Owner { endpoint: &id, name: &request.name, address };
+            let address6 = choose_address6(rows, &network, request.ipv6)?;
+            let owner = Owner { endpoint: &id, name: &request.name, address, ipv6: address6.is_some() };
             let wishes = if network.internal { &[][..] } else { &request.ports };
             let default_ip = bridged.settings.host_ip.unwrap_or(self.config.default_ip);
             let reservation = self.ports.reserve(owner, wishes, default_ip)?;
@@ -148,9 +151,11 @@ impl Networks {
                     name: request.name.clone(),
                     network_id: network.id.clone(),
                     network: network.name.clone(),
-                    interface: free_interface(&others),
+                    interface: interface::choose(request.interface.as_deref(), &others)?,
                     address: with_prefix(address, bridged.ipam)?,
                     gateway: (!network.internal).then_some(bridged.ipam.gateway),
+                    gateway6: network.ipam6.as_ref().filter(|_| !network.internal).map(|ipam| ipam.gateway),
+                    address6,
                     mac: request.mac.unwrap_or_else(|| MacAddr::of(address)),
                     hostname: request.hostname.clone(),
                     aliases: request.aliases.clone(),
@@ -190,8 +195,14 @@ impl Networks {
             routes.set_port_mode(&outside, mode)?;
         }
         drop(routes);
-        let gateway = endpoint.gateway.filter(|_| attachment.recorded.default_route);
+        let leads = attachment.recorded.default_route;
+        let gateway = endpoint.gateway.filter(|_| leads).map(IpAddr::V4);
         inside.configure(&endpoint.interface, endpoint.address, gateway)?;
+        if let Some(address) = endpoint.address6 {
+            interface::enable_ipv6(namespace, &endpoint.interface)?;
+            let gateway = endpoint.gateway6.filter(|_| leads).map(IpAddr::V6);
+            inside.configure(&endpoint.interface, address, gateway)?;
+        }
         // The kernel passes on that a link has a carrier when it finds the time, and drops packets until then; it
         // does so at once for a link that is asked for: the port first, which then gives the bridge its carrier.
         let mut routes = lock(&self.routes);
@@ -220,7 +231,11 @@ impl Networks {
         else {
             return Ok(());
         };
-        Routes::inside(namespace)?.add_default(&endpoint.interface, gateway)?;
+        let mut inside = Routes::inside(namespace)?;
+        inside.add_default(&endpoint.interface, gateway.into())?;
+        if let Some(gateway) = endpoint.gateway6 {
+            inside.add_default(&endpoint.interface, gateway.into())?;
+        }
         self.records.change(|rows| rows.set_default_route(&endpoint.id))
     }
 }
@@ -228,12 +243,16 @@ impl Networks {
 /// What leads to an endpoint; `None` without published ports.
 pub(super) fn target(endpoint: &Endpoint) -> Option<Target> {
     let ports = endpoint.ports.clone();
-    (!ports.is_empty()).then(|| Target { address: endpoint.address.addr(), ports })
+    (!ports.is_empty()).then(|| Target {
+        address: endpoint.address.addr(),
+        address6: endpoint.address6.map(|address| address.addr()),
+        ports,
+    })
 }
 
 /// A bridge that somebody has removed is made again rather than reported.
 fn restore_bridge(routes: &mut Routes, bridged: &Bridged<'_>) -> Result<crate::route::Link> {
-    bridge::ensure(routes, &bridged.settings, bridged.ipam)?;
+    bridge::ensure(routes, &bridged.settings, bridged.network)?;
     let name = &bridged.settings.bridge;
     let found = routes.find(name)?;
     Ok(found.ok_or_else(|| hull_sys::Error::new("find link", name, rustix::io::Errno::NODEV))?)
@@ -279,14 +298,54 @@ fn check_wish(rows: &Rows<'_>, network: &Network, ipam: &Ipam, address: Ipv4Addr
     }
 }
 
+/// The IPv6 address in a network that has IPv6.
+fn choose_address6(rows: &Rows<'_>, network: &Network, wish: Option<Ipv6Addr>) -> Result<Option<Ipv6Net>> {
+    let Some(ipam) = &network.ipam6 else {
+        return match wish {
+            None => Ok(None),
+            Some(address) => Err(Error::Invalid(format!(
+                "no configured subnet or ip-range contain the IP address {address}"
+            ))),
+        };
+    };
+    let address = match wish {
+        Some(address) => check_wish6(rows, network, ipam, address).map(|()| address)?,
+        None => {
+            let last = rows.last_address6(&network.id)?;
+            let next = lease::next6(ipam, last, |address| rows.has_address6(&network.id, address))?;
+            let address = next.ok_or_else(|| {
+                Error::Unavailable(format!(
+                    "no available IPv6 addresses on this network's address pools: {} ({})",
+                    network.name, network.id
+                ))
+            })?;
+            rows.set_last_address6(&network.id, address)?;
+            address
+        }
+    };
+    let address = Ipv6Net::new(address, ipam.subnet.prefix_len());
+    address.map(Some).map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
+}
+
+fn check_wish6(rows: &Rows<'_>, network: &Network, ipam: &Ipam6, address: Ipv6Addr) -> Result<()> {
+    if !ipam.chosen {
+        return Err(Error::Invalid(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+                .to_owned(),
+        ));
+    }
+    if !ipam.subnet.contains(&address) {
+        return Err(Error::Invalid(format!(
+            "no configured subnet or ip-range contain the IP address {address}"
+        )));
+    }
+    match !lease::usable6(ipam, address) || rows.has_address6(&network.id, address)? {
+        true => Err(Error::Forbidden("Address already in use".to_owned())),
+        false => Ok(()),
+    }
+}
+
 fn with_prefix(address: Ipv4Addr, ipam: &Ipam) -> Result<Ipv4Net> {
     Ipv4Net::new(address, ipam.subnet.prefix_len())
         .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
-}
-
-/// `eth0`, or the first number after it that none of the container's interfaces has.
-fn free_interface(others: &[Recorded]) -> String {
-    let taken = |name: &String| others.iter().any(|other| other.endpoint.interface == *name);
-    let mut names = (0..=others.len()).map(|number| format!("eth{number}"));
-    names.find(|name| !taken(name)).unwrap_or_else(|| "eth0".to_owned())
 }

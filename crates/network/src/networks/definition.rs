@@ -1,20 +1,21 @@
 //! Making and removing networks.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use hull_sys::Result as SysResult;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use rustix::io::Errno;
 
 use super::{Bridged, Networks, lock, new_id};
-use crate::network::Ipam;
+use crate::network::{Ipam, Ipam6};
 use crate::records::Rows;
 use crate::route::Link;
-use crate::{Driver, Error, Network, NetworkRequest, Result, bridge, pool};
+use crate::{Driver, Error, Network, NetworkRequest, Pool6Request, Result, bridge, pool};
 
 const LEFTOVERS: &str = "leftovers";
+const OWN_PREFIX: &str = "own-prefix";
 
 impl Networks {
     /// Makes a network and returns its id. The name must be free.
@@ -191,14 +192,41 @@ impl Networks {
             }
             None => self.pooled_ipam(rows, occupied)?,
         };
+        let ipam6 = match &request.ipv6 {
+            Some(wish) => Some(self.plan6(rows, &networks, wish)?),
+            None => None,
+        };
         let mut network = blank(&request.name, driver)?;
         network.ipam = vec![ipam];
+        network.ipam6 = ipam6;
         network.internal = request.internal;
         network.attachable = request.attachable;
         network.options = request.options;
         network.labels = request.labels;
         check_bridge(&networks, &network)?;
         Ok(network)
+    }
+
+    /// The IPv6 subnet: the chosen one, or a piece of this host's own prefix.
+    fn plan6(&self, rows: &Rows<'_>, networks: &[Network], wish: &Pool6Request) -> Result<Ipam6> {
+        if !self.ipv6 {
+            return Err(Error::Invalid("this host's kernel has no IPv6".to_owned()));
+        }
+        let taken: Vec<_> =
+            networks.iter().filter_map(|network| Some(network.ipam6.as_ref()?.subnet)).collect();
+        match wish.subnet {
+            Some(subnet) => chosen6(&taken, subnet, wish),
+            None if wish.gateway.is_some() || wish.range.is_some() || !wish.auxiliary.is_empty() => {
+                Err(Error::Invalid("invalid network config:\nno matching subnet".to_owned()))
+            }
+            None => {
+                let subnet = pool::first_free6(own_prefix(rows)?, &taken).ok_or_else(|| {
+                    Error::Unavailable("all predefined address pools have been fully subnetted".to_owned())
+                })?;
+                let gateway = first_host6(subnet);
+                Ok(Ipam6 { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: false })
+            }
+        }
     }
 
     /// A subnet of the pools that neither the host nor another network uses.
@@ -220,7 +248,10 @@ impl Networks {
     /// The kernel's side of a recorded network.
     fn build(&self, network: &Network) -> Result<()> {
         let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
-        let made = bridge::ensure(&mut lock(&self.routes), &bridged.settings, bridged.ipam)?;
+        if network.ipam6.is_some() {
+            self.forward_ipv6()?;
+        }
+        let made = bridge::ensure(&mut lock(&self.routes), &bridged.settings, network)?;
         let opened = self.healed(self.firewall.open(&bridged.passage()));
         if opened.is_err() && made {
             lock(&self.routes).remove(&bridged.settings.bridge)?;
@@ -295,9 +326,6 @@ fn check(request: &NetworkRequest) -> Result<Driver> {
             request.name
         )));
     }
-    if request.ipv6 {
-        return Err(Error::later("IPv6 in networks"));
-    }
     match Driver::parse(&request.driver)? {
         Driver::Bridge => Ok(Driver::Bridge),
         driver => Err(Error::Forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
@@ -336,6 +364,54 @@ fn chosen(networks: &[Network], subnet: Ipv4Net, request: &NetworkRequest) -> Re
     Ok(Ipam { subnet, gateway, range: request.range, auxiliary: request.auxiliary.clone(), chosen: true })
 }
 
+/// The IPv6 subnet that the user has chosen.
+fn chosen6(taken: &[Ipv6Net], subnet: Ipv6Net, wish: &Pool6Request) -> Result<Ipam6> {
+    let invalid = |text: String| Error::Invalid(format!("invalid network config:\n{text}"));
+    let outside = |what: &str, object: String| {
+        invalid(format!("invalid {what} {object}: parent subnet {subnet} doesn't contain this address"))
+    };
+    if subnet.trunc() != subnet {
+        return Err(invalid(format!("invalid subnet {subnet}: it should be {}", subnet.trunc())));
+    }
+    if subnet.prefix_len() > 126 {
+        return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
+    }
+    if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
+        return Err(invalid(format!("invalid ip-range {range}: parent subnet {subnet} doesn't contain it")));
+    }
+    let gateway = wish.gateway.unwrap_or_else(|| first_host6(subnet));
+    if !subnet.contains(&gateway) {
+        return Err(outside("gateway", gateway.to_string()));
+    }
+    if let Some((name, address)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
+        return Err(outside("auxiliary address", format!("{address} ({name})")));
+    }
+    if taken.iter().any(|other| other.contains(&subnet) || subnet.contains(other)) {
+        return Err(Error::Forbidden(
+            "invalid pool request: Pool overlaps with other one on this address space".to_owned(),
+        ));
+    }
+    Ok(Ipam6 { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
+}
+
+/// This host's prefix of unique local addresses (RFC 4193), drawn when it is first needed.
+fn own_prefix(rows: &Rows<'_>) -> Result<Ipv6Net> {
+    if let Some(prefix) = rows.fact(OWN_PREFIX)? {
+        return Ok(prefix);
+    }
+    let [a, b, c, d, e] = super::random::<5>()?;
+    let mut octets = [0; 16];
+    octets[..6].copy_from_slice(&[0xfd, a, b, c, d, e]);
+    let prefix = Ipv6Net::new(octets.into(), 48)
+        .map_err(|_| Error::Invalid("prefix of unique local addresses".to_owned()))?;
+    rows.set_fact(OWN_PREFIX, &prefix)?;
+    Ok(prefix)
+}
+
+fn first_host6(subnet: Ipv6Net) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(subnet.network()) | 1)
+}
+
 /// Two networks have two bridges.
 fn check_bridge(networks: &[Network], network: &Network) -> Result<()> {
     let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
@@ -358,6 +434,7 @@ fn blank(name: &str, driver: Driver) -> Result<Network> {
         created: SystemTime::now(),
         driver,
         ipam: Vec::new(),
+        ipam6: None,
         internal: false,
         attachable: false,
         options: BTreeMap::new(),

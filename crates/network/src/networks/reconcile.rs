@@ -95,7 +95,7 @@ impl Networks {
         let networks = self.records.read(|rows| rows.networks())?;
         for network in &networks {
             if let Some(bridged) = Bridged::of(network)? {
-                bridge::ensure(&mut lock(&self.routes), &bridged.settings, bridged.ipam)?;
+                bridge::ensure(&mut lock(&self.routes), &bridged.settings, network)?;
             }
         }
         if self.config.forward {
@@ -103,6 +103,9 @@ impl Networks {
         }
         // The table stands before packets may pass.
         self.rebuild_firewall()?;
+        if networks.iter().any(|network| network.ipam6.is_some()) {
+            self.forward_ipv6()?;
+        }
         match self.config.forward && sysctl::read("ipv4/ip_forward")? == "0" {
             true => Ok(sysctl::write("ipv4/ip_forward", "1")?),
             false => Ok(()),
@@ -120,6 +123,27 @@ impl Networks {
         let unrouted = names.filter(|name| name != "lo" && !ours.contains(name)).collect();
         let forwarding = Forwarding { boot: boot_id()?, unrouted };
         self.records.change(|rows| rows.set_fact(FORWARDING, &forwarding))
+    }
+
+    /// Makes the host forward IPv6, which the first network with IPv6 needs. The host's own interfaces stay hosts'
+    /// interfaces as far as routers on their links are concerned: they go on learning their routes from them.
+    pub(super) fn forward_ipv6(&self) -> Result<()> {
+        const ALL: &str = "ipv6/conf/all/forwarding";
+        if !self.config.forward || !self.ipv6 || sysctl::read(ALL)? != "0" {
+            return Ok(());
+        }
+        let ours: HashSet<String> = self.bridges()?.into_values().collect();
+        let links = lock(&self.routes).links()?;
+        sysctl::write(ALL, "1")?;
+        for link in links.iter().filter(|link| link.name != "lo" && !ours.contains(&link.name)) {
+            let name = format!("ipv6/conf/{}/forwarding", link.name);
+            match sysctl::write(&name, "0") {
+                // It has just gone, or has no IPv6.
+                Err(error) if error.is(Errno::NOENT) => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Replaces the firewall table by what is recorded.

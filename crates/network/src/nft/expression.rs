@@ -2,6 +2,7 @@
 
 use hull_sys::netlink::Message;
 
+use super::Family;
 use crate::port::Protocol;
 
 /// The chains of the table.
@@ -32,7 +33,6 @@ const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
 const NFTA_VERDICT_CHAIN: u16 = 2;
-const NFPROTO_IPV4: u32 = 2;
 const REG_VERDICT: u32 = 0;
 /// The first four bytes of the registers; the others follow in steps of four bytes.
 const REG32: u32 = 8;
@@ -78,12 +78,10 @@ pub(crate) enum Expression<'a> {
     InterfaceOut(u32),
     /// The transport protocol's number (1 byte).
     TransportProtocol(u32),
-    /// The source address (4 bytes).
+    /// The source address (4 or 16 bytes).
     Source(u32),
-    /// The destination address (4 bytes).
+    /// The destination address (4 or 16 bytes).
     Destination(u32),
-    /// The first byte of the source address.
-    SourceNet(u32),
     /// The first byte of the destination address.
     DestinationNet(u32),
     /// The source port (2 bytes).
@@ -122,8 +120,8 @@ pub(crate) enum Expression<'a> {
 
 impl Expression<'_> {
     /// Appends it as an attribute pair of name and data.
-    pub(super) fn put(&self, message: &mut Message) {
-        message.put_str(NFTA_EXPR_NAME, self.name()).nest(NFTA_EXPR_DATA, |data| self.put_data(data));
+    pub(super) fn put(&self, message: &mut Message, family: Family) {
+        message.put_str(NFTA_EXPR_NAME, self.name()).nest(NFTA_EXPR_DATA, |data| self.put_data(data, family));
     }
 
     fn name(&self) -> &'static str {
@@ -131,7 +129,6 @@ impl Expression<'_> {
             Self::InterfaceIn(_) | Self::InterfaceOut(_) | Self::TransportProtocol(_) => "meta",
             Self::Source(_)
             | Self::Destination(_)
-            | Self::SourceNet(_)
             | Self::DestinationNet(_)
             | Self::SourcePort(_)
             | Self::DestinationPort(_)
@@ -147,15 +144,17 @@ impl Expression<'_> {
         }
     }
 
-    fn put_data(&self, data: &mut Message) {
+    fn put_data(&self, data: &mut Message, family: Family) {
+        let (source, destination) = family.address_offsets();
         match *self {
             Self::InterfaceIn(to) => put_numbers(data, &[REG32 + to, META_IIFNAME]),
             Self::InterfaceOut(to) => put_numbers(data, &[REG32 + to, META_OIFNAME]),
             Self::TransportProtocol(to) => put_numbers(data, &[REG32 + to, META_L4PROTO]),
-            Self::Source(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 12, 4]),
-            Self::Destination(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 16, 4]),
-            Self::SourceNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 12, 1]),
-            Self::DestinationNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 16, 1]),
+            Self::Source(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, source, family.size()]),
+            Self::Destination(to) => {
+                put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, destination, family.size()])
+            }
+            Self::DestinationNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, destination, 1]),
             Self::SourcePort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 0, 2]),
             Self::DestinationPort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 2, 2]),
             Self::DestinationKind(to) => put_numbers(data, &[REG32 + to, FIB_TYPE, FIB_DADDR]),
@@ -167,7 +166,7 @@ impl Expression<'_> {
             Self::In(set, key) => put_lookup(data, set, key, None, 0),
             Self::NotIn(set, key) => put_lookup(data, set, key, None, LOOKUP_INVERTED),
             Self::Map(map, key, to) => put_lookup(data, map, key, Some(to), 0),
-            Self::Destine(address, port) => put_nat(data, address, port),
+            Self::Destine(address, port) => put_nat(data, family, address, port),
             Self::Masquerade => {}
             Self::Value(to, value) => put_value(data, to, value),
             Self::SetPort(port, protocol, from) => put_port(data, port, protocol, from),
@@ -210,8 +209,8 @@ fn put_lookup(data: &mut Message, set: &str, key: u32, to: Option<u32>, flags: u
     }
 }
 
-fn put_nat(data: &mut Message, address: u32, port: Option<u32>) {
-    put_numbers(data, &[NAT_DNAT, NFPROTO_IPV4, REG32 + address]);
+fn put_nat(data: &mut Message, family: Family, address: u32, port: Option<u32>) {
+    put_numbers(data, &[NAT_DNAT, family as u32, REG32 + address]);
     if let Some(port) = port {
         data.put(5, &(REG32 + port).to_be_bytes());
     }

@@ -9,7 +9,7 @@ mod set;
 use std::sync::Mutex;
 
 use hull_sys::Result;
-use hull_sys::netlink::{APPEND, CREATE, Family, Message, Socket};
+use hull_sys::netlink::{self, APPEND, CREATE, Message, Socket};
 use rustix::io::Errno;
 
 use crate::conntrack::{self, Stale};
@@ -28,7 +28,6 @@ const GETTABLE: u16 = SUBSYSTEM | 1;
 const DELTABLE: u16 = SUBSYSTEM | 2;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;
 const NEWRULE: u16 = SUBSYSTEM | 6;
-const NFPROTO_IPV4: u8 = 2;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
@@ -43,6 +42,39 @@ const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_LIST_ELEM: u16 = 1;
 const NF_ACCEPT: u32 = 1;
 
+/// A family of addresses; each has a table of its own, under the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Family {
+    /// NFPROTO_IPV4
+    #[default]
+    V4 = 2,
+    /// NFPROTO_IPV6
+    V6 = 10,
+}
+
+impl Family {
+    /// Bytes of an address.
+    pub(crate) fn size(self) -> u32 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// Registers that an address fills.
+    pub(crate) fn words(self) -> u32 {
+        self.size() / 4
+    }
+
+    /// Where the source and the destination are in the header.
+    fn address_offsets(self) -> (u32, u32) {
+        match self {
+            Self::V4 => (12, 16),
+            Self::V6 => (8, 24),
+        }
+    }
+}
+
 /// Where in a packet's way a base chain is called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Hook {
@@ -56,13 +88,19 @@ pub(crate) enum Hook {
     Postrouting = 4,
 }
 
-/// A change of the table: all of it happens, or nothing.
+/// A change of the tables: all of it happens, or nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
+    family: Family,
     messages: Vec<Message>,
 }
 
 impl Transaction {
+    /// What follows is about the table of this family.
+    pub(crate) fn of(&mut self, family: Family) {
+        self.family = family;
+    }
+
     /// Empties the table if it exists and makes it.
     pub(crate) fn replace_table(&mut self) {
         // A table that is not there cannot be deleted, so it is made first: a no-op where it exists.
@@ -71,7 +109,7 @@ impl Transaction {
             (DELTABLE, 0, "delete table"),
             (NEWTABLE, CREATE, "create table"),
         ] {
-            let mut message = message(kind, flags, op, TABLE);
+            let mut message = message(self.family, kind, flags, op, TABLE);
             message.put_str(NFTA_TABLE_NAME, TABLE);
             self.messages.push(message);
         }
@@ -79,14 +117,14 @@ impl Transaction {
 
     /// Makes a chain that others jump to.
     pub(crate) fn chain(&mut self, name: &str) {
-        let mut message = message(NEWCHAIN, CREATE, "create chain", name);
+        let mut message = message(self.family, NEWCHAIN, CREATE, "create chain", name);
         message.put_str(NFTA_CHAIN_TABLE, TABLE).put_str(NFTA_CHAIN_NAME, name);
         self.messages.push(message);
     }
 
     /// Makes a chain that the kernel calls; a packet at its end goes on. `kind` is `filter` or `nat`.
     pub(crate) fn base_chain(&mut self, name: &str, kind: &str, hook: Hook, priority: i32) {
-        let mut message = message(NEWCHAIN, CREATE, "create chain", name);
+        let mut message = message(self.family, NEWCHAIN, CREATE, "create chain", name);
         message
             .put_str(NFTA_CHAIN_TABLE, TABLE)
             .put_str(NFTA_CHAIN_NAME, name)
@@ -102,12 +140,13 @@ impl Transaction {
 
     /// Appends a rule to a chain.
     pub(crate) fn rule(&mut self, chain: &str, expressions: &[Expression<'_>]) {
-        let mut message = message(NEWRULE, CREATE | APPEND, "add rule to chain", chain);
+        let family = self.family;
+        let mut message = message(self.family, NEWRULE, CREATE | APPEND, "add rule to chain", chain);
         message.put_str(NFTA_RULE_TABLE, TABLE).put_str(NFTA_RULE_CHAIN, chain).nest(
             NFTA_RULE_EXPRESSIONS,
             |list| {
                 for expression in expressions {
-                    list.nest(NFTA_LIST_ELEM, |element| expression.put(element));
+                    list.nest(NFTA_LIST_ELEM, |element| expression.put(element, family));
                 }
             },
         );
@@ -116,17 +155,17 @@ impl Transaction {
 
     /// Makes a set or a map.
     pub(crate) fn set(&mut self, set: &Set) {
-        self.messages.push(set.message());
+        self.messages.push(set.message(self.family));
     }
 
     /// Adds elements to a set; one that is there already must be the same.
     pub(crate) fn add(&mut self, set: &str, elements: &[Element]) {
-        self.messages.extend(set::add(set, elements));
+        self.messages.extend(set::add(self.family, set, elements));
     }
 
     /// Removes elements from a set.
     pub(crate) fn remove(&mut self, set: &str, elements: &[Element]) {
-        self.messages.extend(set::remove(set, elements));
+        self.messages.extend(set::remove(self.family, set, elements));
     }
 }
 
@@ -139,7 +178,7 @@ pub(crate) struct Netfilter {
 impl Netfilter {
     /// To the calling thread's namespace.
     pub(crate) fn here() -> Result<Self> {
-        Ok(Self { socket: Mutex::new(Socket::open(Family::Netfilter)?) })
+        Ok(Self { socket: Mutex::new(Socket::open(netlink::Family::Netfilter)?) })
     }
 
     /// Commits a transaction.
@@ -159,9 +198,9 @@ impl Netfilter {
         conntrack::forget(&mut crate::networks::lock(&self.socket), stale)
     }
 
-    /// Whether the table is there.
-    pub(crate) fn has_table(&self) -> Result<bool> {
-        let mut question = message(GETTABLE, 0, "find table", TABLE);
+    /// Whether the table of a family is there.
+    pub(crate) fn has_table(&self, family: Family) -> Result<bool> {
+        let mut question = message(family, GETTABLE, 0, "find table", TABLE);
         question.put_str(NFTA_TABLE_NAME, TABLE);
         match crate::networks::lock(&self.socket).ask(question) {
             Ok(_) => Ok(true),
@@ -172,8 +211,8 @@ impl Netfilter {
 }
 
 /// A message with `struct nfgenmsg`: family, version, resource.
-fn message(kind: u16, flags: u16, op: &'static str, object: &str) -> Message {
-    Message::new(kind, flags, op, object).fixed(&[NFPROTO_IPV4, 0, 0, 0])
+fn message(family: Family, kind: u16, flags: u16, op: &'static str, object: &str) -> Message {
+    Message::new(kind, flags, op, object).fixed(&[family as u8, 0, 0, 0])
 }
 
 fn bracket(kind: u16) -> Message {

@@ -2,7 +2,7 @@
 
 use hull_sys::netlink::{CREATE, Message};
 
-use super::{NFTA_LIST_ELEM, SUBSYSTEM, TABLE, message};
+use super::{Family, NFTA_LIST_ELEM, SUBSYSTEM, TABLE, message};
 
 const NEWSET: u16 = SUBSYSTEM | 9;
 const NEWSETELEM: u16 = SUBSYSTEM | 12;
@@ -39,7 +39,7 @@ const LIST_LIMIT: usize = 60_000;
 /// A part of a key or of what it leads to, with the number and length that nft(8) knows it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// An IPv4 address.
+    /// An address of the table's family.
     Address,
     /// A transport protocol.
     Protocol,
@@ -51,8 +51,9 @@ pub(crate) enum Field {
 
 impl Field {
     /// nft's number of the type, and the bytes of its values.
-    fn shape(self) -> (u32, u32) {
+    fn shape(self, family: Family) -> (u32, u32) {
         match self {
+            Self::Address if family == Family::V6 => (8, 16),
             Self::Address => (7, 4),
             Self::Protocol => (12, 1),
             Self::Port => (13, 2),
@@ -74,7 +75,7 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    pub(super) fn message(&self) -> Message {
+    pub(super) fn message(&self, family: Family) -> Message {
         let mut flags = 0;
         if self.interval {
             flags |= SET_INTERVAL | if self.key.len() > 1 { SET_CONCAT } else { 0 };
@@ -82,43 +83,43 @@ impl Set {
         if !self.data.is_empty() {
             flags |= SET_MAP;
         }
-        let mut message = message(NEWSET, CREATE, "create set", self.name);
+        let mut message = message(family, NEWSET, CREATE, "create set", self.name);
         message
             .put_str(NFTA_SET_TABLE, TABLE)
             .put_str(NFTA_SET_NAME, self.name)
             .put(NFTA_SET_ID, &self.id.to_be_bytes())
             .put(NFTA_SET_FLAGS, &flags.to_be_bytes());
-        put_type(&mut message, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN, self.key);
+        put_type(&mut message, family, NFTA_SET_KEY_TYPE, NFTA_SET_KEY_LEN, self.key);
         if self.key == [Field::Interface] {
             // Names are strings to the kernel; nft(8) would print them backwards.
             message.put(NFTA_SET_USERDATA, &HOST_ORDER);
         }
         if !self.data.is_empty() {
-            put_type(&mut message, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN, self.data);
+            put_type(&mut message, family, NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN, self.data);
         }
         if flags & SET_CONCAT != 0 {
             message.nest(NFTA_SET_DESC, |description| {
-                description.nest(NFTA_SET_DESC_CONCAT, |fields| self.put_fields(fields));
+                description.nest(NFTA_SET_DESC_CONCAT, |fields| self.put_fields(fields, family));
             });
         }
         message
     }
 
-    fn put_fields(&self, fields: &mut Message) {
+    fn put_fields(&self, fields: &mut Message, family: Family) {
         for field in self.key {
             fields.nest(NFTA_LIST_ELEM, |element| {
-                element.put(NFTA_SET_FIELD_LEN, &field.shape().1.to_be_bytes());
+                element.put(NFTA_SET_FIELD_LEN, &field.shape(family).1.to_be_bytes());
             });
         }
     }
 }
 
 /// A type of several fields is written six bits each, the first highest; each begins at a word.
-fn put_type(message: &mut Message, kind: u16, length: u16, fields: &[Field]) {
-    let number = fields.iter().fold(0, |number, field| number << 6 | field.shape().0);
+fn put_type(message: &mut Message, family: Family, kind: u16, length: u16, fields: &[Field]) {
+    let number = fields.iter().fold(0, |number, field| number << 6 | field.shape(family).0);
     let bytes: u32 = match fields {
-        [field] => field.shape().1,
-        _ => fields.iter().map(|field| field.shape().1.next_multiple_of(4)).sum(),
+        [field] => field.shape(family).1,
+        _ => fields.iter().map(|field| field.shape(family).1.next_multiple_of(4)).sum(),
     };
     message.put(kind, &u32::to_be_bytes(number)).put(length, &bytes.to_be_bytes());
 }
@@ -192,16 +193,23 @@ fn words(fields: &[&[u8]]) -> Vec<u8> {
 }
 
 /// The messages that add elements.
-pub(super) fn add(set: &str, elements: &[Element]) -> Vec<Message> {
-    lists(NEWSETELEM, CREATE, "add to set", set, elements)
+pub(super) fn add(family: Family, set: &str, elements: &[Element]) -> Vec<Message> {
+    lists(family, NEWSETELEM, CREATE, "add to set", set, elements)
 }
 
 /// The messages that remove elements.
-pub(super) fn remove(set: &str, elements: &[Element]) -> Vec<Message> {
-    lists(DELSETELEM, 0, "remove from set", set, elements)
+pub(super) fn remove(family: Family, set: &str, elements: &[Element]) -> Vec<Message> {
+    lists(family, DELSETELEM, 0, "remove from set", set, elements)
 }
 
-fn lists(kind: u16, flags: u16, op: &'static str, set: &str, elements: &[Element]) -> Vec<Message> {
+fn lists(
+    family: Family,
+    kind: u16,
+    flags: u16,
+    op: &'static str,
+    set: &str,
+    elements: &[Element],
+) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut rest = elements;
     while !rest.is_empty() {
@@ -212,7 +220,7 @@ fn lists(kind: u16, flags: u16, op: &'static str, set: &str, elements: &[Element
         });
         let (now, later) = rest.split_at(fits.count());
         rest = later;
-        let mut message = message(kind, flags, op, set);
+        let mut message = message(family, kind, flags, op, set);
         message.put_str(NFTA_SET_ELEM_LIST_TABLE, TABLE).put_str(NFTA_SET_ELEM_LIST_SET, set).nest(
             NFTA_SET_ELEM_LIST_ELEMENTS,
             |list| {

@@ -1,0 +1,108 @@
+//! A container's end of a link: its name and its switches.
+
+use std::os::fd::BorrowedFd;
+
+use hull_sys::netns;
+
+use crate::records::Recorded;
+use crate::{Error, Result, sysctl};
+
+/// What stands for the interface's name in a switch.
+const NAME: &str = "IFNAME";
+
+/// A switch below /proc/sys/net in the place of whose interface's name [`NAME`] stands, and its value.
+pub(super) struct Switch {
+    path: String,
+    value: String,
+}
+
+/// The wished name, or `eth0`, or the first number after it that none of the container's interfaces has.
+pub(super) fn choose(wish: Option<&str>, others: &[Recorded]) -> Result<String> {
+    let taken = |name: &str| others.iter().any(|other| other.endpoint.interface == name);
+    let Some(wish) = wish else {
+        let mut names = (0..=others.len()).map(|number| format!("eth{number}"));
+        return Ok(names.find(|name| !taken(name)).unwrap_or_else(|| "eth0".to_owned()));
+    };
+    let fits = (1..16).contains(&wish.len()) && ![".", "..", "lo"].contains(&wish);
+    if !fits || !wish.bytes().all(|byte| byte.is_ascii_graphic() && ![b'/', b':', b'%'].contains(&byte)) {
+        return Err(Error::Invalid(format!("invalid interface name {wish:?}")));
+    }
+    match taken(wish) {
+        true => Err(Error::Forbidden(format!("the container has an interface {wish} already"))),
+        false => Ok(wish.to_owned()),
+    }
+}
+
+/// Reads switches: "net.ipv4.conf.IFNAME.log_martians=1". Nothing else can be set: a switch of the whole namespace is
+/// not the endpoint's.
+pub(super) fn switches(texts: &[String]) -> Result<Vec<Switch>> {
+    let read = |text: &String| {
+        let (name, value) = text.split_once('=')?;
+        let parts: Vec<_> = name.split('.').collect();
+        let ["net", family @ ("ipv4" | "ipv6" | "mpls"), kind @ ("conf" | "neigh"), NAME, last] = parts[..]
+        else {
+            return None;
+        };
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let fits = !last.is_empty() && last.bytes().all(plain);
+        fits.then(|| Switch { path: format!("{family}/{kind}/{NAME}/{last}"), value: value.to_owned() })
+    };
+    let invalid = |text: &String| {
+        Error::Invalid(format!("invalid sysctl {text:?}: it must be like net.ipv4.conf.{NAME}.NAME=VALUE"))
+    };
+    texts.iter().map(|text| read(text).ok_or_else(|| invalid(text))).collect()
+}
+
+/// Sets switches of an interface.
+pub(super) fn set(namespace: BorrowedFd<'_>, interface: &str, switches: &[Switch]) -> Result<()> {
+    if switches.is_empty() {
+        return Ok(());
+    }
+    netns::within(namespace, || {
+        switches
+            .iter()
+            .try_for_each(|switch| sysctl::write(&switch.path.replace(NAME, interface), &switch.value))
+    })??;
+    Ok(())
+}
+
+/// Lets an interface have IPv6; nobody on the link tells it about routers, or has its address.
+pub(super) fn enable_ipv6(namespace: BorrowedFd<'_>, interface: &str) -> Result<()> {
+    let switch = |name: &str, value: &str| sysctl::write(&format!("ipv6/conf/{interface}/{name}"), value);
+    netns::within(namespace, || {
+        switch("accept_ra", "0")?;
+        switch("accept_dad", "0")?;
+        switch("disable_ipv6", "0")
+    })??;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_switches_of_the_interface_are_taken() {
+        let read = |text: &str| switches(&[text.to_owned()]).map(|mut found| found.remove(0).path);
+        assert_eq!(read("net.ipv4.conf.IFNAME.log_martians=1").unwrap(), "ipv4/conf/IFNAME/log_martians");
+        for wrong in [
+            "net.ipv4.ip_forward=1",
+            "net.ipv4.conf.eth0.log_martians=1",
+            "net.ipv4.conf.IFNAME.log_martians",
+            "net.ipv4.conf.IFNAME.a/b=1",
+            "net.ipv4.conf.IFNAME...=1",
+            "kernel.ipv4.conf.IFNAME.x=1",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_interfaces_are_the_kernels() {
+        assert_eq!(choose(None, &[]).unwrap(), "eth0");
+        assert_eq!(choose(Some("lan0"), &[]).unwrap(), "lan0");
+        for wrong in ["", ".", "lo", "a/b", "a b", "sixteen-letters-", "eth%d"] {
+            assert!(choose(Some(wrong), &[]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Networks with IPv6 beside IPv4, as clients see them.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
+
+const SLEEP: [&str; 3] = ["busybox", "sleep", "1000"];
+
+fn start(daemon: &Daemon, name: &str, flags: &[&str]) {
+    daemon.hull([&["run", "-d", "--name", name], flags, &SLEEP].concat()).ok();
+}
+
+fn of(daemon: &Daemon, name: &str, field: &str) -> String {
+    let template = format!("{{{{range .NetworkSettings.Networks}}}}{{{{{field}}}}}{{{{end}}}}");
+    daemon.hull(["inspect", "-f", &template, name]).ok().to_owned()
+}
+
+fn fetch(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(b"GET /hello HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[test]
+fn a_network_has_both_families() {
+    let mut daemon = Daemon::with_busybox();
+    let flags = ["--subnet", "10.50.0.0/24", "--subnet", "fd50::/64", "--gateway", "fd50::9"];
+    daemon.hull([&["network", "create", "--ipv6"], &flags[..], &["blue"]].concat()).ok();
+    let network = daemon.hull(["network", "inspect", "blue"]).json();
+    assert_eq!((&network[0]["EnableIPv4"], &network[0]["EnableIPv6"]), (&true.into(), &true.into()));
+    assert_eq!(network[0]["IPAM"]["Config"][1]["Subnet"], "fd50::/64");
+    assert_eq!(network[0]["IPAM"]["Config"][1]["Gateway"], "fd50::9");
+    start(&daemon, "one", &["--network", "blue"]);
+    start(&daemon, "two", &["--network", "blue", "--ip6", "fd50::77"]);
+    assert_eq!(of(&daemon, "one", ".GlobalIPv6Address"), "fd50::1");
+    assert_eq!(of(&daemon, "two", ".GlobalIPv6Address"), "fd50::77");
+    assert_eq!(of(&daemon, "two", ".GlobalIPv6PrefixLen"), "64");
+    assert_eq!(of(&daemon, "two", ".IPv6Gateway"), "fd50::9");
+    let network = daemon.hull(["network", "inspect", "blue"]).json();
+    let containers: Vec<_> = network[0]["Containers"].as_object().expect("containers").values().collect();
+    assert!(containers.iter().any(|one| one["IPv6Address"] == "fd50::77/64"), "{containers:?}");
+
+    let ping = |from: &str, to: &str| daemon.hull(["exec", from, "ping", "-6", "-c", "1", "-w", "5", to]);
+    ping("one", "two").says("fd50::77");
+    ping("two", "fd50::9").ok();
+    daemon.hull(["exec", "two", "cat", "/etc/hosts"]).says("fd50::77\t").says("10.50.0.");
+    let route = daemon.hull(["exec", "two", "ip", "-6", "route"]);
+    route.says("default via fd50::9");
+    daemon.kill9();
+    daemon.restart();
+    let ping = |from: &str, to: &str| daemon.hull(["exec", from, "ping", "-6", "-c", "1", "-w", "5", to]);
+    ping("two", "one").ok();
+    daemon.hull(["network", "disconnect", "blue", "two"]).ok();
+    assert!(!daemon.hull(["exec", "two", "ip", "-6", "addr"]).ok().contains("fd50"));
+    daemon.hull(["network", "connect", "--ip6", "fd50::78", "blue", "two"]).ok();
+    ping("one", "two").says("fd50::78");
+    daemon.hull(["rm", "-f", "one", "two"]).ok();
+    daemon.hull(["network", "rm", "blue"]).ok();
+}
+
+#[test]
+fn a_port_is_published_in_both_families() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "--ipv6", "--subnet", "fd50::/64", "blue"]).ok();
+    let script = "mkdir /www; echo hello >/www/hello; exec httpd -f -p '[::]:80' -h /www";
+    let run =
+        ["run", "-d", "--name", "web", "--network", "blue", "-p", "18083:80", "busybox", "sh", "-c", script];
+    daemon.hull(run).ok();
+    assert_eq!(daemon.hull(["port", "web", "80"]).lines(), ["0.0.0.0:18083", "[::]:18083"]);
+    for address in ["127.0.0.1:18083", "[fd50::1]:18083"] {
+        let found = || fetch(address).is_some_and(|text| text.contains("hello"));
+        assert!(eventually(PATIENCE, found), "{address}");
+    }
+    let other = ["run", "--rm", "--network", "blue", "-p", "[::]:18083:80", "busybox", "true"];
+    daemon.hull(other).complains("Bind for [::]:18083 failed: port is already allocated").fails(125);
+    daemon.hull(["rm", "-f", "web"]).ok();
+    assert!(fetch("[fd50::1]:18083").is_none(), "closed again");
+    daemon.hull(["network", "rm", "blue"]).ok();
+}
+
+/// CVE-2024-32473: containers of networks without IPv6 had link-local addresses. CVE-2020-13401: a container's router
+/// advertisements were believed.
+#[test]
+fn what_is_off_is_off() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "--ipv6", "blue"]).ok();
+    daemon.hull(["network", "create", "plain"]).ok();
+    start(&daemon, "four", &["--network", "plain"]);
+    start(&daemon, "six", &["--network", "blue"]);
+    let addresses = daemon.hull(["exec", "four", "cat", "/proc/net/if_inet6"]).ok().to_owned();
+    assert!(addresses.lines().all(|line| line.ends_with(" lo")), "{addresses}");
+    let accepts = |name: &str| {
+        daemon.hull(["exec", name, "cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra"]).ok().to_owned()
+    };
+    assert_eq!(accepts("six"), "0");
+    for network in ["blue", "plain"] {
+        let id = daemon.hull(["network", "inspect", "-f", "{{.Id}}", network]).ok().to_owned();
+        let read = |name: &str| {
+            let path = format!("/proc/sys/net/ipv6/conf/br-{}/{name}", &id[..12]);
+            std::fs::read_to_string(path).expect("a switch").trim().to_owned()
+        };
+        assert_eq!(read("accept_ra"), "0");
+        assert_eq!(read("disable_ipv6"), if network == "plain" { "1" } else { "0" });
+    }
+    daemon.hull(["rm", "-f", "four", "six"]).ok();
+    daemon.hull(["network", "rm", "blue", "plain"]).ok();
+}
+
+#[test]
+fn wishes_that_cannot_be_met_are_refused() {
+    let daemon = Daemon::with_busybox();
+    let create = |flags: &[&str]| daemon.hull([&["network", "create"], flags, &["blue"]].concat());
+    create(&["--subnet", "10.1.0.0/24", "--subnet", "10.2.0.0/24"]).complains("multiple subnets").fails(1);
+    create(&["--ipv6", "--subnet", "fd50::1/64"]).complains("invalid subnet fd50::1/64").fails(1);
+    create(&["--ipv6", "--gateway", "fd50::1"]).complains("must have a corresponding subnet").fails(1);
+    daemon.hull(["network", "create", "--subnet", "10.50.0.0/24", "blue"]).ok();
+    let run = ["run", "--rm", "--network", "blue", "--ip6", "fd50::2", "busybox", "true"];
+    daemon.hull(run).complains("no configured subnet").fails(125);
+    daemon.hull(["network", "rm", "blue"]).ok();
+}
