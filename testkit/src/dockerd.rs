@@ -44,8 +44,7 @@ impl Dockerd {
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let child = command.spawn().expect("dockerd: `make test` installs it");
         let daemon = Self { dir, mark, child };
-        let up =
-            eventually(PATIENCE, || http::request(&daemon.socket(), "GET", "/_ping", None).is_ok());
+        let up = eventually(PATIENCE, || http::request(&daemon.socket(), "GET", "/_ping", None).is_ok());
         assert!(up, "dockerd does not come up:\n{}", daemon.log());
         daemon
     }

@@ -48,6 +48,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Whether the client is Compose 1.
+    pub(crate) fn is_compose_1(&self) -> bool {
+        let agent = self.headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes);
+        agent.is_some_and(|agent| agent.starts_with(b"docker-compose/1."))
+    }
+
     /// Takes `request` apart; `params` come from the route that matched. Fails where the query is none.
     pub(crate) fn new(
         mut request: http::Request<Incoming>,
