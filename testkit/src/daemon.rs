@@ -26,6 +26,7 @@ pub struct Daemon {
     /// The mark of the test, which may have more than one daemon.
     outer: String,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
     before: Before,
 }
@@ -50,6 +51,11 @@ impl Daemon {
 
     /// The same as [`Daemon::start`], with more flags.
     pub fn start_with(flags: &[&str]) -> Self {
+        Self::start_in(flags, &[])
+    }
+
+    /// The same as [`Daemon::start_with`], with more variables in its environment.
+    pub fn start_in(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         namespaces::enter();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -61,6 +67,7 @@ impl Daemon {
             cgroup: format!("/{outer}/{mark}"),
             outer,
             arguments: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             child: None,
             before: Before::look(),
             mark,
@@ -212,6 +219,7 @@ impl Daemon {
         command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
         command.arg("--pidfile").arg(self.dir.path().join("hulld.pid"));
         command.arg("--cgroup-parent").arg(&self.cgroup).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = command.spawn().unwrap();
         let up = eventually(PATIENCE, || {

@@ -52,3 +52,155 @@ fn the_manual_and_the_completions_are_of_its_own_flags() {
         assert!(print(shell).contains("insecure-registry"), "{shell}");
     }
 }
+
+/// What `hulld --validate` says: whether all is right, and its words.
+fn validate(arguments: &[&str]) -> (bool, String) {
+    let output =
+        Command::new(binary("hulld")).arg("--validate").args(arguments).output().expect("hulld runs");
+    (output.status.success(), String::from_utf8(output.stderr).expect("utf-8").trim().to_owned())
+}
+
+#[test]
+fn a_configuration_is_checked_in_dockers_words() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("daemon.json");
+    let config = path.to_str().expect("utf-8");
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(&path, text).expect("write");
+        validate(&[&["--config-file", config], more].concat())
+    };
+    assert_eq!(check(r#"{"live-restore": true, "debug": true}"#, &[]), (true, "configuration OK".to_owned()));
+    let why = |text: &str, more: &[&str]| {
+        let (right, said) = check(text, more);
+        assert!(!right, "{said}");
+        said.rsplit_once(&format!("{config}: ")).expect("it names the file").1.to_owned()
+    };
+    let unknown = "the following directives don't match any configuration option: colour";
+    assert_eq!(why(r#"{"colour": "red"}"#, &[]), unknown);
+    assert_eq!(
+        why(r#"{"debug": true, "hosts": ["fd://"], "mtu": 1400}"#, &["-D", "-H", "unix:///x", "--mtu=1400"]),
+        "the following directives are specified both as a flag and in the configuration file: debug: (from flag: true, \
+         from file: true), hosts: (from flag: [unix:///x], from file: [fd://]), mtu: (from flag: 1400, from file: 1400)"
+    );
+    let (right, said) = validate(&["--config-file", "/nowhere/daemon.json"]);
+    assert!(!right && said.ends_with("open /nowhere/daemon.json: no such file or directory"), "{said}");
+}
+
+#[test]
+fn what_has_no_meaning_is_said_once() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("daemon.json");
+    std::fs::write(&file, r#"{"live-restore": true, "log-format": "json"}"#).expect("write");
+    let daemon =
+        Daemon::start_with(&["--config-file", file.to_str().expect("utf-8"), "--userland-proxy=false"]);
+    let lines: Vec<serde_json::Value> =
+        daemon.log().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    for flag in ["live-restore has no effect", "--userland-proxy has no effect"] {
+        let said = |line: &&serde_json::Value| line["level"] == "WARN" && line.to_string().contains(flag);
+        assert_eq!(lines.iter().filter(said).count(), 1, "{flag}: {lines:?}");
+    }
+}
+
+/// One request to an address, and all of its answer.
+fn get(address: &str, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).expect("connect");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").expect("write");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("read");
+    answer
+}
+
+#[test]
+fn metrics_have_dockers_names_and_true_figures() {
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
+    let address = format!("127.0.0.1:{port}");
+    let daemon = Daemon::start_with(&["--metrics-addr", &address]);
+    let archive = hull_testkit::images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    let probe = ["--health-cmd", "false", "--health-interval", "100ms"];
+    let run = ["run", "-d", "--name", "box"];
+    daemon.hull([&run[..], &probe, &["busybox", "sleep", "1000"]].concat()).ok();
+    daemon.hull(["create", "busybox"]).ok();
+    daemon.hull(["start", "no-such-container"]).fails(1);
+    let value = |name: &str| -> f64 {
+        let text = get(&address, "/metrics");
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    };
+    assert_eq!(value(r#"engine_daemon_container_states_containers{state="running"}"#), 1.0);
+    assert_eq!(value(r#"engine_daemon_container_states_containers{state="stopped"}"#), 1.0);
+    assert_eq!(value(r#"engine_daemon_container_actions_seconds_count{action="create"}"#), 2.0);
+    assert_eq!(value(r#"engine_daemon_container_actions_seconds_count{action="start"}"#), 1.0);
+    assert!(value(r#"engine_daemon_container_actions_seconds_sum{action="start"}"#) > 0.0);
+    assert!(value("engine_daemon_engine_cpus_cpus") >= 1.0);
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    let before = value("engine_daemon_events_total");
+    assert!(eventually(PATIENCE, || value("engine_daemon_health_checks_failed_total") >= 2.0));
+    assert!(value("engine_daemon_health_checks_total") >= 2.0);
+    daemon.hull(["kill", "box"]).ok();
+    assert!(eventually(PATIENCE, || value("engine_daemon_events_total") >= before + 2.0));
+    assert!(get(&address, "/metrics").contains("engine_daemon_engine_info{architecture="));
+    assert!(get(&address, "/other").starts_with("HTTP/1.0 404"));
+}
+
+#[test]
+fn requests_are_traced_when_somebody_wants_it() {
+    use std::io::{Read, Write};
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let endpoint = format!("http://{}", collector.local_addr().expect("address"));
+    let received = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let sink = std::sync::Arc::clone(&received);
+    std::thread::spawn(move || {
+        for mut stream in collector.incoming().flatten() {
+            let mut buffer = [0; 64 << 10];
+            let mut text = String::new();
+            // One request; its end is the end of its JSON.
+            while !text.ends_with("]}]}") {
+                match stream.read(&mut buffer) {
+                    Ok(length) if length > 0 => text += &String::from_utf8_lossy(&buffer[..length]),
+                    _ => break,
+                }
+            }
+            sink.lock().expect("sink").push_str(&text);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+        }
+    });
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=secret"),
+        ("OTEL_SERVICE_NAME", "the-hull"),
+    ];
+    let mut daemon = Daemon::start_in(&[], &variables);
+    daemon.hull(["ps"]).ok();
+    daemon.hull(["inspect", "no-such-container"]).fails(1);
+    daemon.stop();
+    let text = received.lock().expect("received").clone();
+    for wanted in [
+        "POST /v1/traces",
+        "x-key: secret",
+        r#""stringValue":"the-hull""#,
+        r#""name":"GET /containers/json""#,
+        r#""name":"GET /containers/{id}/json""#,
+        r#""intValue":"404""#,
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+}
+
+#[test]
+fn a_signal_writes_down_what_goes_on() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "waiting", "busybox"]).ok();
+    let pid = Pid::from_raw(daemon.pid().cast_signed()).expect("a process id");
+    rustix::process::kill_process(pid, Signal::USR1).expect("kill");
+    let written = || {
+        let entries = std::fs::read_dir(daemon.exec_root()).expect("exec root").flatten();
+        let mut dumps = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("state-"));
+        dumps.find_map(|entry| std::fs::read_to_string(entry.path()).ok())
+    };
+    assert!(eventually(PATIENCE, || written().is_some_and(|text| text.contains(" waiting Created "))));
+    assert_eq!(daemon.api("GET", "/_ping", None).status, 200);
+}

@@ -77,3 +77,37 @@ fn a_paused_container_stands_still() {
     daemon.hull(["unpause", "clock"]).ok();
     daemon.hull(["exec", "clock", "true"]).ok();
 }
+
+#[test]
+fn limits_change_while_a_container_runs() {
+    let daemon = Daemon::with_busybox();
+    let flags = ["-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "--cpu-shares", "512"];
+    let all = [&["run", "-d"], &flags[..], &["busybox", "sleep", "1000"]].concat();
+    let id = daemon.hull(all).ok().to_owned();
+    let update = |body: serde_json::Value| {
+        let answer = daemon.api("POST", &format!("/containers/{id}/update"), Some(&body));
+        assert_eq!(answer.status, 200, "{body}: {}", answer.message());
+    };
+    update(
+        serde_json::json!({"NanoCpus": 1_000_000_000, "CpuShares": 256, "CpusetCpus": "0", "PidsLimit": 20}),
+    );
+    let quota = cgroup_file(&daemon, &id, "cpu", "cpu.cfs_quota_us", "cpu.max");
+    assert_eq!(quota.split(' ').next(), Some("100000"));
+    assert_eq!(cgroup_file(&daemon, &id, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(cgroup_file(&daemon, &id, "pids", "pids.max", "pids.max"), "20");
+    update(serde_json::json!({"PidsLimit": -1, "MemoryReservation": 32 << 20}));
+    assert_eq!(cgroup_file(&daemon, &id, "pids", "pids.max", "pids.max"), "max");
+    let soft = cgroup_file(&daemon, &id, "memory", "memory.soft_limit_in_bytes", "memory.low");
+    assert_eq!(soft, (32 << 20).to_string());
+    // A memory limit alone has to stay below the swap that is set; both together may grow.
+    update(serde_json::json!({"Memory": 100 << 20}));
+    update(serde_json::json!({"Memory": 256 << 20, "MemorySwap": 512 << 20}));
+    let limit = cgroup_file(&daemon, &id, "memory", "memory.limit_in_bytes", "memory.max");
+    assert_eq!(limit, (256 << 20).to_string());
+    // What the kernel refuses is not written down.
+    let used = serde_json::json!({"Memory": 6 << 20, "MemorySwap": 6 << 20, "CpusetMems": "7"});
+    let answer = daemon.api("POST", &format!("/containers/{id}/update"), Some(&used));
+    assert_eq!(answer.status, 400, "{}", answer.message());
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.HostConfig.Memory}}", &id]).ok(), (256 << 20).to_string());
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.HostConfig.PidsLimit}}", &id]).ok(), "0");
+}

@@ -3,6 +3,7 @@
 use std::fs;
 
 use hull_testkit::Daemon;
+use serde_json::json;
 
 #[test]
 fn a_named_volume_outlives_its_containers() {
@@ -135,9 +136,176 @@ fn a_volume_is_what_its_options_say() {
     let script = "stat -c %a /data; df -k /data | tail -1 | awk '{print $2}'";
     let seen = daemon.hull(["run", "--rm", "-v", "quick:/data", "busybox", "sh", "-c", script]);
     assert_eq!(seen.lines(), ["700", "1024"]);
-    daemon.hull(["run", "-d", "--name", "first", "-v", "quick:/data", "busybox", "sleep", "1000"]).ok();
-    daemon
-        .hull(["run", "--rm", "-v", "quick:/data", "busybox", "true"])
-        .complains("volume quick is in memory and container first has it");
     daemon.hull(["volume", "create", "-o", "frob=1"]).complains("invalid option: \"frob\"").fails(1);
+}
+
+#[test]
+fn a_volume_in_memory_is_one_for_all_that_run() {
+    let mut daemon = Daemon::with_busybox();
+    daemon
+        .hull(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "quick"])
+        .ok();
+    let run = |daemon: &Daemon, name: &str| {
+        daemon.hull(["run", "-d", "--name", name, "-v", "quick:/data", "busybox", "sleep", "1000"]).ok();
+    };
+    run(&daemon, "first");
+    daemon.hull(["exec", "first", "sh", "-c", "echo shared >/data/file"]).ok();
+    run(&daemon, "second");
+    assert_eq!(daemon.hull(["exec", "second", "cat", "/data/file"]).ok(), "shared");
+    daemon.hull(["run", "--rm", "-v", "quick:/data:ro", "busybox", "touch", "/data/x"]).fails(1);
+    // Another daemon finds it at the supervisors.
+    daemon.kill9();
+    daemon.restart();
+    run(&daemon, "third");
+    assert_eq!(daemon.hull(["exec", "third", "cat", "/data/file"]).ok(), "shared");
+    daemon.hull(["rm", "-f", "first", "second"]).ok();
+    daemon.restart();
+    run(&daemon, "fourth");
+    assert_eq!(daemon.hull(["exec", "fourth", "cat", "/data/file"]).ok(), "shared");
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    assert!(!mounts.contains("size=1024k"), "nothing of it is mounted on the host: {mounts}");
+    // What is in memory goes with its last container.
+    daemon.hull(["rm", "-f", "third", "fourth"]).ok();
+    daemon.hull(["run", "--rm", "-v", "quick:/data", "busybox", "test", "-e", "/data/file"]).fails(1);
+    daemon.hull(["volume", "rm", "quick"]).ok();
+}
+
+#[test]
+fn what_a_volume_cannot_mount_is_said_in_dockers_words() {
+    let daemon = Daemon::with_busybox();
+    let create = |name: &str, options: &[&str]| {
+        let options: Vec<&str> = options.iter().flat_map(|option| ["-o", option]).collect();
+        daemon.hull([&["volume", "create"][..], &options, &[name]].concat()).ok();
+    };
+    let mountpoint =
+        |name: &str| daemon.hull(["volume", "inspect", "-f", "{{.Mountpoint}}", name]).ok().to_owned();
+    create("odd", &["type=nosuchfs", "device=there", "o=password=secret,x=1"]);
+    let odd = daemon.hull(["create", "-v", "odd:/data", "busybox"]);
+    odd.complains(&format!(
+        "failed to populate volume: error while mounting volume '{place}': failed to mount local volume: mount \
+         there:{place}, data: password=********,x=1: no such device",
+        place = mountpoint("odd")
+    ));
+    create("far", &["type=none", "o=bind", "device=/nowhere/at/all"]);
+    daemon
+        .hull(["create", "--name", "late", "--mount", "source=far,target=/d,volume-nocopy", "busybox"])
+        .ok();
+    daemon.hull(["start", "late"]).complains(&format!(
+        "error while mounting volume '{place}': failed to mount local volume: mount /nowhere/at/all:{place}, flags: \
+         0x1000: no such file or directory",
+        place = mountpoint("far")
+    ));
+    create("none", &["type=tmpfs", "device="]);
+    daemon.hull(["run", "-v", "none:/data", "busybox"]).complains("missing device in volume options");
+    create("lost", &["type=nfs", "device=:/export", "o=addr=no-such-host.invalid"]);
+    daemon
+        .hull(["create", "-v", "lost:/data", "busybox"])
+        .complains("error resolving passed in network volume address: lookup no-such-host.invalid");
+    assert_eq!(daemon.hull(["ps", "-aq"]).lines().len(), 1, "a create that failed leaves no container");
+}
+
+#[test]
+fn a_volume_has_one_name_and_one_driver() {
+    let daemon = Daemon::start();
+    let create = |body: serde_json::Value| daemon.api("POST", "/v1.44/volumes/create", Some(&body));
+    let made = create(json!({"Name": "data", "Labels": {"a": "b"}}));
+    assert_eq!((made.status, made.json()["Scope"].as_str()), (201, Some("local")));
+    // As Docker does: the one of that name, whatever else is asked for.
+    let again = create(json!({"Name": "data", "DriverOpts": {"frob": "1"}, "Labels": {"c": "d"}}));
+    assert_eq!((again.status, &again.json()["Labels"]), (201, &json!({"a": "b"})));
+    let refused = |body: serde_json::Value, status: u16, message: &str| {
+        let answer = create(body);
+        assert_eq!((answer.status, answer.message().as_str()), (status, message));
+    };
+    refused(
+        json!({"Name": "x"}),
+        400,
+        "create x: volume name is too short, names should be at least two alphanumeric characters",
+    );
+    refused(
+        json!({"Name": "a/b"}),
+        400,
+        "create a/b: \"a/b\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" \
+         are allowed. If you intended to pass a host directory, use absolute path",
+    );
+    refused(json!({"Name": "aa", "DriverOpts": {"x": "1"}}), 400, "create aa: invalid option: \"x\"");
+    let missing = "error looking up volume plugin frob: plugin \"frob\" not found";
+    refused(json!({"Name": "aa", "Driver": "frob"}), 404, &format!("create aa: {missing}"));
+    refused(json!({"Name": "data", "Driver": "frob"}), 404, &format!("create data: {missing}"));
+    let put = daemon.api("PUT", "/v1.44/volumes/data?version=1", Some(&json!({})));
+    let message = "volume update only valid for cluster volumes, but swarm is unavailable";
+    assert_eq!((put.status, put.message().as_str()), (503, message));
+    let cluster = create(json!({"Name": "csi", "ClusterVolumeSpec": {}}));
+    assert_eq!(cluster.status, 503, "{}", cluster.message());
+    assert!(daemon.api("GET", "/volumes/csi", None).message().ends_with("get csi: no such volume"));
+}
+
+#[test]
+fn lists_and_prunes_take_dockers_filters() {
+    let daemon = Daemon::with_busybox();
+    for name in ["one", "two", "three"] {
+        daemon.hull(["volume", "create", "--label", &format!("n={name}"), name]).ok();
+    }
+    daemon.hull(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "elsewhere"]).ok();
+    let anonymous = daemon.hull(["volume", "create"]).ok().to_owned();
+    let labels = daemon.api("GET", &format!("/volumes/{anonymous}"), None).json()["Labels"].clone();
+    assert_eq!(labels, json!({"com.docker.volume.anonymous": ""}));
+    daemon.hull(["create", "--name", "user", "-v", "one:/a", "-v", "/b", "busybox"]).ok();
+    let quoted = |filters: &str| filters.replace('"', "%22").replace('^', "%5E");
+    let list = |filters: &str| -> Vec<String> {
+        let answer = daemon.api("GET", &format!("/volumes?filters={}", quoted(filters)), None).json();
+        let volumes = answer["Volumes"].as_array().expect("a list").iter();
+        volumes.map(|volume| volume["Name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(list(r#"{"name":["^t"]}"#), ["three", "two"]);
+    assert_eq!(list(r#"{"label":["n=one"]}"#), ["one"]);
+    assert_eq!(list(r#"{"dangling":["false"]}"#).len(), 2);
+    assert_eq!(list(r#"{"driver":["other"]}"#), Vec::<String>::new());
+    let odd = daemon.api("GET", "/volumes?filters={%22colour%22:[%22red%22]}", None);
+    assert_eq!((odd.status, odd.message().as_str()), (400, "invalid filter 'colour'"));
+
+    let prune = |query: &str| daemon.api("POST", &format!("/v1.44/volumes/prune{}", quoted(query)), None);
+    let odd = prune(r#"?filters={"all":["maybe"]}"#);
+    let message = "invalid filter 'all': strconv.ParseBool: parsing \"maybe\": invalid syntax";
+    assert_eq!((odd.status, odd.message().as_str()), (400, message));
+    assert_eq!(prune("").json()["VolumesDeleted"], json!([anonymous]));
+    assert_eq!(
+        prune(r#"?filters={"all":["1"],"label!":["n=two"]}"#).json()["VolumesDeleted"],
+        json!(["three"])
+    );
+    let old = daemon.api("POST", "/v1.41/volumes/prune", None);
+    assert_eq!(old.json()["VolumesDeleted"], json!(["two"]), "older clients mean all");
+    assert_eq!(list("").len(), 3, "what is in use, and what is elsewhere, stays");
+    let used = daemon.api("DELETE", "/volumes/one", None);
+    let id = daemon.hull(["inspect", "-f", "{{.Id}}", "user"]).ok().to_owned();
+    assert_eq!((used.status, used.message()), (409, format!("remove one: volume is in use - [{id}]")));
+    let usage = daemon.api("GET", "/system/df?type=volume", None).json();
+    let usage = usage["Volumes"].as_array().expect("a list");
+    assert_eq!(usage.len(), 2, "what is elsewhere uses nothing here: {usage:?}");
+    let one = usage.iter().find(|volume| volume["Name"] == "one").expect("it is there");
+    assert_eq!(one["UsageData"]["RefCount"], 1);
+    daemon.hull(["rm", "-v", "user"]).ok();
+    assert_eq!(list(""), ["elsewhere", "one"]);
+}
+
+#[test]
+fn owners_and_modes_come_along_into_a_new_volume() {
+    let daemon = Daemon::with_busybox();
+    let script = "mkdir -p /srv/own/deep && chown 123:45 /srv/own && chmod 1750 /srv/own && echo x >/srv/own/deep/file";
+    daemon.hull(["run", "--name", "maker", "busybox", "sh", "-c", script]).ok();
+    daemon.hull(["commit", "maker", "owned:1"]).ok();
+    daemon.hull(["run", "--rm", "-v", "fresh:/srv/own", "owned:1", "true"]).ok();
+    let look = [
+        "run",
+        "--rm",
+        "-v",
+        "fresh:/data",
+        "busybox",
+        "sh",
+        "-c",
+        "stat -c '%u:%g %a' /data; cat /data/deep/file",
+    ];
+    assert_eq!(daemon.hull(look).lines(), ["123:45 1750", "x"]);
+    daemon.hull(["run", "--rm", "-v", "fresh:/etc", "busybox", "test", "-e", "/etc/passwd"]).fails(1);
+    daemon.hull(["rm", "maker"]).ok();
 }

@@ -12,6 +12,7 @@ mod http;
 mod output;
 mod report;
 mod runtimes;
+mod thousand;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,11 +42,11 @@ struct Options {
 }
 
 /// What a run consists of, in its order; all but the first need engines.
-const PARTS: [&str; 6] = ["runtimes", "idle", "commands", "api", "many", "logs"];
+const PARTS: [&str; 7] = ["runtimes", "idle", "commands", "api", "many", "thousand", "logs"];
 
 const USAGE: &str =
     "usage: cargo xtask bench [--rounds N] [--no-build] [--no-peers] [--no-write] [--dist DIR] \
-    [--before DIR] [runtimes] [idle] [commands] [api] [many] [logs]
+    [--before DIR] [runtimes] [idle] [commands] [api] [many] [thousand] [logs]
   --before DIR: let the programs in DIR take part as well
   without all parts, or with --before, docs/benchmarks.md is not written";
 

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("hull-snapshot", &["hull-sys", "hull-oci"]),
     ("hull-image", &["hull-oci", "hull-snapshot"]),
     ("hull-network", &["hull-sys", "hull-oci"]),
+    ("hull-plugin", &[]),
     (
         "hull-engine",
         &[
@@ -29,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hull-snapshot",
             "hull-image",
             "hull-network",
+            "hull-plugin",
         ],
     ),
     ("hull-api", &["hull-oci"]),

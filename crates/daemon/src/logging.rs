@@ -17,7 +17,7 @@ pub(crate) fn start(settings: &Settings) -> Result<SetLevel, String> {
     let (filter, handle) = reload::Layer::new(filter(settings)?);
     let output = fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(rustix::termios::isatty(std::io::stderr()))
+        .with_ansi(!settings.raw_logs && rustix::termios::isatty(std::io::stderr()))
         .with_target(false);
     let output = match settings.log_format.as_deref() {
         None | Some("text") => output.boxed(),
@@ -30,11 +30,12 @@ pub(crate) fn start(settings: &Settings) -> Result<SetLevel, String> {
 
 /// Our own crates log at the level that is set; those of others speak up from `warn` on.
 fn filter(settings: &Settings) -> Result<EnvFilter, String> {
-    let level = match (settings.debug, settings.log_level.as_deref()) {
+    let level = match (settings.debug, settings.log_level.as_deref().map(str::to_ascii_lowercase).as_deref())
+    {
         (true, _) | (_, Some("debug" | "trace")) => "debug",
         (_, None | Some("info")) => "info",
         (_, Some("warn")) => "warn",
-        (_, Some("error" | "fatal")) => "error",
+        (_, Some("error" | "fatal" | "panic")) => "error",
         (_, Some(other)) => return Err(format!("invalid logging level: {other}")),
     };
     let crates = ["engine", "image", "network", "snapshot"].map(|name| format!("hull_{name}={level}"));

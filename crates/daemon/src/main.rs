@@ -16,9 +16,11 @@ use tokio::task::JoinSet;
 
 mod bare;
 mod call;
+mod dump;
 mod listen;
 mod logging;
 mod manual;
+mod metrics;
 mod notify;
 mod options;
 mod parse;
@@ -31,12 +33,11 @@ mod server;
 mod settings;
 mod streams;
 mod tls;
+mod traces;
 mod websocket;
 
 use settings::{CommandLine, Settings};
 
-/// Time that requests under way get when the daemon stops.
-const SHUTDOWN: Duration = Duration::from_secs(15);
 /// Worker threads: requests wait for the kernel, they do not compute.
 const WORKERS: usize = 2;
 
@@ -44,6 +45,10 @@ const WORKERS: usize = 2;
 pub(crate) struct Daemon {
     /// The owner of all state.
     pub(crate) engine: Arc<Engine>,
+    /// What is counted and timed.
+    pub(crate) metrics: metrics::Metrics,
+    /// Where requests are told to, if anywhere.
+    pub(crate) traces: Option<traces::Traces>,
     settings: RwLock<Arc<Settings>>,
 }
 
@@ -91,9 +96,16 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     line.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     // Before the engine: two daemons on one state would be a disaster.
     let _pidfile = pidfile::claim(settings.pidfile.as_deref())?;
+    if let Some(score) = settings.oom_score_adjust {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(|why| format!("set oom_score_adj to {score}: {why}"))?;
+    }
+    let descriptors = options::raise_descriptors();
     let acceptor = tls::acceptor(&settings)?;
     // The engine finds what a former daemon left before anybody may ask.
-    let engine = Engine::open(options::of(&settings)?).await.map_err(|why| why.to_string())?;
+    let mut options = options::of(&settings)?;
+    options::keep_descriptors(&mut options, descriptors);
+    let engine = Engine::open(options).await.map_err(|why| why.to_string())?;
     let hosts = match settings.hosts.as_slice() {
         [] => vec![listen::DEFAULT_HOST.to_owned()],
         hosts => hosts.to_vec(),
@@ -104,32 +116,47 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
         listeners.extend(listen::open(host, settings.group.as_deref(), acceptor.as_ref()).await?);
         tracing::info!("listening on {host}");
     }
-    let daemon = Arc::new(Daemon { engine: engine.clone(), settings: RwLock::new(Arc::new(settings)) });
+    let metrics_address = settings.metrics_addr.clone();
+    let daemon = Arc::new(Daemon {
+        engine: engine.clone(),
+        metrics: metrics::Metrics::default(),
+        traces: traces::Traces::from_environment()?,
+        settings: RwLock::new(Arc::new(settings)),
+    });
     let mut servers = JoinSet::new();
+    if let Some(address) = metrics_address {
+        let listener = metrics::listen(&address).await?;
+        servers.spawn(metrics::serve(daemon.clone(), listener, stopped.clone()));
+    }
     for listener in listeners {
         servers.spawn(server::serve(daemon.clone(), listener, stopped.clone()));
     }
     notify::ready();
-    wait_for_signal(|| reload::reload(&daemon, matches, &log)).await?;
+    wait_for_signal(|| reload::reload(&daemon, matches, &log), || dump::dump(&daemon)).await?;
     notify::stopping();
-    let patience = daemon.settings().shutdown_timeout.map_or(SHUTDOWN, Duration::from_secs);
+    let patience = daemon.settings().patience().map_or(Duration::MAX, Duration::from_secs);
     let _ = stop.send(true);
     let _ = tokio::time::timeout(patience, servers.join_all()).await;
+    if let Some(traces) = &daemon.traces {
+        traces.finish().await;
+    }
     engine.shutdown().await;
     Ok(())
 }
 
-/// Waits until somebody asks the daemon to end. A hang-up reloads what can be reloaded.
-async fn wait_for_signal(reload: impl Fn()) -> Result<(), String> {
+/// Waits until somebody asks the daemon to end. A hang-up reloads what can be reloaded, SIGUSR1 writes down what goes on.
+async fn wait_for_signal(reload: impl Fn(), dump: impl Fn()) -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|why| format!("listen for signals: {why}"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
+    let mut user = listen(SignalKind::user_defined1())?;
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => reload(),
+            _ = user.recv() => dump(),
         }
     }
 }

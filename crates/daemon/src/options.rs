@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use hull_engine::Options;
 use hull_engine::model::{LogConfig, Ulimit};
 use hull_network::Pool;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::settings::Settings;
 
@@ -28,6 +29,8 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             None => defaults.default_shm_size,
         },
         init_by_default: settings.init,
+        init: settings.init_path.clone(),
+        plugin_directories: settings.plugin_dirs.clone(),
         no_new_privileges: settings.no_new_privileges,
         seccomp_profile: seccomp(settings.seccomp_profile.as_deref()),
         default_ulimits: settings
@@ -47,6 +50,28 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
         images: images(settings),
         ..defaults
     })
+}
+
+/// Lets the daemon have as many descriptors as it may: each running container takes some. What it was before.
+pub(crate) fn raise_descriptors() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    // With fewer it can do less, not nothing.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before });
+    before
+}
+
+/// Containers that name no limit get what the daemon was given, not what it took.
+pub(crate) fn keep_descriptors(options: &mut Options, before: Rlimit) {
+    let all = &mut options.default_ulimits;
+    if !all.iter().any(|limit| limit.name == "nofile") {
+        // -1 is no limit.
+        let number = |limit: Option<u64>| limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1);
+        all.push(Ulimit {
+            name: "nofile".into(),
+            soft: number(before.current),
+            hard: number(before.maximum),
+        });
+    }
 }
 
 /// A program of ours: beside this one, else in the PATH.
@@ -76,11 +101,11 @@ pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
     hull_image::Settings {
         insecure_registries: settings.insecure_registries.clone(),
         mirrors: settings.registry_mirrors.clone(),
-        max_concurrent_downloads: settings
-            .max_concurrent_downloads
+        max_concurrent_downloads: some(settings.max_concurrent_downloads)
             .unwrap_or(defaults.max_concurrent_downloads),
-        max_concurrent_uploads: settings.max_concurrent_uploads.unwrap_or(defaults.max_concurrent_uploads),
-        max_download_attempts: settings.max_download_attempts.unwrap_or(defaults.max_download_attempts),
+        max_concurrent_uploads: some(settings.max_concurrent_uploads)
+            .unwrap_or(defaults.max_concurrent_uploads),
+        max_download_attempts: some(settings.max_download_attempts).unwrap_or(defaults.max_download_attempts),
         ..defaults
     }
 }
@@ -105,10 +130,15 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
         forward: settings.ip_forward.unwrap_or(defaults.forward),
         default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
-        mtu: settings.mtu.unwrap_or(defaults.mtu),
+        mtu: some(settings.mtu).unwrap_or(defaults.mtu),
         pools: if pools.is_empty() { defaults.pools } else { pools },
         ..hull_network::Config::default()
     })
+}
+
+/// A number that was given; zero is the default, as for dockerd.
+fn some<T: TryFrom<i64>>(number: Option<i64>) -> Option<T> {
+    number.filter(|number| *number > 0).and_then(|number| T::try_from(number).ok())
 }
 
 fn parsed<T: std::str::FromStr>(text: Option<&str>, key: &str) -> Result<Option<T>, String> {

@@ -37,8 +37,15 @@ fn taking_over(old: Settings, new: Settings) -> Settings {
         max_concurrent_uploads: new.max_concurrent_uploads,
         max_download_attempts: new.max_download_attempts,
         shutdown_timeout: new.shutdown_timeout,
+        features: new.features,
         ..old
     }
+}
+
+/// The features as Go prints a map.
+fn features(settings: &Settings) -> String {
+    let pairs = settings.features.iter().map(|(name, value)| format!("{name}:{value}"));
+    format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
 }
 
 /// What the event tells, in dockerd's words.
@@ -55,7 +62,13 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
         ("max-concurrent-downloads", images.max_concurrent_downloads.to_string()),
         ("max-concurrent-uploads", images.max_concurrent_uploads.to_string()),
         ("max-download-attempts", images.max_download_attempts.to_string()),
-        ("shutdown-timeout", settings.shutdown_timeout.unwrap_or(crate::SHUTDOWN.as_secs()).to_string()),
+        ("shutdown-timeout", settings.shutdown_timeout.unwrap_or(crate::settings::SHUTDOWN).to_string()),
+        ("features", features(settings)),
+        // Containers always outlive the daemon.
+        ("live-restore", "true".to_owned()),
+        ("default-runtime", "hull".to_owned()),
+        ("runtimes", "hull:{hull-runtime []}".to_owned()),
+        ("allow-nondistributable-artifacts", "[]".to_owned()),
     ];
     attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -74,41 +74,50 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
 
 async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<Reply> {
     let started = Instant::now();
+    let watched = daemon.clone();
+    let parent = daemon.traces.is_some().then(|| request.headers().get("traceparent").cloned()).flatten();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let head = method == http::Method::HEAD;
-    let mut reply = dispatch(daemon, request).await;
+    let (mut reply, pattern) = dispatch(daemon, request).await;
     stamp(&mut reply);
     if head {
         *reply.body_mut() = crate::call::full("");
     }
-    tracing::debug!(%method, path, status = reply.status().as_u16(), took = ?started.elapsed(), "request");
+    let took = started.elapsed();
+    watched.metrics.note(&method, pattern, reply.status(), took);
+    if let Some(traces) = &watched.traces {
+        traces.note(parent.as_ref(), &method, pattern, &path, reply.status(), took);
+    }
+    tracing::debug!(%method, path, status = reply.status().as_u16(), ?took, "request");
     Ok(reply)
 }
 
-async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> Reply {
+/// The answer, and the pattern of the route that gave it.
+async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> (Reply, &'static str) {
     if let Some(moved) = moved(request.uri()) {
-        return moved;
+        return (moved, "");
     }
     let path = request.uri().path().to_owned();
     let (asked, path) = router::split_version(&path);
     let version = asked.map_or(MAX, ApiVersion::of_path);
     if let Some(refusal) = refuse_version(version, asked.unwrap_or_default()) {
-        return refusal;
+        return (refusal, "");
     }
     if *request.method() == http::Method::OPTIONS {
-        return http::Response::new(crate::call::full(""));
+        return (http::Response::new(crate::call::full("")), "");
     }
     let Some((route, params)) = router::find(routes::TABLE, request.method(), path) else {
-        return refusal_with(StatusCode::NOT_FOUND, "page not found");
+        return (refusal_with(StatusCode::NOT_FOUND, "page not found"), "");
     };
     let outcome = match Call::new(request, version, params) {
         Ok(call) => (route.handler)(daemon, call).await,
         Err(error) => Err(error),
     };
-    outcome.unwrap_or_else(|error| {
+    let reply = outcome.unwrap_or_else(|error| {
         tracing::debug!(route = route.pattern, kind = ?error.kind, "{}", error.message);
         refusal(&error)
-    })
+    });
+    (reply, route.pattern)
 }
 
 /// Where a path with empty or dotted segments leads.

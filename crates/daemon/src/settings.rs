@@ -3,66 +3,19 @@
 //! Source: dockerd(8) and its daemon.json. A key may stand in the file or among the flags, not in both. A flag
 //! that has no meaning here is accepted with a warning that says so, so that what starts dockerd can start hulld.
 
+mod check;
+mod file;
+mod foreign;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::Deserialize;
 
 /// Where the configuration is when nobody says otherwise; there it may be absent.
 const CONFIG_FILE: &str = "/etc/hull/daemon.json";
-
-/// Flags of dockerd without a meaning in Hull: (name, whether it takes a value, why it has none).
-const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
-    ("add-runtime", true, "other runtimes are not supported yet"),
-    ("allow-nondistributable-artifacts", true, "every layer is pushed"),
-    ("api-cors-header", true, "browsers are not served"),
-    ("bridge-accept-fwmark", true, "marks are not looked at"),
-    ("containerd", true, "there is no containerd behind hulld"),
-    ("containerd-namespace", true, "there is no containerd behind hulld"),
-    ("containerd-plugins-namespace", true, "there is no containerd behind hulld"),
-    ("cpu-rt-period", true, "real-time scheduling is set by container"),
-    ("cpu-rt-runtime", true, "real-time scheduling is set by container"),
-    ("cri-containerd", false, "there is no containerd behind hulld"),
-    ("default-cgroupns-mode", true, "the default is private on cgroup v2, host on v1"),
-    ("default-gateway", true, "the default bridge is the gateway"),
-    ("default-gateway-v6", true, "IPv6 is not supported yet"),
-    ("default-ipc-mode", true, "the default is private"),
-    ("default-network-opt", true, "networks take options when they are created"),
-    ("default-runtime", true, "other runtimes are not supported yet"),
-    ("exec-opt", true, "cgroups are managed as files"),
-    ("experimental", false, "nothing is hidden behind it"),
-    ("feature", true, "there are no features to switch"),
-    ("firewall-backend", true, "hulld speaks nftables"),
-    ("fixed-cidr-v6", true, "IPv6 is not supported yet"),
-    ("http-proxy", true, "use the environment"),
-    ("https-proxy", true, "use the environment"),
-    ("init-path", true, "the init is hull-shim"),
-    ("ip-forward-no-drop", false, "forwarding of others is left alone"),
-    ("iptables", false, "hulld speaks nftables"),
-    ("ip6tables", false, "hulld speaks nftables"),
-    ("ipv6", false, "IPv6 is not supported yet"),
-    ("live-restore", false, "containers always outlive the daemon"),
-    ("metrics-addr", true, "metrics are not supported yet"),
-    ("network-control-plane-mtu", true, "there is no swarm"),
-    ("no-proxy", true, "use the environment"),
-    ("node-generic-resource", true, "there is no swarm"),
-    ("oom-score-adjust", true, "use OOMScoreAdjust= of the unit"),
-    ("raw-logs", false, "logs have no colour when they are not on a terminal"),
-    ("storage-driver", true, "the snapshotter is overlay"),
-    ("storage-opt", true, "the snapshotter is overlay"),
-    ("swarm-default-advertise-addr", true, "there is no swarm"),
-    ("userland-proxy", false, "published ports need no process"),
-    ("userland-proxy-path", true, "published ports need no process"),
-];
-
-/// Flags of dockerd that promise protection which Hull cannot give yet: better not to start than to start without.
-const REFUSED: &[(&str, bool)] = &[
-    ("authorization-plugin", true),
-    ("rootless", false),
-    ("selinux-enabled", false),
-    ("userns-remap", true),
-];
 
 /// The flags that mean something.
 #[derive(Args, Debug, Clone, Default, Deserialize)]
@@ -85,7 +38,7 @@ pub(crate) struct Settings {
     #[arg(short = 'p', long, value_name = "string")]
     pub(crate) pidfile: Option<PathBuf>,
     /// Log more
-    #[arg(short = 'D', long)]
+    #[arg(short = 'D', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) debug: bool,
     /// debug, info, warn, error or fatal
     #[arg(short = 'l', long, value_name = "string")]
@@ -93,6 +46,9 @@ pub(crate) struct Settings {
     /// text or json
     #[arg(long, value_name = "string")]
     pub(crate) log_format: Option<String>,
+    /// Log without colour
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
+    pub(crate) raw_logs: bool,
     /// Registry mirrors of the default registry
     #[arg(long = "registry-mirror", value_name = "list")]
     #[serde(rename = "registry-mirrors")]
@@ -103,13 +59,13 @@ pub(crate) struct Settings {
     pub(crate) insecure_registries: Vec<String>,
     /// Parallel downloads of each pull
     #[arg(long, value_name = "int")]
-    pub(crate) max_concurrent_downloads: Option<usize>,
+    pub(crate) max_concurrent_downloads: Option<i64>,
     /// Parallel uploads of each push
     #[arg(long, value_name = "int")]
-    pub(crate) max_concurrent_uploads: Option<usize>,
+    pub(crate) max_concurrent_uploads: Option<i64>,
     /// How often a broken download is taken up again
     #[arg(long, value_name = "int")]
-    pub(crate) max_download_attempts: Option<usize>,
+    pub(crate) max_download_attempts: Option<i64>,
     /// Resource limits of containers that name none: nofile=1024:524288
     #[arg(long = "default-ulimit", value_name = "list", value_parser = parse_ulimit)]
     #[serde(skip)]
@@ -117,10 +73,10 @@ pub(crate) struct Settings {
     #[arg(skip)]
     pub(crate) default_ulimits: BTreeMap<String, Ulimit>,
     /// Serve TLS
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) tls: bool,
     /// Serve TLS and want a client certificate of our authority
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) tlsverify: bool,
     /// Certificates of the authority that clients must be signed by
     #[arg(long, value_name = "string")]
@@ -168,7 +124,7 @@ pub(crate) struct Settings {
     pub(crate) cdi_spec_dirs: Vec<PathBuf>,
     /// MTU of the default bridge
     #[arg(long, value_name = "int")]
-    pub(crate) mtu: Option<u32>,
+    pub(crate) mtu: Option<i64>,
     /// DNS servers of containers
     #[arg(long, value_name = "list")]
     pub(crate) dns: Vec<String>,
@@ -193,8 +149,11 @@ pub(crate) struct Settings {
     #[serde(rename = "labels")]
     pub(crate) labels: Vec<String>,
     /// Run an init in every container
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) init: bool,
+    /// Program that is process 1 of containers with an init; hull-shim's own if none is named
+    #[arg(long, value_name = "string")]
+    pub(crate) init_path: Option<PathBuf>,
     /// Size of /dev/shm, as 64M
     #[arg(long, value_name = "bytes")]
     pub(crate) default_shm_size: Option<String>,
@@ -202,12 +161,30 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "string")]
     pub(crate) seccomp_profile: Option<String>,
     /// Set no-new-privileges on every container
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) no_new_privileges: bool,
     /// Seconds to wait for requests under way when the daemon stops
-    #[arg(long, value_name = "int")]
-    pub(crate) shutdown_timeout: Option<u64>,
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    pub(crate) shutdown_timeout: Option<i64>,
+    /// Address and port to serve metrics on
+    #[arg(long, value_name = "string")]
+    pub(crate) metrics_addr: Option<String>,
+    /// How readily the kernel kills the daemon for memory: -1000 to 1000
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    pub(crate) oom_score_adjust: Option<i32>,
+    /// Features by name: name=true
+    #[arg(long = "feature", value_name = "map", value_parser = parse_feature)]
+    #[serde(skip)]
+    pub(crate) feature: Vec<(String, bool)>,
+    #[arg(skip)]
+    pub(crate) features: BTreeMap<String, bool>,
+    /// Directories with plugins, instead of Hull's and Docker's
+    #[arg(long = "plugin-dir", value_name = "list")]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
 }
+
+/// Seconds that requests under way get when nobody says otherwise.
+pub(crate) const SHUTDOWN: i64 = 15;
 
 /// One pool that networks get their subnets from.
 #[derive(Debug, Clone, Deserialize)]
@@ -229,6 +206,14 @@ pub(crate) struct Ulimit {
     pub(crate) soft: i64,
     /// -1: unlimited.
     pub(crate) hard: i64,
+}
+
+impl Settings {
+    /// Seconds that requests under way get when the daemon stops; `None`: for ever.
+    pub(crate) fn patience(&self) -> Option<u64> {
+        // Less than nothing is for ever, as in dockerd.
+        u64::try_from(self.shutdown_timeout.unwrap_or(SHUTDOWN)).ok()
+    }
 }
 
 /// What the command line asks for.
@@ -262,16 +247,16 @@ pub(crate) fn command() -> Command {
                 .help("Check the configuration and exit"),
         );
     let command = Settings::augment_args(command);
-    let command = WITHOUT_MEANING.iter().fold(command, |command, (name, takes_value, why)| {
-        command.arg(foreign(name, *takes_value).help(format!("No effect: {why}")))
+    let command = foreign::WITHOUT_MEANING.iter().fold(command, |command, (name, takes_value, why)| {
+        command.arg(unused(name, *takes_value).help(format!("No effect: {why}")))
     });
-    REFUSED.iter().fold(command, |command, (name, takes_value)| {
-        command.arg(foreign(name, *takes_value).help("Not supported yet: refused"))
+    foreign::REFUSED.iter().fold(command, |command, (name, takes_value)| {
+        command.arg(unused(name, *takes_value).help("Not supported yet: refused"))
     })
 }
 
 /// A flag of dockerd that is only recognized.
-fn foreign(name: &'static str, takes_value: bool) -> Arg {
+fn unused(name: &'static str, takes_value: bool) -> Arg {
     let arg = Arg::new(name).long(name).hide_short_help(true);
     match takes_value {
         true => arg.action(ArgAction::Append).value_name("string"),
@@ -283,81 +268,60 @@ fn foreign(name: &'static str, takes_value: bool) -> Arg {
 /// Resolves flags and file.
 ///
 /// # Errors
-/// A message for standard error: a file that cannot be read or parsed, a key given twice.
+/// A message for standard error: a file that cannot be read or parsed, a key given twice, a value that makes no sense.
 pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
-    let given = |name: &str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
+    let given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let switched_off = |name: &str| matches.get_one::<String>(name).is_some_and(|value| value == "false");
-    if let Some((name, _)) = REFUSED.iter().find(|(name, _)| given(name) && !switched_off(name)) {
-        return Err(format!(
-            "--{name} is not supported yet, and hulld does not start without what it promises"
-        ));
+    if let Some((name, _)) = foreign::REFUSED.iter().find(|(name, _)| given(name) && !switched_off(name)) {
+        return Err(refusal(&format!("--{name}")));
     }
     let mut settings = Settings::from_arg_matches(matches).map_err(|why| why.to_string())?;
     let ulimits = std::mem::take(&mut settings.default_ulimit).into_iter();
     settings.default_ulimits = ulimits.map(|limit| (limit.name.clone(), limit)).collect();
     settings.log_opts = std::mem::take(&mut settings.log_opt).into_iter().collect();
+    settings.features = std::mem::take(&mut settings.feature).into_iter().collect();
+    let without = foreign::WITHOUT_MEANING.iter().filter(|(name, ..)| given(name));
+    let mut warnings: Vec<_> =
+        without.map(|(name, _, why)| format!("--{name} has no effect: {why}")).collect();
     let named = matches.get_one::<String>("config-file");
     let path = Path::new(named.map_or(CONFIG_FILE, String::as_str));
-    if let Some(file) = read_file(path, named.is_some())? {
-        settings.merge(file).map_err(|key| {
-            format!(
-                "unable to configure the daemon with file {}: the following directives are specified both as a \
-                 flag and in the configuration file: {key}",
-                path.display()
-            )
-        })?;
+    match file::read(path, named.is_some(), matches)? {
+        Some(file) => {
+            warnings.extend(file.warnings);
+            settings.merge(file.settings);
+            check::settings(&settings).map_err(|why| {
+                let what = "merged configuration validation from file and command line flags failed";
+                format!("unable to configure the Docker daemon with file {}: {what}: {why}", path.display())
+            })?;
+        }
+        None => check::settings(&settings)?,
     }
-    let without = WITHOUT_MEANING.iter().filter(|(name, ..)| given(name));
-    let warnings = without.map(|(name, _, why)| format!("--{name} has no effect: {why}")).collect();
     Ok(CommandLine { settings, validate: matches.get_flag("validate"), warnings })
 }
 
-fn read_file(path: &Path, must_exist: bool) -> Result<Option<Settings>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound && !must_exist => return Ok(None),
-        Err(why) => {
-            return Err(format!("unable to configure the daemon with file {}: {why}", path.display()));
-        }
-    };
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_str(&text)
-        .map(Some)
-        .map_err(|why| format!("unable to configure the daemon with file {}: {why}", path.display()))
+/// What is said of a promise that cannot be kept.
+fn refusal(what: &str) -> String {
+    format!("{what} is not supported yet, and hulld does not start without what it promises")
 }
 
 impl Settings {
-    /// Takes what `file` says where the flags say nothing; the key that both say is the error.
-    fn merge(&mut self, file: Self) -> Result<(), &'static str> {
+    /// Takes what `file` says. Nothing is said by both.
+    fn merge(&mut self, file: Self) {
         macro_rules! merge {
-            ($($field:ident $key:literal,)*) => {$(
+            ($($field:ident)*) => {$(
                 if is_set(&file.$field) {
-                    if is_set(&self.$field) {
-                        return Err($key);
-                    }
                     self.$field = file.$field;
                 }
             )*};
         }
         merge! {
-            hosts "hosts", group "group", data_root "data-root", exec_root "exec-root", pidfile "pidfile",
-            debug "debug", log_level "log-level", log_format "log-format",
-            registry_mirrors "registry-mirrors", insecure_registries "insecure-registries",
-            max_concurrent_downloads "max-concurrent-downloads", tls "tls", tlsverify "tlsverify",
-            tlscacert "tlscacert", tlscert "tlscert", tlskey "tlskey", cgroup_parent "cgroup-parent",
-            max_concurrent_uploads "max-concurrent-uploads", max_download_attempts "max-download-attempts",
-            default_ulimits "default-ulimits", fixed_cidr "fixed-cidr", icc "icc", ip_masq "ip-masq",
-            ip_forward "ip-forward", ip "ip", host_gateway_ip "host-gateway-ip",
-            cdi_spec_dirs "cdi-spec-dirs",
-            bridge "bridge", bip "bip", default_address_pools "default-address-pools", mtu "mtu",
-            dns "dns", dns_search "dns-search", dns_opts "dns-opts", log_driver "log-driver",
-            log_opts "log-opts", labels "labels", init "init", default_shm_size "default-shm-size",
-            seccomp_profile "seccomp-profile", no_new_privileges "no-new-privileges",
-            shutdown_timeout "shutdown-timeout",
+            hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
+            insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
+            default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
+            default_address_pools fixed_cidr icc ip_masq ip_forward ip host_gateway_ip cdi_spec_dirs mtu dns dns_search dns_opts
+            log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
+            shutdown_timeout metrics_addr oom_score_adjust features plugin_dirs
         }
-        Ok(())
     }
 }
 
@@ -399,6 +363,12 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+fn parse_feature(text: &str) -> Result<(String, bool), String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, "true"));
+    let value = value.parse().map_err(|_| format!("invalid boolean value {value:?} for feature {name:?}"))?;
+    Ok((name.to_owned(), value))
+}
+
 fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
     let invalid = || format!("invalid ulimit argument: {text}");
     let (name, values) = text.split_once('=').ok_or_else(invalid)?;
@@ -424,62 +394,4 @@ fn parse_pool(text: &str) -> Result<AddressPool, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<CommandLine, String> {
-        let matches =
-            command().try_get_matches_from([&["hulld"], args].concat()).map_err(|why| why.to_string())?;
-        resolve(&matches)
-    }
-
-    #[test]
-    fn what_starts_dockerd_starts_hulld() {
-        let line = parse(&[
-            "-H",
-            "unix:///tmp/a.sock",
-            "-H",
-            "tcp://127.0.0.1:1",
-            "--iptables=false",
-            "--live-restore",
-            "--storage-driver",
-            "overlay2",
-            "-D",
-            "--log-opt",
-            "max-size=1m",
-            "--default-address-pool",
-            "base=10.10.0.0/16,size=24",
-        ])
-        .expect("these are dockerd's flags");
-        assert_eq!(line.settings.hosts.len(), 2);
-        assert!(line.settings.debug);
-        assert_eq!(line.settings.default_address_pools[0].size, 24);
-        assert_eq!(line.settings.log_opts["max-size"], "1m");
-        assert_eq!(line.warnings.len(), 3);
-    }
-
-    #[test]
-    fn protection_that_is_not_there_is_refused() {
-        let refused = parse(&["--userns-remap", "default"]).err().expect("not supported");
-        assert!(refused.contains("--userns-remap is not supported yet"), "{refused}");
-        assert!(parse(&["--selinux-enabled=false"]).is_ok(), "nothing is promised");
-    }
-
-    #[test]
-    fn a_key_is_given_once_and_known() {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let path = directory.path().join("daemon.json");
-        let config = path.to_str().expect("utf-8");
-        std::fs::write(&path, r#"{"debug": true, "data-root": "/x"}"#).expect("write");
-        assert_eq!(
-            parse(&["--config-file", config]).expect("right").settings.data_root,
-            Some(PathBuf::from("/x"))
-        );
-        let twice = parse(&["--config-file", config, "--data-root", "/y"]).err().expect("twice");
-        assert!(twice.contains("both as a flag and in the configuration file: data-root"), "{twice}");
-        std::fs::write(&path, r#"{"no-such-key": 1}"#).expect("write");
-        let unknown = parse(&["--config-file", config]).err().expect("unknown");
-        assert!(unknown.contains("no-such-key"), "{unknown}");
-        assert!(parse(&["--config-file", "/nonexistent/daemon.json"]).is_err());
-    }
-}
+mod tests;

@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hull_cgroup::Cgroup;
 use hull_image::ImageStore;
 use hull_network::Networks;
+use hull_plugin::Plugins;
 use hull_shim::client::Program;
 use hull_snapshot::{Reaper, Snapshotter};
 use hull_sys::Context;
@@ -60,6 +62,8 @@ pub struct Options {
     pub images: hull_image::Settings,
     /// Directories with specifications of CDI devices; of two devices of one name the later counts.
     pub cdi_directories: Vec<PathBuf>,
+    /// Directories with plugins, or with files that say where they listen; empty: Hull's own and Docker's.
+    pub plugin_directories: Vec<PathBuf>,
     /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
     pub host_gateway: Option<String>,
 }
@@ -85,6 +89,7 @@ impl Default for Options {
             network: hull_network::Config::default(),
             images: hull_image::Settings::default(),
             cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
+            plugin_directories: Vec::new(),
             host_gateway: None,
         }
     }
@@ -106,6 +111,9 @@ pub struct Engine {
     pub(crate) events: Events,
     /// Directories that nobody names any more.
     pub(crate) reaper: Reaper,
+    /// Health checks that ran, and that failed.
+    pub(crate) probes: AtomicU64,
+    pub(crate) failed_probes: AtomicU64,
     shim: OnceLock<Program>,
 }
 
@@ -132,7 +140,8 @@ impl Engine {
         let images = ImageStore::open(&data.join("images"), Arc::clone(&snapshots), options.images.clone())?;
         let networks = Arc::new(Networks::open(store.connection(), options.network.clone())?);
         let recorded = store.containers()?;
-        let volumes = Volumes::load(&store, &data.join("volumes"), &recorded)?;
+        let plugins = Plugins::new(plugin_directories(&options));
+        let volumes = Volumes::load(&store, &data.join("volumes"), &recorded, plugins)?;
         let containers = Containers::default();
         for container in recorded {
             containers.add(&Entry::new(container));
@@ -154,6 +163,8 @@ impl Engine {
             filters,
             events,
             reaper: Reaper::default(),
+            probes: AtomicU64::new(0),
+            failed_probes: AtomicU64::new(0),
             shim: OnceLock::new(),
         })
     }
@@ -166,6 +177,16 @@ impl Engine {
     /// What the engine was opened with.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Processors, and bytes of memory, of this machine.
+    pub fn size_of_machine(&self) -> (u32, u64) {
+        (self.machine.processors, self.machine.memory)
+    }
+
+    /// How many health checks ran, and how many of them failed.
+    pub fn health_checks(&self) -> (u64, u64) {
+        (self.probes.load(Ordering::Relaxed), self.failed_probes.load(Ordering::Relaxed))
     }
 
     /// What happened and happens.
@@ -220,6 +241,22 @@ impl Engine {
         attributes.extend(more);
         self.events.emit(EventKind::Container, action, &container.id, attributes);
     }
+}
+
+/// Where plugins are looked for.
+fn plugin_directories(options: &Options) -> Vec<PathBuf> {
+    if !options.plugin_directories.is_empty() {
+        return options.plugin_directories.clone();
+    }
+    let own = options.exec_root.join("plugins");
+    let fixed = [
+        "/run/docker/plugins",
+        "/etc/hull/plugins",
+        "/usr/lib/hull/plugins",
+        "/etc/docker/plugins",
+        "/usr/lib/docker/plugins",
+    ];
+    std::iter::once(own).chain(fixed.map(PathBuf::from)).collect()
 }
 
 /// Makes a directory that only root may enter, if it is missing.

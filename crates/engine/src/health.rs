@@ -1,6 +1,7 @@
 //! Probing the health of running containers: one task each, for as long as the run lasts.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,6 +30,11 @@ impl Engine {
         let Some(check) = container.config.healthcheck.clone() else { return };
         if container.state.health.is_none() {
             entry.change_in_memory(|container| container.state.health = Some(Health::default()));
+        }
+        if !check.test.first().is_some_and(|kind| kind == "CMD" || kind == "CMD-SHELL") {
+            // As in Docker, which takes such a test and does nothing with it.
+            tracing::warn!(container = entry.id, "unknown kind of health check: {:?}", check.test.first());
+            return;
         }
         let (engine, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move {
@@ -60,6 +66,8 @@ impl Engine {
                 Ok(outcome) => outcome,
                 Err(error) => (-1, error.message),
             };
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            self.failed_probes.fetch_add(u64::from(exit_code != 0), Ordering::Relaxed);
             let probe = HealthProbe { start, end: Timestamp::now(), exit_code, output };
             self.record_probe(entry, check, probe, begun.elapsed() < check.start_period);
         }

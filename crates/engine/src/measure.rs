@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hull_cgroup::Cgroup;
 use jiff::Timestamp;
 
-use crate::model::{Container, DiskUsage, Info, NetworkMode, Status, VolumeUsage};
+use crate::model::{Container, DiskUsage, Info, NetworkMode, Status, Volume, VolumeUsage};
 use crate::{Engine, Result};
 
 /// Nanoseconds of one tick of proc_stat(5): USER_HZ is 100 on every architecture.
@@ -100,9 +100,12 @@ impl Engine {
             }
         }
         let mut volumes = Vec::new();
-        for volume in self.volumes()? {
+        let references = self.volume_references();
+        // As in Docker: what is elsewhere uses nothing here.
+        let here = |volume: &Volume| volume.driver == "local" && volume.options.is_none();
+        for volume in self.recorded_volumes().into_iter().filter(here) {
             let size = bytes_below(volume.mountpoint.clone()).await?;
-            let ref_count = self.volume_users(&volume.name).len();
+            let ref_count = references.get(&volume.name).map_or(0, Vec::len);
             volumes.push(VolumeUsage { volume, size, ref_count });
         }
         Ok(DiskUsage { layers_size, volumes, containers })

@@ -104,6 +104,9 @@ impl Engine {
         if let Err(error) = self.release_networks(&entry.id).await {
             tracing::error!(container = entry.id, "release its networks: {error}");
         }
+        self.volumes.devices.release(&entry.id);
+        self.unmount_volumes(&entry.id).await;
+        self.emit_mounts(container, "unmount");
         self.discard_shim_dir(container);
     }
 

@@ -42,6 +42,7 @@ impl Engine {
                 (entry, Found::Ended) => ended.push(entry),
             }
         }
+        self.unmount_strays(&live);
         self.reconcile_networks(&live).await?;
         self.restore_names().await;
         for entry in ended {
@@ -69,6 +70,7 @@ impl Engine {
                 container.state.pid = state.pid;
             }
         })?;
+        self.volumes.devices.adopt(&entry.id, state);
         *entry.door.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = crate::attach::Door::Open;
         self.watch(entry);
         self.watch_health(entry);

@@ -90,6 +90,7 @@ impl Engine {
             Ok(()) => {
                 self.watch(entry);
                 let container = entry.now();
+                self.emit_mounts(&container, "mount");
                 self.emit_networks(&container.network, entry, "connect");
                 self.emit(&container, "start");
                 self.renew_links_to(&container);
@@ -111,6 +112,8 @@ impl Engine {
     }
 
     async fn launch(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), NotStarted> {
+        let volumes = Volumes { engine: self, id: Some(&entry.id) };
+        self.mount_volumes(entry).await?;
         let (engine, container) = (Arc::clone(self), entry.now());
         let Created { network, door, pid, shim } =
             tokio::task::spawn_blocking(move || engine.create_process(&container))
@@ -125,6 +128,7 @@ impl Engine {
         let started_at = begin(&dir).await?;
         let shim_pid = shim.keep();
         connected.keep();
+        volumes.keep();
         self.change(entry, |container| {
             let state = &mut container.state;
             (state.status, state.pid, state.shim_pid) = (Status::Running, pid, shim_pid);
@@ -145,7 +149,6 @@ impl Engine {
         let sandbox = self.sandbox(container)?;
         make_bind_sources(container)?;
         propagation::check(container)?;
-        self.check_memory_volumes(container)?;
         self.write_own_files(container)?;
         let connect = || self.connect(container, sandbox.as_ref());
         let spawn = || self.spawn_shim(container, sandbox.as_ref());
@@ -178,11 +181,15 @@ impl Engine {
         sandbox: Option<&OwnedFd>,
     ) -> Result<(i32, Shim), NotStarted> {
         let root = self.snapshots.mounts(&container.id).map_err(Error::from)?;
-        let config = self.shim_config(container, root)?;
+        let shared = self.volumes.devices.share(container)?;
+        let config = Config { shared: shared.config(), ..self.shim_config(container, root)? };
         let dir = fresh_directory(&self.shim_dir(&container.id))?;
         let network = sandbox.map(AsFd::as_fd);
         match client::spawn(self.shim()?, &dir, config, network).map_err(Error::from)? {
-            Answer::Created { pid, shim_pid } => Ok((pid, Shim { dir: Some(dir), pid: shim_pid })),
+            Answer::Created { pid, shim_pid } => {
+                shared.keep();
+                Ok((pid, Shim { dir: Some(dir), pid: shim_pid }))
+            }
             answer => {
                 // Nothing runs there any more.
                 let _ = std::fs::remove_dir_all(&dir);
@@ -233,6 +240,7 @@ impl Engine {
             netns_fd: None,
             sources,
             log: log::of(container)?,
+            shared: Vec::new(),
             cgroup,
         })
     }
@@ -308,6 +316,28 @@ impl Drop for Release<'_> {
         if let Some(id) = self.id {
             // What stays behind is swept at the next opening.
             let _ = self.engine.networks.release(id);
+        }
+    }
+}
+
+/// Ends what volumes were mounted for a container unless kept.
+struct Volumes<'a> {
+    engine: &'a Arc<Engine>,
+    id: Option<&'a str>,
+}
+
+impl Volumes<'_> {
+    fn keep(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for Volumes<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.engine.volumes.devices.release(id);
+            let (engine, id) = (Arc::clone(self.engine), id.to_owned());
+            tokio::spawn(async move { engine.unmount_volumes(&id).await });
         }
     }
 }

@@ -1,161 +1,222 @@
-//! Volumes: directories that outlive containers.
+//! Volumes: directories and file systems that outlive containers.
 //!
-//! A volume is `volumes/<name>/_data` below the data root, and a row in the store. It is made by a request or by
-//! the first container that names it, filled from the image by the first container that mounts it empty, and
-//! removed only when no container, running or not, has it. A directory whose row was lost is adopted at the
-//! next opening: data is never dropped for a lack of bookkeeping.
+//! A volume is a row in the store, and what its driver keeps for it. It is made by a request or by the first container
+//! that names it, filled from the image by the first container that mounts it empty, and removed only when no
+//! container, running or not, has it.
 //!
-//! A volume with options (`type`, `device`, `o`) is that file system. It is mounted in each container that has the
-//! volume, not on the host: so one in memory is each container's own, and two that run at once may not have it.
+//! - The driver *local* (`local`) keeps `volumes/<name>/_data` below the data root. A directory whose row was lost is
+//!   adopted at the next opening: data is never dropped for a lack of bookkeeping. A volume with options (`type`,
+//!   `device`, `o`) is that file system, which its running containers share and the host never sees: `devices`.
+//! - Every other driver is a plugin: `drivers`. It knows best which volumes there are; a row whose volume it has not
+//!   goes. What it has mounted for a container is in the row before it is asked to, and until it was told to unmount.
 //!
-//! The row comes before the directory. A volume that goes is first renamed to `volumes/.removing-<name>`, which no
-//! volume can be called: what a crash has left under such a name is no volume any more.
+//! The row comes before the directory, or the plugin's volume. A volume that goes is first renamed to
+//! `volumes/.removing-<name>`, which no volume can be called: what a crash has left under such a name is no volume any
+//! more. Whoever makes or removes a volume holds its *gate*; a container that is being made *holds* its volumes.
 
-use std::collections::BTreeMap;
+pub(crate) mod devices;
+mod drivers;
+pub(crate) mod local;
+mod prune;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
+pub(crate) use drivers::is_of_plugin;
+use hull_plugin::Plugins;
 use hull_sys::Context;
 use jiff::Timestamp;
 
 use crate::engine::private_directory;
 use crate::events::EventKind;
-use crate::measure::bytes_below;
-use crate::model::{Container, Device, MountKind, MountPoint, Pruned, Volume, VolumeRequest};
+use crate::model::{Container, MountKind, Volume, VolumeRequest};
 use crate::store::Store;
 use crate::{Engine, Error, Result, identity};
 
-/// What begins the name of the directory of a volume that is being removed.
-const REMOVING: &str = ".removing-";
+/// What Docker marks volumes with that nobody has named.
+const ANONYMOUS: &str = "com.docker.volume.anonymous";
+/// The name of the driver that is ours.
+pub(crate) const LOCAL: &str = "local";
 
 /// Every volume, by name.
 pub(crate) struct Volumes {
     root: PathBuf,
     by_name: Mutex<BTreeMap<String, Volume>>,
+    /// Volumes of containers that are being made: name and container.
+    holds: Mutex<Vec<(String, String)>>,
+    gates: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    pruning: AtomicBool,
+    pub(crate) devices: devices::Devices,
+    pub(crate) plugins: Plugins,
 }
 
 impl Volumes {
     /// Reads the rows; finishes the removals that were cut, drops volumes of containers that did not come to be, and
     /// adopts directories without a row. `containers` are all there are.
-    pub(crate) fn load(store: &Store, root: &Path, containers: &[Container]) -> Result<Self> {
-        for entry in fs::read_dir(root).on("open", root)?.flatten() {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if let Some(name) = name.strip_prefix(REMOVING) {
-                store.delete_volume(name)?;
-                fs::remove_dir_all(entry.path()).on("remove", entry.path())?;
-            }
-        }
+    pub(crate) fn load(
+        store: &Store,
+        root: &Path,
+        containers: &[Container],
+        plugins: Plugins,
+    ) -> Result<Self> {
+        local::finish_removals(store, root)?;
+        let used: std::collections::HashSet<&str> = containers.iter().flat_map(volume_names).collect();
         let mut by_name = BTreeMap::new();
         for volume in store.volumes()? {
-            if volume.unclaimed && !containers.iter().any(|container| mounts(container, &volume.name)) {
-                discard(store, root, &volume.name)?;
+            let is_local = volume.driver == LOCAL;
+            if is_local && volume.unclaimed && !used.contains(volume.name.as_str()) {
+                local::discard(store, root, &volume.name)?;
                 continue;
             }
-            private_directory(&root.join(&volume.name))?;
-            make_data(&volume.mountpoint)?;
+            if is_local {
+                private_directory(&root.join(&volume.name))?;
+                local::make_data(&volume.mountpoint)?;
+            }
             by_name.insert(volume.name.clone(), volume);
         }
         for entry in fs::read_dir(root).on("open", root)?.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if !by_name.contains_key(&name) && entry.path().join("_data").is_dir() {
-                let volume = Volume::new(&name, root, VolumeRequest::default());
+                let volume = Volume::local(&name, root, VolumeRequest::default());
                 store.put_volume(&volume)?;
                 by_name.insert(name, volume);
             }
         }
-        Ok(Self { root: root.to_owned(), by_name: Mutex::new(by_name) })
+        Ok(Self {
+            root: root.to_owned(),
+            by_name: Mutex::new(by_name),
+            holds: Mutex::default(),
+            gates: Mutex::default(),
+            pruning: AtomicBool::new(false),
+            devices: devices::Devices::default(),
+            plugins,
+        })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Volume>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Volume>> {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, name: &str) -> Option<Volume> {
         self.lock().get(name).cloned()
     }
+
+    /// Taken by whoever makes or removes the volume of that name.
+    fn gate(&self, name: &str) -> Arc<Mutex<()>> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        Arc::clone(gates.entry(name.to_owned()).or_default())
+    }
+
+    /// Volumes that a container on its way has.
+    fn held(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A container has come to be, or not.
+    pub(crate) fn let_go(&self, container: &str) {
+        self.held().retain(|(_, holder)| holder != container);
+    }
 }
 
 impl Volume {
-    fn new(name: &str, root: &Path, request: VolumeRequest) -> Self {
+    fn local(name: &str, root: &Path, request: VolumeRequest) -> Self {
+        Self { mountpoint: root.join(name).join("_data"), ..Self::of(name, LOCAL, request) }
+    }
+
+    /// A row without a place.
+    fn of(name: &str, driver: &str, request: VolumeRequest) -> Self {
         Self {
             name: name.to_owned(),
-            driver: "local".into(),
-            mountpoint: root.join(name).join("_data"),
-            created: Timestamp::now(),
+            driver: driver.to_owned(),
+            mountpoint: PathBuf::new(),
+            created: Some(Timestamp::now()),
             labels: request.labels,
             options: request.options,
-            anonymous: request.name.is_empty(),
+            scope: LOCAL.to_owned(),
             unclaimed: false,
+            mounts: BTreeMap::new(),
+            status: None,
         }
     }
+
+    /// Whether it was made without a name.
+    fn is_anonymous(&self) -> bool {
+        self.labels.as_ref().is_some_and(|labels| labels.contains_key(ANONYMOUS))
+    }
+}
+
+/// The names of the volumes that a container mounts.
+fn volume_names(container: &Container) -> impl Iterator<Item = &str> {
+    let volumes = container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume);
+    volumes.map(|mount| mount.name.as_str())
 }
 
 /// Whether a container mounts the volume of that name.
 fn mounts(container: &Container, name: &str) -> bool {
-    container.mounts.iter().any(|mount| mount.kind == MountKind::Volume && mount.name == name)
-}
-
-/// Removes a volume's directory and row so that a crash at any point leaves the whole volume or none.
-fn discard(store: &Store, root: &Path, name: &str) -> Result<()> {
-    let (directory, removing) = (root.join(name), root.join(format!("{REMOVING}{name}")));
-    match fs::rename(&directory, &removing) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        renamed => renamed.on("rename", &directory)?,
-    }
-    store.delete_volume(name)?;
-    match fs::remove_dir_all(&removing) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => Ok(removed.on("remove", &removing)?),
-    }
-}
-
-fn check_name(name: &str) -> Result<()> {
-    let mut letters = name.bytes();
-    let well_begun = letters.next().is_some_and(|letter| letter.is_ascii_alphanumeric());
-    if name.len() == 1 {
-        return Err(Error::invalid(format!(
-            "volume name is too short, names should be at least two alphanumeric characters: \"{name}\""
-        )));
-    }
-    if well_begun && letters.all(|letter| letter.is_ascii_alphanumeric() || b"_.-".contains(&letter)) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
-         \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-    )))
+    volume_names(container).any(|other| other == name)
 }
 
 impl Engine {
     /// Makes a volume, or returns the one of that name.
-    pub async fn volume_create(&self, request: VolumeRequest) -> Result<Volume> {
-        self.make_volume(request, false).map(|(volume, _)| volume)
+    pub async fn volume_create(self: &Arc<Self>, request: VolumeRequest) -> Result<Volume> {
+        let engine = Arc::clone(self);
+        // A plugin may take its time.
+        tokio::task::spawn_blocking(move || engine.make_volume(request, None))
+            .await?
+            .map(|(volume, _)| volume)
     }
 
     /// The same; also whether it is new. One for a container that is being made is `unclaimed` until
-    /// [`Engine::record_created`].
-    pub(crate) fn make_volume(&self, request: VolumeRequest, unclaimed: bool) -> Result<(Volume, bool)> {
-        check_driver(&request)?;
-        let name = match request.name.as_str() {
-            "" => identity::fresh()?,
-            name => {
-                check_name(name)?;
-                name.to_owned()
+    /// [`Engine::record_created`], and held for it until [`Volumes::let_go`]. Blocks.
+    pub(crate) fn make_volume(
+        &self,
+        mut request: VolumeRequest,
+        container: Option<&str>,
+    ) -> Result<(Volume, bool)> {
+        let name = match std::mem::take(&mut request.name) {
+            name if name.is_empty() => {
+                request.labels.get_or_insert_default().insert(ANONYMOUS.to_owned(), String::new());
+                if request.driver.is_empty() {
+                    request.driver = LOCAL.to_owned();
+                }
+                identity::fresh()?
+            }
+            name => name,
+        };
+        let gate = self.volumes.gate(&name);
+        let _held = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = |error: Error| error.within(format!("create {name}"));
+        let known = match self.known_volume(&name, &request.driver).map_err(within)? {
+            Some(volume) => (volume, false),
+            None => {
+                let unclaimed = container.is_some();
+                let volume = match request.driver.as_str() {
+                    "" | LOCAL => self.make_local(&name, request, unclaimed),
+                    _ => self.make_by_plugin(&name, request, unclaimed),
+                };
+                let volume = volume.map_err(within)?;
+                self.emit_volume(&volume, "create", []);
+                (volume, true)
             }
         };
-        let mut volumes = self.volumes.lock();
-        if let Some(volume) = volumes.get(&name) {
-            return Ok((volume.clone(), false));
+        if let Some(container) = container {
+            self.volumes.held().push((name, container.to_owned()));
         }
-        let volume = Volume { unclaimed, ..Volume::new(&name, &self.volumes.root, request) };
+        Ok(known)
+    }
+
+    fn make_local(&self, name: &str, request: VolumeRequest, unclaimed: bool) -> Result<Volume> {
+        local::check_name(name)?;
+        local::device(request.options.as_ref())?;
+        let volume = Volume { unclaimed, ..Volume::local(name, &self.volumes.root, request) };
         self.store.put_volume(&volume)?;
-        private_directory(&self.volumes.root.join(&name))?;
-        make_data(&volume.mountpoint)?;
-        volumes.insert(name, volume.clone());
-        drop(volumes);
-        self.emit_volume(&volume, "create");
-        Ok((volume, true))
+        private_directory(&self.volumes.root.join(name))?;
+        local::make_data(&volume.mountpoint)?;
+        self.volumes.lock().insert(name.to_owned(), volume.clone());
+        Ok(volume)
     }
 
     /// Writes the record of a new container, which from now on has the volumes that were made for it.
@@ -173,171 +234,103 @@ impl Engine {
         Ok(())
     }
 
-    /// Refuses a start beside another container that has the same volume in memory: they would not share it.
-    pub(crate) fn check_memory_volumes(&self, container: &Container) -> Result<()> {
-        let in_memory = |mount: &&MountPoint| mount.device.as_ref().is_some_and(Device::is_memory);
-        for mount in container.mounts.iter().filter(in_memory) {
-            let other = self.containers().into_iter().find(|other| {
-                other.id != container.id && other.state.status.is_running() && mounts(other, &mount.name)
-            });
-            if let Some(other) = other {
-                return Err(Error::conflict(format!(
-                    "volume {} is in memory and container {} has it: sharing it is not supported yet",
-                    mount.name, other.name
-                )));
+    /// Tells that `action` happened to a volume.
+    pub(crate) fn emit_volume(
+        &self,
+        volume: &Volume,
+        action: &str,
+        more: impl IntoIterator<Item = (String, String)>,
+    ) {
+        let mut attributes = BTreeMap::from([("driver".to_owned(), volume.driver.clone())]);
+        attributes.extend(more);
+        self.events.emit(EventKind::Volume, action, &volume.name, attributes);
+    }
+
+    /// The names of the drivers that have volumes here.
+    pub fn volume_drivers(&self) -> Vec<String> {
+        let mut names = self.volumes.plugins.active_volume_drivers();
+        names.push(LOCAL.to_owned());
+        names.sort();
+        names
+    }
+
+    /// Every volume that has a row, by name; without asking plugins.
+    pub fn recorded_volumes(&self) -> Vec<Volume> {
+        self.volumes.lock().values().cloned().collect()
+    }
+
+    /// Ids of the containers that use each volume.
+    pub fn volume_references(&self) -> HashMap<String, Vec<String>> {
+        let mut references: HashMap<String, Vec<String>> = HashMap::new();
+        let mut note = |volume: &str, container: &str| {
+            let users = references.entry(volume.to_owned()).or_default();
+            if !users.iter().any(|user| user == container) {
+                users.push(container.to_owned());
             }
+        };
+        for container in self.containers() {
+            volume_names(&container).for_each(|volume| note(volume, &container.id));
         }
-        Ok(())
-    }
-
-    fn emit_volume(&self, volume: &Volume, action: &str) {
-        let attributes = [("driver".to_owned(), volume.driver.clone())];
-        self.events.emit(EventKind::Volume, action, &volume.name, attributes.into());
-    }
-
-    /// Every volume, by name.
-    pub fn volumes(&self) -> Result<Vec<Volume>> {
-        Ok(self.volumes.lock().values().cloned().collect())
-    }
-
-    /// The volume of that name.
-    pub fn volume(&self, name: &str) -> Result<Volume> {
-        self.volumes.get(name).ok_or_else(|| Error::not_found(format!("get {name}: no such volume")))
+        self.volumes.held().iter().for_each(|(volume, container)| note(volume, container));
+        references
     }
 
     /// Ids of the containers that use a volume.
-    pub fn volume_users(&self, name: &str) -> Vec<String> {
-        let containers = self.containers();
-        let users = containers.iter().filter(|container| mounts(container, name));
-        users.map(|container| container.id.clone()).collect()
+    pub(crate) fn volume_users(&self, name: &str) -> Vec<String> {
+        self.volume_references().remove(name).unwrap_or_default()
     }
 
     /// Removes a volume that no container uses; with `force` it is no error if there is none.
     pub async fn volume_remove(self: &Arc<Self>, name: &str, force: bool) -> Result<()> {
-        let volume = match self.volumes.get(name) {
-            None if force => return Ok(()),
-            None => return Err(Error::not_found(format!("get {name}: no such volume"))),
-            Some(volume) => volume,
+        let volume = match self.volume(name).await {
+            Err(error) if force && error.kind == crate::Kind::NotFound => return Ok(()),
+            // Of a plugin that is gone for good, only the row can be removed.
+            Err(error) if force => self.volumes.get(name).ok_or(error)?,
+            found => found?,
         };
-        let users = self.volume_users(name);
-        if !users.is_empty() {
-            return Err(Error::conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
-        }
-        self.drop_volume(&volume).await
+        self.drop_volume(&volume, None, force).await
     }
 
-    async fn drop_volume(self: &Arc<Self>, volume: &Volume) -> Result<()> {
-        let (engine, name) = (Arc::clone(self), volume.name.clone());
-        tokio::task::spawn_blocking(move || discard(&engine.store, &engine.volumes.root, &name)).await??;
-        self.volumes.lock().remove(&volume.name);
-        self.emit_volume(volume, "destroy");
-        Ok(())
+    /// Removes a volume unless somebody but the container `except` uses it.
+    async fn drop_volume(self: &Arc<Self>, volume: &Volume, except: Option<&str>, force: bool) -> Result<()> {
+        let (engine, volume) = (Arc::clone(self), volume.clone());
+        let except = except.map(str::to_owned);
+        tokio::task::spawn_blocking(move || {
+            let gate = engine.volumes.gate(&volume.name);
+            let _held = gate.lock().unwrap_or_else(PoisonError::into_inner);
+            let within = |error: Error| error.within(format!("remove {}", volume.name));
+            let mut users = engine.volume_users(&volume.name);
+            users.retain(|user| Some(user) != except.as_ref());
+            if !users.is_empty() {
+                let users = users.join(", ");
+                return Err(within(Error::conflict(format!("volume is in use - [{users}]"))));
+            }
+            match volume.driver.as_str() {
+                LOCAL => local::discard(&engine.store, &engine.volumes.root, &volume.name).map_err(within)?,
+                _ => engine.remove_by_plugin(&volume, force).map_err(within)?,
+            }
+            engine.volumes.lock().remove(&volume.name);
+            engine.emit_volume(&volume, "destroy", []);
+            Ok(())
+        })
+        .await?
     }
 
-    /// Undoes [`Engine::make_volume`] for a container that did not come to be.
+    /// Undoes [`Engine::make_volume`] for a container that did not come to be. Blocks.
     pub(crate) fn forget_new_volume(&self, name: &str) {
-        if self.volume_users(name).is_empty() && self.volumes.lock().remove(name).is_some() {
-            // What cannot be undone is an empty volume that `docker volume rm` removes.
-            let _ = discard(&self.store, &self.volumes.root, name);
+        let gate = self.volumes.gate(name);
+        let _held = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(volume) = self.volumes.get(name) else { return };
+        if !self.volume_users(name).is_empty() {
+            return;
         }
-    }
-
-    /// Removes anonymous volumes that only the container `id` used.
-    pub(crate) async fn remove_anonymous_volumes(self: &Arc<Self>, id: &str, names: &[String]) -> Result<()> {
-        for name in names {
-            let others = self.volume_users(name).into_iter().any(|user| user != id);
-            if let (false, Some(volume)) = (others, self.volumes.get(name)) {
-                self.drop_volume(&volume).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the unused volumes that `select` wants: without `all`, only anonymous ones.
-    pub async fn volumes_prune(
-        self: &Arc<Self>,
-        all: bool,
-        select: impl Fn(&Volume) -> bool + Send,
-    ) -> Result<Pruned> {
-        let wanted: Vec<_> = self
-            .volumes()?
-            .into_iter()
-            .filter(|volume| (all || volume.anonymous) && select(volume))
-            .collect();
-        let mut pruned = Pruned::default();
-        for volume in wanted {
-            if self.volume_users(&volume.name).is_empty() {
-                let size = bytes_below(volume.mountpoint.clone()).await?;
-                self.drop_volume(&volume).await?;
-                pruned.space_reclaimed += size;
-                pruned.removed.push(volume.name);
-            }
-        }
-        let attributes = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())];
-        self.events.emit(EventKind::Volume, "prune", "", attributes.into());
-        Ok(pruned)
-    }
-}
-
-fn check_driver(request: &VolumeRequest) -> Result<()> {
-    if !matches!(request.driver.as_str(), "" | "local") {
-        return Err(Error::not_found(format!(
-            "create {}: error looking up volume plugin {}: plugin \"{}\" not found",
-            request.name, request.driver, request.driver
-        )));
-    }
-    device(request.options.as_ref())
-        .map(drop)
-        .map_err(|error| error.within(format!("create {}", request.name)))
-}
-
-/// What the options of a local volume mount.
-pub(crate) fn device(options: Option<&BTreeMap<String, String>>) -> Result<Option<Device>> {
-    let Some(options) = options.filter(|options| !options.is_empty()) else { return Ok(None) };
-    if let Some(name) = options.keys().find(|name| !["type", "device", "o", "size"].contains(&name.as_str()))
-    {
-        return Err(Error::invalid(format!("invalid option: \"{name}\"")));
-    }
-    if options.contains_key("size") {
-        return Err(Error::invalid("quota size requested but no quota support"));
-    }
-    let required = |name: &str| {
-        let value = options.get(name).filter(|value| !value.is_empty());
-        value.cloned().ok_or_else(|| Error::invalid(format!("missing required option: \"{name}\"")))
-    };
-    let words = options.get("o").map(String::as_str).unwrap_or_default().split(',');
-    let options = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
-    Ok(Some(Device { filesystem: required("type")?, device: required("device")?, options }))
-}
-
-/// The data directory. Its owner is set by the first container's image.
-fn make_data(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made.on("mkdir", path)?,
-    }
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755)).on("chmod", path)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_options_of_the_local_driver() {
-        let read = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            device(Some(&pairs.collect())).map_err(|error| error.message)
+        // What cannot be undone is an empty volume that `docker volume rm` removes.
+        let undone = match volume.driver.as_str() {
+            LOCAL => local::discard(&self.store, &self.volumes.root, name),
+            _ => self.remove_by_plugin(&volume, false),
         };
-        assert_eq!(read(&[]), Ok(None));
-        let bind = read(&[("type", "none"), ("device", "/srv"), ("o", "bind,ro")]).unwrap().unwrap();
-        assert!(bind.is_bind() && !bind.is_memory());
-        assert_eq!(bind.options, ["bind", "ro"]);
-        let memory = read(&[("type", "tmpfs"), ("device", "tmpfs")]).unwrap().unwrap();
-        assert!(memory.is_memory());
-        assert_eq!(read(&[("frob", "1")]), Err("invalid option: \"frob\"".to_owned()));
-        assert_eq!(read(&[("o", "bind")]), Err("missing required option: \"type\"".to_owned()));
-        assert_eq!(read(&[("type", "none")]), Err("missing required option: \"device\"".to_owned()));
+        if undone.is_ok() {
+            self.volumes.lock().remove(name);
+        }
     }
 }

@@ -101,6 +101,9 @@ pub struct Create {
     pub network: Option<OwnedFd>,
     /// By destination: where the files of a bind mount come from, whatever the spec says of its source.
     pub sources: BTreeMap<PathBuf, Source>,
+    /// File systems that are made already, detached, by their destination in the spec: placed instead of new ones of the
+    /// type that the spec says there.
+    pub mounts: BTreeMap<PathBuf, OwnedFd>,
     /// Who starts it.
     pub gate: Gate,
     /// How many descriptors from 3 on the process keeps.
@@ -129,6 +132,7 @@ impl Create {
             cgroup: None,
             network: None,
             sources: BTreeMap::new(),
+            mounts: BTreeMap::new(),
             gate: Gate::Caller,
             preserve_fds: 0,
             keyring: None,

@@ -44,3 +44,4 @@ pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, 
 pub use exec::{Exec, exec};
 pub use failure::Failure;
 pub use sources::Source;
+pub use init::mounts::new_filesystem;

@@ -44,15 +44,20 @@ impl Outside {
         let notifier = Notifier::connect(create.seccomp.as_ref(), state, ContainerState::Created);
         let notifier = notifier.step("seccomp")?;
         let named = |mount: &MountPlan| create.sources.get(&mount.target);
-        let here = |mount: &MountPlan| {
+        let bound = |mount: &MountPlan| {
             let ours = for_nobody || mount.idmap.is_some() || named(mount).is_some();
             matches!(mount.what, What::Bind(_)) && ours
         };
+        let given = |mount: &MountPlan| match mount.what {
+            What::Filesystem { .. } => create.mounts.get(&mount.target),
+            _ => None,
+        };
+        let here = |mount: &MountPlan| bound(mount) || given(mount).is_some();
         if !plan.mounts.iter().any(here) {
             return Ok(Self { root, mounts: Vec::new(), notifier });
         }
-        let bind = |mount: &MountPlan| match &mount.what {
-            What::Bind(source) if here(mount) => {
+        let make = |mount: &MountPlan| match &mount.what {
+            What::Bind(source) if bound(mount) => {
                 let users = mount.idmap.as_ref().map(|idmap| namespace(create, plan, idmap)).transpose()?;
                 let made = match named(mount) {
                     Some(source) => mounts::from_source(mount, source, users.as_ref()),
@@ -60,9 +65,9 @@ impl Outside {
                 };
                 made.step("mounts").map(Some)
             }
-            _ => Ok(None),
+            _ => given(mount).map(|made| mounts::given(mount, made).step("mounts")).transpose(),
         };
-        let mounts = plan.mounts.iter().map(bind).collect::<Result<_, Failure>>()?;
+        let mounts = plan.mounts.iter().map(make).collect::<Result<_, Failure>>()?;
         Ok(Self { root, mounts, notifier })
     }
 }

@@ -74,6 +74,23 @@ pub struct Config {
     pub sources: BTreeMap<PathBuf, Source>,
     /// Where the output is kept.
     pub log: LogConfig,
+    /// File systems that several containers have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<Shared>,
+}
+
+/// A file system that several containers have: a volume in memory, or of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// Its name.
+    pub name: String,
+    /// Where the specification has it.
+    pub target: PathBuf,
+    /// The path of a descriptor of the daemon's: the detached mount that is placed there.
+    pub mount: PathBuf,
+    /// The path of a descriptor of the daemon's: the mount namespace that keeps the file system. The supervisor holds it,
+    /// so that another daemon finds it there: [`State::shared`].
+    pub namespace: PathBuf,
 }
 
 fn is_empty(path: &std::path::Path) -> bool {
@@ -271,6 +288,9 @@ pub struct State {
     pub started_at: Option<String>,
     /// The ids of the exec sessions that run.
     pub execs: Vec<String>,
+    /// For each name of [`Config::shared`] the supervisor's descriptor of its mount namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shared: BTreeMap<String, i32>,
 }
 
 /// The life of a container as its supervisor sees it.

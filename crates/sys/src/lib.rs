@@ -13,6 +13,7 @@ pub mod caps;
 pub mod clone;
 pub mod keyring;
 pub mod memory;
+pub mod mntns;
 pub mod mount;
 pub mod netlink;
 pub mod netns;

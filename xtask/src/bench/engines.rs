@@ -9,7 +9,7 @@ use super::contest::{Task, race};
 use super::engine::Engine;
 use super::http::Connection;
 use super::report::Report;
-use super::{Bench, output, status};
+use super::{Bench, output, status, thousand};
 
 /// How many containers the rows with many have.
 const MANY: usize = 50;
@@ -42,6 +42,9 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<(), String> {
     }
     if bench.wants("many") {
         many(&mut engines, report);
+    }
+    if bench.wants("thousand") {
+        thousand::run(&mut engines, report);
     }
     if bench.wants("logs") {
         output::run(bench, &engines, report);

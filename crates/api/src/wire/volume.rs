@@ -41,6 +41,9 @@ wire! {
         labels: Labels,
         #[serde(skip_serializing_if = "zero")]
         name: String,
+        /// Only for a volume of a cluster.
+        #[serde(skip_serializing_if = "zero")]
+        cluster_volume_spec: Option<serde_json::Map<String, serde_json::Value>>,
     }
 }
 

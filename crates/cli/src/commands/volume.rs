@@ -32,6 +32,7 @@ pub(crate) mod create {
 
     async fn run(flags: Flags, operands: Vec<String>, session: Session) -> Outcome {
         let request = VolumeCreateRequest {
+            cluster_volume_spec: None,
             driver: flags.driver,
             driver_opts: pairs::map(&flags.opt),
             labels: pairs::map(&flags.label),

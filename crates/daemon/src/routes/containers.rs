@@ -91,8 +91,10 @@ pub(super) async fn resize(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let id = call.param("id").to_owned();
-    let body: UpdateRequest = call.json_or_default().await?;
+    const PIDS_SINCE: ApiVersion = ApiVersion { major: 1, minor: 40 };
+    let (id, version) = (call.param("id").to_owned(), call.version);
+    let mut body: UpdateRequest = call.json_or_default().await?;
+    body.pids_limit = body.pids_limit.filter(|_| version >= PIDS_SINCE);
     let warnings = daemon.engine.update(&id, parse::update(body)?).await?;
     ok(&UpdateResponse { warnings: Some(warnings).filter(|list| !list.is_empty()) })
 }

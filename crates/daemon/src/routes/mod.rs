@@ -17,6 +17,7 @@ mod transfer;
 mod volumes;
 
 use crate::router::{Route, route};
+pub(crate) use system::os_release;
 
 /// Every route of the daemon, without the version in front.
 pub(crate) const TABLE: &[Route] = &[

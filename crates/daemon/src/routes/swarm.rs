@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid};
 
-fn no_manager() -> Error {
+pub(super) fn no_manager() -> Error {
     Error::new(
         Kind::Unavailable,
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \

@@ -79,13 +79,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let (release_name, release_version) = os_release();
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let settings = daemon.settings();
-    let engine = Arc::clone(&daemon.engine);
-    // Files are read for that.
-    let (devices, warnings) =
-        tokio::task::spawn_blocking(move || engine.cdi_devices()).await.map_err(Error::from)?;
-    let devices =
-        devices.into_iter().map(|id| wire::DeviceInfo { source: "cdi".to_owned(), id }).collect::<Vec<_>>();
-    let directories = &daemon.engine.options().cdi_directories;
+    let (devices, warnings) = devices(&daemon).await?;
     let commit = || wire::Commit { expected: Some(String::new()), ..wire::Commit::default() };
     spoken(
         call.version,
@@ -99,7 +93,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             driver: info.storage_driver,
             driver_status: info.storage_status,
             plugins: wire::Plugins {
-                volume: names(&["local"]),
+                volume: daemon.engine.volume_drivers(),
                 network: names(&["bridge", "host", "null"]),
                 authorization: None,
                 log: names(&["json-file", "none"]),
@@ -145,7 +139,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             containerd_commit: commit(),
             runc_commit: commit(),
             init_commit: commit(),
-            cdi_spec_dirs: directories.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            cdi_spec_dirs: directories(&daemon),
             discovered_devices: Some(devices),
             warnings: Some(warnings).filter(|list| !list.is_empty()),
             bridge_nf: Some(wire::BridgeFilter::default()),
@@ -154,6 +148,19 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             ..wire::Info::default()
         },
     )
+}
+
+/// The CDI devices that there are, and what is wrong with the files that tell of them.
+async fn devices(daemon: &Daemon) -> Result<(Vec<wire::DeviceInfo>, Vec<String>), Error> {
+    let engine = Arc::clone(&daemon.engine);
+    let (names, warnings) = tokio::task::spawn_blocking(move || engine.cdi_devices()).await?;
+    let device = |id| wire::DeviceInfo { source: "cdi".to_owned(), id };
+    Ok((names.into_iter().map(device).collect(), warnings))
+}
+
+fn directories(daemon: &Daemon) -> Vec<String> {
+    let directories = daemon.engine.options().cdi_directories.iter();
+    directories.map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
 fn count(number: usize) -> i64 {
@@ -174,7 +181,7 @@ fn forwarding() -> bool {
 }
 
 /// The name and the version that os-release(5) gives.
-fn os_release() -> (String, String) {
+pub(crate) fn os_release() -> (String, String) {
     let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use hull_api::filters::Filters;
 use hull_api::wire::volume::{VolumeCreateRequest, VolumeList, VolumePruneResponse};
+use hull_engine::Error;
 use hull_engine::model::{Volume, VolumeRequest};
 
 use super::containers::V1_42;
@@ -15,25 +16,33 @@ use crate::{parse, render};
 pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(call.query(), &["dangling", "driver", "label", "name"])?;
     let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
+    let references = daemon.engine.volume_references();
     let wanted = |volume: &Volume| {
-        dangling.is_none_or(|dangling| dangling == daemon.engine.volume_users(&volume.name).is_empty())
+        dangling.is_none_or(|dangling| dangling != references.contains_key(&volume.name))
             && filters.matches("driver", &volume.driver)
             && filters.matches_labels("label", &volume.labels.clone().unwrap_or_default())
             && named(&filters, &volume.name)
     };
-    let mut volumes = daemon.engine.volumes()?;
+    let (mut volumes, warnings) = daemon.engine.volumes().await;
     volumes.retain(wanted);
     let volumes = volumes.iter().map(|volume| render::volume(volume, None)).collect();
-    ok(&VolumeList { volumes, warnings: None })
+    ok(&VolumeList { volumes, warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
 }
 
-/// A name matches by any part of it.
+/// A name matches as a whole, or a pattern in any part of it.
 fn named(filters: &Filters, name: &str) -> bool {
-    !filters.has("name") || filters.values("name").any(|part| name.contains(part))
+    !filters.has("name")
+        || filters.values("name").any(|part| {
+            part == name || regex_lite::Regex::new(part).is_ok_and(|pattern| pattern.is_match(name))
+        })
 }
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let swarm = call.version >= V1_42;
     let body: VolumeCreateRequest = call.json_or_default().await?;
+    if swarm && body.cluster_volume_spec.is_some() {
+        return Err(super::swarm::no_manager());
+    }
     let request = VolumeRequest {
         name: body.name,
         driver: body.driver,
@@ -45,7 +54,7 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    ok(&render::volume(&daemon.engine.volume(call.param("name"))?, None))
+    ok(&render::volume(&daemon.engine.volume(call.param("name")).await?, None))
 }
 
 pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
@@ -55,9 +64,8 @@ pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(call.query(), &["all", "label", "label!"])?;
-    let asked = filters.flag("all").map_err(|why| invalid(why.to_string()))?;
     // Before 1.42, named volumes were pruned, too.
-    let all = asked.unwrap_or(false) || call.version < V1_42;
+    let all = everything(&filters)? || call.version < V1_42;
     let pruned = daemon
         .engine
         .volumes_prune(all, move |volume| {
@@ -67,7 +75,21 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
         })
         .await?;
     ok(&VolumePruneResponse {
-        volumes_deleted: Some(pruned.removed).filter(|list| !list.is_empty()),
+        volumes_deleted: Some(pruned.removed),
         space_reclaimed: pruned.space_reclaimed,
     })
+}
+
+/// The filter `all`: one word of Go's for yes or no.
+fn everything(filters: &Filters) -> Result<bool, Error> {
+    let values: Vec<&str> = filters.values("all").collect();
+    match values[..] {
+        [] => Ok(false),
+        ["1" | "t" | "T" | "true" | "TRUE" | "True"] => Ok(true),
+        ["0" | "f" | "F" | "false" | "FALSE" | "False"] => Ok(false),
+        [other] => Err(invalid(format!(
+            "invalid filter 'all': strconv.ParseBool: parsing {other:?}: invalid syntax"
+        ))),
+        _ => Err(invalid(format!("invalid filter 'all=[{}]': only one value is expected", values.join(" ")))),
+    }
 }

@@ -1,15 +1,22 @@
 //! From what was asked for to mount points: volumes are made, sources are checked.
 
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+
+use tokio::runtime::Handle;
 
 use crate::model::{Container, MountKind, MountPoint, VolumeRequest};
 use crate::{Engine, Error, Result};
 
 use super::binds;
+use crate::volumes::{LOCAL, is_of_plugin, local};
 
 /// Volumes made for a container on its way; removed unless kept.
 pub(super) struct NewVolumes<'a> {
     engine: &'a Engine,
+    container: String,
+    /// The driver of those that name none.
+    driver: String,
     names: Vec<String>,
 }
 
@@ -23,8 +30,10 @@ impl NewVolumes<'_> {
 impl Drop for NewVolumes<'_> {
     fn drop(&mut self) {
         for name in &self.names {
+            self.engine.volumes.let_go(&self.container);
             self.engine.forget_new_volume(name);
         }
+        self.engine.volumes.let_go(&self.container);
     }
 }
 
@@ -36,8 +45,13 @@ impl Engine {
         container: &Container,
         shallow: bool,
     ) -> Result<(Vec<MountPoint>, NewVolumes<'_>)> {
-        let mut volumes = NewVolumes { engine: self, names: Vec::new() };
         let host = &container.host;
+        let mut volumes = NewVolumes {
+            engine: self,
+            container: container.id.clone(),
+            driver: host.volume_driver.clone(),
+            names: Vec::new(),
+        };
         let mut mounts: Vec<MountPoint> = Vec::new();
         for from in host.volumes_from.iter().flatten() {
             let taken = self.mounts_from(from)?;
@@ -93,13 +107,16 @@ impl Engine {
             MountKind::Volume => {
                 let options = mount.spec.as_ref().and_then(|spec| spec.volume.clone()).unwrap_or_default();
                 mount.anonymous = mount.name.is_empty();
+                if mount.spec.is_none() && mount.driver.is_empty() {
+                    mount.driver.clone_from(&volumes.driver);
+                }
                 let request = VolumeRequest {
                     name: mount.name.clone(),
                     driver: mount.driver.clone(),
                     labels: Some(options.labels).filter(|labels| !labels.is_empty()),
                     options: Some(options.driver_opts).filter(|options| !options.is_empty()),
                 };
-                let (volume, is_new) = self.make_volume(request, true)?;
+                let (volume, is_new) = self.make_volume(request, Some(&volumes.container))?;
                 if is_new {
                     volumes.names.push(volume.name.clone());
                 }
@@ -108,7 +125,10 @@ impl Engine {
                     mount.mode = "z".into();
                 }
                 mount.source = volume.mountpoint.to_string_lossy().into_owned();
-                mount.device = crate::volumes::device(volume.options.as_ref())?;
+                mount.device = match volume.driver.as_str() {
+                    LOCAL => local::device(volume.options.as_ref())?,
+                    _ => None,
+                };
                 mount.driver = volume.driver;
                 mount.name = volume.name;
             }
@@ -126,18 +146,37 @@ impl Engine {
             return Ok(());
         }
         let image = self.snapshots.view(&container.layers)?;
-        for mount in to_fill {
-            use std::os::fd::{AsFd, AsRawFd};
-            // What is elsewhere has its own content.
-            let Some(directory) = mount.directory() else { continue };
-            let part = crate::sources::below(Path::new(directory), mount.subpath());
+        to_fill.try_for_each(|mount| {
+            self.fill_volume(container, mount, &image)
+                .map_err(|error| error.within("failed to populate volume"))
+        })
+    }
+
+    /// One that is a file system, or a plugin's, is mounted for that.
+    fn fill_volume(&self, container: &Container, mount: &MountPoint, image: &OwnedFd) -> Result<()> {
+        let copy = |top: &Path| {
             // A part that is not there is what the start complains of.
-            let Ok(part) = part else { continue };
+            let Ok(part) = crate::sources::below(top, mount.subpath()) else { return Ok(()) };
             // By its descriptor: who has the volume may put a link into the place of its name.
-            let directory = format!("/proc/self/fd/{}", part.as_raw_fd());
-            hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(&directory))?;
+            let to = format!("/proc/self/fd/{}", part.as_raw_fd());
+            let copied = hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(&to));
+            copied.map(drop).map_err(Error::from)
+        };
+        if is_of_plugin(mount) {
+            let runtime = Handle::current();
+            let within =
+                |error: Error| error.within(format!("error while mounting volume '{}'", mount.source));
+            let mounted = runtime.block_on(self.mount_by_plugin(&mount.name, &container.id));
+            let copied = mounted.map_err(within).and_then(|directory| copy(Path::new(&directory)));
+            runtime.block_on(self.unmount_volumes(&container.id));
+            return copied;
         }
-        Ok(())
+        let shared = self.volumes.devices.share_some(&container.id, std::iter::once(mount))?;
+        match (shared.directory(&mount.name), mount.directory()) {
+            (Some(mounted), _) => copy(&mounted),
+            (None, Some(directory)) => copy(Path::new(directory)),
+            (None, None) => Ok(()),
+        }
     }
 }
 

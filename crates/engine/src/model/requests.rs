@@ -187,25 +187,36 @@ pub struct Pruned {
 }
 
 /// A volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
     /// Its name.
     pub name: String,
-    /// "local".
+    /// "local", or the name of a plugin.
     pub driver: String,
-    /// Its directory on the host.
+    /// Its directory on the host; empty where a plugin has it nowhere now.
     pub mountpoint: PathBuf,
-    /// When it was made.
-    pub created: Timestamp,
+    /// When it was made, if its driver knows.
+    pub created: Option<Timestamp>,
     /// Labels.
     pub labels: Option<BTreeMap<String, String>>,
     /// Options of the driver.
     pub options: Option<BTreeMap<String, String>>,
-    /// Whether it was made without a name.
-    pub anonymous: bool,
+    /// How far it reaches: "local" or "global".
+    #[serde(default = "this_machine")]
+    pub scope: String,
+    /// What a plugin was asked to mount: ids and the containers that they are for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, String>,
+    /// What its plugin wants to be shown.
+    #[serde(skip)]
+    pub status: Option<serde_json::Map<String, serde_json::Value>>,
     /// Whether it was made for a container whose own record is yet to be written: without one it goes again.
     #[serde(default)]
     pub unclaimed: bool,
+}
+
+fn this_machine() -> String {
+    "local".to_owned()
 }
 
 /// A volume to be made.
@@ -222,7 +233,7 @@ pub struct VolumeRequest {
 }
 
 /// What a volume uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct VolumeUsage {
     /// The volume.
     pub volume: Volume,

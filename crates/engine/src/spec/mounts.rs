@@ -159,14 +159,12 @@ fn user_mount(mount: &MountPoint) -> Result<Draft> {
     })
 }
 
-/// What a volume's options mount.
+/// What a volume's options mount: a directory of the host here and now, a file system as the engine has made it.
 fn device_mount(mount: &MountPoint, device: &Device) -> Draft {
-    let mut options = device.options.clone();
+    let mut options = if device.is_bind() { device.options.clone() } else { Vec::new() };
+    options.push("rprivate".to_owned());
     if !mount.rw {
         options.push("ro".to_owned());
-    }
-    if device.is_bind() {
-        options.push("rprivate".to_owned());
     }
     Draft {
         destination: mount.destination.clone(),

@@ -220,10 +220,10 @@ impl Resolver {
             true => self.host.now(),
             false => (chosen.into_iter().map(Server::chosen).collect(), 0),
         };
-        if let Some(answer) = lock(&self.cache).find(query.bytes, generation, Instant::now()) {
-            if transport == Transport::Tcp || answer.len() <= query.limit() {
-                return answer;
-            }
+        let fits = |answer: &Vec<u8>| transport == Transport::Tcp || answer.len() <= query.limit();
+        let known = lock(&self.cache).find(query.bytes, generation, Instant::now());
+        if let Some(answer) = known.filter(fits) {
+            return answer;
         }
         let Ok(_permit) = self.underway.try_acquire() else { return query.refuse(message::REFUSED) };
         match forward::ask(query, &servers, self.namespace.as_fd(), transport).await {

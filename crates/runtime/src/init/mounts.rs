@@ -121,6 +121,13 @@ fn adapt(plan: &MountPlan, mount: OwnedFd, source: &Path, users: Option<&OwnedFd
     Ok(Prepared { file, is_proc, ..Prepared::new(plan, mount) })
 }
 
+/// A file system that the caller has made, with the options of this mount.
+pub(crate) fn given(plan: &MountPlan, made: &OwnedFd) -> Result<Prepared> {
+    let mount = made.try_clone().on("dup", &plan.target)?;
+    set_options(&mount, &plan.options)?;
+    Ok(Prepared::new(plan, mount))
+}
+
 /// Sets what the options of a bind mount ask for, and leaves the rest as it is at the source.
 fn set_options(mount: &OwnedFd, options: &Options) -> Result<()> {
     set_attributes(mount, options)?;
@@ -137,6 +144,17 @@ fn set_attributes(mount: &OwnedFd, options: &Options) -> Result<()> {
         mount::set_attr(mount.as_fd(), &options.recursive, true)?;
     }
     Ok(())
+}
+
+/// A file system that is to be mounted more than once, detached. `options` are the words of mount(8).
+///
+/// # Errors
+/// A word that is known and cannot be had (`EINVAL`), and all that the kernel refuses.
+pub fn new_filesystem(fstype: &str, source: &str, options: &[String]) -> Result<OwnedFd> {
+    let options = Options::parse(options).map_err(|word| Error::new("mount option", word, Errno::INVAL))?;
+    let mut data: Vec<(&str, Option<&str>)> = vec![("source", Some(source))];
+    data.extend(options.data.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
+    mount::new_fs(fstype, &data, options.attr.set | options.recursive.set)
 }
 
 /// A file system made for the container.

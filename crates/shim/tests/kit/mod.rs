@@ -71,6 +71,7 @@ impl Host {
             netns_fd: None,
             sources: Default::default(),
             bundle: Default::default(),
+            shared: Vec::new(),
             log: LogConfig::JsonFile(JsonFile::bounded(home.join("log"))),
             id,
         };

@@ -1,5 +1,6 @@
 //! The container itself: its first process, its streams and its log.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ pub(crate) struct Container {
     pub(crate) stdin_once: bool,
     pub(crate) log: Option<Log>,
     pub(crate) started_at: Option<String>,
+    /// Mount namespaces of file systems that it shares with others, held for them.
+    pub(crate) shared: BTreeMap<String, OwnedFd>,
     stage: Stage,
     /// Closed when this process ends, after everybody has been told: then the kernel writes the changes to disk.
     _rootfs: Option<OwnedFd>,
@@ -53,7 +56,17 @@ impl Container {
         let pid = created.pid;
         let rootfs = created.rootfs.take();
         let stage = Stage::Created(created);
-        Self { pid, cgroup, streams, stdin_once, log, started_at: None, stage, _rootfs: rootfs }
+        Self {
+            pid,
+            cgroup,
+            streams,
+            stdin_once,
+            log,
+            started_at: None,
+            shared: BTreeMap::new(),
+            stage,
+            _rootfs: rootfs,
+        }
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -1,10 +1,12 @@
 //! From a [`Config`] to a container that waits to be started.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use hull_oci::runtime::{Process, Spec};
 use hull_runtime::{Create, Failure};
-use hull_shim::protocol::{Config, LogConfig};
+use hull_shim::protocol::{Config, LogConfig, Shared};
 use hull_sys::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SignalFd};
 use hull_sys::{Context, Result, signal};
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +27,7 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
     let wish = Wish { terminal: config.terminal, stdin: config.open_stdin };
     let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
     let network = config.netns_fd.map(|_| inherited_namespace()).transpose().map_err(failure)?;
+    let (mounts, shared) = open_shared(&config.shared).map_err(failure)?;
     let mut created = hull_runtime::create(Create {
         stdio,
         user: config.user,
@@ -34,11 +37,13 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
         network,
         sources: config.sources,
         bundle: config.bundle,
+        mounts,
         dies_with_caller: true,
         ..Create::new(config.id, unprotected(config.spec), config.rootfs)
     })?;
     streams.attach(created.terminal.take()).map_err(failure)?;
-    let container = Container::new(created, streams, log, config.cgroup, config.stdin_once);
+    let mut container = Container::new(created, streams, log, config.cgroup, config.stdin_once);
+    container.shared = shared;
     Supervisor::new(signals, container).map_err(failure)
 }
 
@@ -57,6 +62,22 @@ fn open_log(config: &LogConfig) -> Result<Option<Log>> {
         LogConfig::None => Ok(None),
         LogConfig::JsonFile(file) => Log::open(file).map(Some),
     }
+}
+
+/// The mounts to be placed, by their place, and the namespaces that keep them, by name.
+type OpenedShared = (BTreeMap<PathBuf, OwnedFd>, BTreeMap<String, OwnedFd>);
+
+/// Opens what the daemon, which waits for us, has made.
+fn open_shared(all: &[Shared]) -> Result<OpenedShared> {
+    let open = |path: &Path, access| {
+        rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty()).on("open", path)
+    };
+    let (mut mounts, mut namespaces) = (BTreeMap::new(), BTreeMap::new());
+    for shared in all {
+        mounts.insert(shared.target.clone(), open(&shared.mount, OFlags::PATH)?);
+        namespaces.insert(shared.name.clone(), open(&shared.namespace, OFlags::RDONLY)?);
+    }
+    Ok((mounts, namespaces))
 }
 
 /// The network namespace that the daemon gave us as standard input.

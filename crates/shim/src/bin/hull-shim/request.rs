@@ -1,5 +1,7 @@
 //! What a client asks for, done.
 
+use std::os::fd::AsRawFd;
+
 use hull_cgroup::Cgroup;
 use hull_runtime::Failure;
 use hull_shim::protocol::{self, Answer, Attach, Exec, Kill, Request, Resize, State, Status};
@@ -160,6 +162,12 @@ impl Supervisor {
             shim_pid: rustix::process::getpid().as_raw_nonzero().get(),
             started_at: self.container.started_at.clone(),
             execs: self.execs.values().map(|exec| exec.name.clone()).collect(),
+            shared: self
+                .container
+                .shared
+                .iter()
+                .map(|(name, namespace)| (name.clone(), namespace.as_raw_fd()))
+                .collect(),
         }
     }
 

@@ -1,0 +1,86 @@
+//! Flags and keys of dockerd that are known and have no effect, or that are refused.
+
+/// Flags of dockerd without a meaning in Hull: (name, whether it takes a value, why it has none).
+pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
+    ("add-runtime", true, "other runtimes are not supported yet"),
+    ("allow-nondistributable-artifacts", true, "every layer is pushed"),
+    ("allow-direct-routing", false, "addresses of containers are reached as the host routes them"),
+    ("bip6", true, "IPv6 is not supported yet"),
+    ("bridge-accept-fwmark", true, "marks are not looked at"),
+    ("containerd", true, "there is no containerd behind hulld"),
+    ("containerd-namespace", true, "there is no containerd behind hulld"),
+    ("containerd-plugins-namespace", true, "there is no containerd behind hulld"),
+    ("cpu-rt-period", true, "real-time scheduling is set by container"),
+    ("cpu-rt-runtime", true, "real-time scheduling is set by container"),
+    ("cri-containerd", false, "there is no containerd behind hulld"),
+    ("default-cgroupns-mode", true, "the default is private on cgroup v2, host on v1"),
+    ("default-gateway", true, "the default bridge is the gateway"),
+    ("default-gateway-v6", true, "IPv6 is not supported yet"),
+    ("default-ipc-mode", true, "the default is private"),
+    ("default-network-opt", true, "networks take options when they are created"),
+    ("default-runtime", true, "other runtimes are not supported yet"),
+    ("exec-opt", true, "cgroups are managed as files"),
+    ("experimental", false, "nothing is hidden behind it"),
+    ("firewall-backend", true, "hulld speaks nftables"),
+    ("fixed-cidr-v6", true, "IPv6 is not supported yet"),
+    ("http-proxy", true, "use the environment"),
+    ("https-proxy", true, "use the environment"),
+    ("ip-forward-no-drop", false, "forwarding of others is left alone"),
+    ("iptables", false, "hulld speaks nftables"),
+    ("ip6tables", false, "hulld speaks nftables"),
+    ("ipv6", false, "IPv6 is not supported yet"),
+    ("live-restore", false, "containers always outlive the daemon"),
+    ("network-diagnostic-port", true, "there is no swarm"),
+    ("network-control-plane-mtu", true, "there is no swarm"),
+    ("no-proxy", true, "use the environment"),
+    ("node-generic-resource", true, "there is no swarm"),
+    ("storage-driver", true, "the snapshotter is overlay"),
+    ("storage-opt", true, "the snapshotter is overlay"),
+    ("swarm-default-advertise-addr", true, "there is no swarm"),
+    ("swarm-raft-election-tick", true, "there is no swarm"),
+    ("swarm-raft-heartbeat-tick", true, "there is no swarm"),
+    ("userland-proxy", false, "published ports need no process"),
+    ("userland-proxy-path", true, "published ports need no process"),
+];
+
+/// Flags of dockerd that promise protection which Hull cannot give yet: better not to start than to start without.
+pub(super) const REFUSED: &[(&str, bool)] = &[
+    ("authorization-plugin", true),
+    ("rootless", false),
+    ("selinux-enabled", false),
+    ("userns-remap", true),
+];
+
+/// Keys of the file that dockerd takes without a flag, and that have no effect: why.
+pub(super) const KEYS_ONLY: &[(&str, &str)] = &[
+    ("builder", "images are not built yet"),
+    ("default-init", "use init-path"),
+    ("deprecated-key-path", "dockerd ignores it, too"),
+    ("resolv-conf", "containers get what the host's /etc/resolv.conf says"),
+];
+
+/// The names of flags whose keys have other ones.
+const NAMED: &[(&str, &str)] = &[
+    ("add-runtime", "runtimes"),
+    ("authorization-plugin", "authorization-plugins"),
+    ("cdi-spec-dir", "cdi-spec-dirs"),
+    ("default-address-pool", "default-address-pools"),
+    ("default-network-opt", "default-network-opts"),
+    ("default-ulimit", "default-ulimits"),
+    ("dns-opt", "dns-opts"),
+    ("exec-opt", "exec-opts"),
+    ("feature", "features"),
+    ("host", "hosts"),
+    ("insecure-registry", "insecure-registries"),
+    ("label", "labels"),
+    ("log-opt", "log-opts"),
+    ("node-generic-resource", "node-generic-resources"),
+    ("plugin-dir", "plugin-dirs"),
+    ("registry-mirror", "registry-mirrors"),
+    ("storage-opt", "storage-opts"),
+];
+
+/// The key of the file for a flag.
+pub(super) fn key_of(flag: &str) -> &str {
+    NAMED.iter().find(|(name, _)| *name == flag).map_or(flag, |(_, key)| key)
+}

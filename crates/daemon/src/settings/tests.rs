@@ -1,0 +1,107 @@
+//! Flags and files as people write them.
+
+use super::*;
+
+fn parse(args: &[&str]) -> Result<CommandLine, String> {
+    let matches =
+        command().try_get_matches_from([&["hulld"], args].concat()).map_err(|why| why.to_string())?;
+    resolve(&matches)
+}
+
+#[test]
+fn what_starts_dockerd_starts_hulld() {
+    let line = parse(&[
+        "-H",
+        "unix:///tmp/a.sock",
+        "-H",
+        "tcp://127.0.0.1:1",
+        "--iptables=false",
+        "--live-restore",
+        "--storage-driver",
+        "overlay2",
+        "-D",
+        "--log-opt",
+        "max-size=1m",
+        "--default-address-pool",
+        "base=10.10.0.0/16,size=24",
+    ])
+    .expect("these are dockerd's flags");
+    assert_eq!(line.settings.hosts.len(), 2);
+    assert!(line.settings.debug);
+    assert_eq!(line.settings.default_address_pools[0].size, 24);
+    assert_eq!(line.settings.log_opts["max-size"], "1m");
+    assert_eq!(line.warnings.len(), 3);
+}
+
+#[test]
+fn protection_that_is_not_there_is_refused() {
+    let refused = parse(&["--userns-remap", "default"]).err().expect("not supported");
+    assert!(refused.contains("--userns-remap is not supported yet"), "{refused}");
+    assert!(parse(&["--selinux-enabled=false"]).is_ok(), "nothing is promised");
+}
+
+#[test]
+fn a_key_is_given_once_and_known() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("daemon.json");
+    let config = path.to_str().expect("utf-8");
+    std::fs::write(&path, r#"{"debug": true, "data-root": "/x"}"#).expect("write");
+    assert_eq!(
+        parse(&["--config-file", config]).expect("right").settings.data_root,
+        Some(PathBuf::from("/x"))
+    );
+    let twice = parse(&["--config-file", config, "--data-root", "/y"]).err().expect("twice");
+    assert!(twice.contains("specified both as a flag and in the configuration file: data-root: (from flag: /y, from file: /x)"), "{twice}");
+    let refused = |text: &str| {
+        std::fs::write(&path, text).expect("write");
+        parse(&["--config-file", config]).err().expect("refused")
+    };
+    let unknown = refused(r#"{"no-such-key": 1, "debug": true}"#);
+    let prefix = format!("unable to configure the Docker daemon with file {config}: ");
+    let why = "the following directives don't match any configuration option: no-such-key";
+    assert_eq!(unknown, format!("{prefix}{why}"));
+    assert!(refused("{").starts_with(&prefix));
+    assert!(refused(r#"{"log-level": "loud"}"#).ends_with("failed: invalid logging level: loud"));
+    assert!(refused(r#"{"labels": ["a=1", "a=2"]}"#).ends_with("conflict labels for a=2 and a=1"));
+    assert!(refused(r#"{"max-concurrent-downloads": -1}"#).ends_with("invalid max concurrent downloads: -1"));
+    assert!(refused(r#"{"userns-remap": "default"}"#).contains("userns-remap is not supported yet"));
+    assert!(refused(r#"{"tlsverify": "maybe"}"#).starts_with(&prefix));
+    assert!(parse(&["--config-file", "/nonexistent/daemon.json"]).is_err());
+}
+
+#[test]
+fn every_key_of_dockerd_is_known() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("daemon.json");
+    let config = path.to_str().expect("utf-8");
+    let everything = r#"{
+        "allow-direct-routing": false, "authorization-plugins": [], "bip": "", "bip6": "", "bridge": "",
+        "builder": {"gc": {"enabled": true}}, "cdi-spec-dirs": ["/etc/cdi"], "cgroup-parent": "",
+        "containerd": "/run/containerd.sock", "containerd-namespace": "docker",
+        "containerd-plugins-namespace": "docker-plugins", "data-root": "/d", "debug": false,
+        "default-address-pools": [{"base": "172.30.0.0/16", "size": 24}], "default-cgroupns-mode": "private",
+        "default-gateway": "", "default-gateway-v6": "", "default-network-opts": {"overlay": {}},
+        "default-runtime": "runc", "default-shm-size": "64M",
+        "default-ulimits": {"nofile": {"Hard": 64000, "Name": "nofile", "Soft": 64000}}, "dns": [], "dns-opts": [],
+        "dns-search": [], "exec-opts": [], "exec-root": "/e", "experimental": false,
+        "features": {"cdi": true, "containerd-snapshotter": true}, "firewall-backend": "", "fixed-cidr": "",
+        "fixed-cidr-v6": "", "group": "", "host-gateway-ip": "", "hosts": [], "proxies":
+        {"http-proxy": "http://proxy:80", "https-proxy": "https://proxy:443", "no-proxy": "*.test"},
+        "icc": false, "init": false, "init-path": "/usr/libexec/docker-init", "insecure-registries": [],
+        "ip": "0.0.0.0", "ip-forward": false, "ip-masq": false, "iptables": false, "ip6tables": false,
+        "ipv6": false, "labels": [], "live-restore": true, "log-driver": "json-file", "log-format": "text",
+        "log-level": "", "log-opts": {"max-size": "10m"}, "max-concurrent-downloads": 3,
+        "max-concurrent-uploads": 5, "max-download-attempts": 5, "metrics-addr": "", "mtu": 0,
+        "network-control-plane-mtu": 1500, "no-new-privileges": false, "node-generic-resources": ["a=b"],
+        "pidfile": "", "raw-logs": false, "registry-mirrors": [], "resolv-conf": "/x",
+        "runtimes": {"other": {"path": "/usr/bin/other"}}, "seccomp-profile": "", "selinux-enabled": false,
+        "shutdown-timeout": 15, "storage-driver": "", "storage-opts": [], "swarm-default-advertise-addr": "",
+        "tls": true, "tlscacert": "", "tlscert": "", "tlskey": "", "tlsverify": true, "userland-proxy": false,
+        "userland-proxy-path": "/usr/libexec/docker-proxy", "userns-remap": ""}"#;
+    std::fs::write(&path, everything.replace(r#""log-level": "", "#, "")).expect("write");
+    let line = parse(&["--config-file", config]).expect("all of them are known");
+    assert!(line.settings.tlsverify && line.settings.features["cdi"]);
+    assert_eq!(line.settings.icc, Some(false));
+    assert!(line.warnings.iter().any(|warning| warning.starts_with("http-proxy has no effect")));
+    assert!(!line.warnings.iter().any(|warning| warning.starts_with("ipv6 ")), "{:?}", line.warnings);
+}

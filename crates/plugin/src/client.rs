@@ -1,0 +1,126 @@
+//! One question to a plugin and its answer: `POST /Kind.Method` with JSON both ways.
+
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::discovery::Address;
+use crate::{Error, Result};
+
+/// The version of the protocol, as the header that plugins look at.
+const ACCEPT: &str = "application/vnd.docker.plugins.v1.2+json";
+/// After so long a plugin that cannot be reached is given up, as by Docker.
+const GIVE_UP: Duration = Duration::from_secs(15);
+/// The most that is read of an answer, in bytes.
+const LARGEST_ANSWER: usize = 8 << 20;
+
+/// Whether a plugin that cannot be reached is tried again: it may just be starting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Never.
+    None,
+    /// With growing pauses, for a quarter of a minute.
+    Some,
+}
+
+/// A way to one plugin.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: Address,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    #[serde(default)]
+    err: String,
+}
+
+impl Client {
+    pub(crate) fn new(address: Address) -> Result<Self> {
+        // The library wants to be able to speak TLS, though nobody asks for it here; who was first is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let none = std::iter::empty();
+        let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).tls_certs_only(none);
+        let builder = match &address {
+            Address::Unix(path) => builder.unix_socket(path.as_path()),
+            Address::Tcp(_) => builder,
+        };
+        let http = builder.build().map_err(|why| Error::Unusable(why.to_string()))?;
+        Ok(Self { http, address })
+    }
+
+    /// Asks once, or until the plugin can be reached. `within` bounds each try.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        question: &(impl Serialize + Sync),
+        within: Duration,
+        patience: Patience,
+    ) -> Result<T> {
+        let (begun, mut pause) = (Instant::now(), Duration::from_secs(1));
+        loop {
+            match self.ask(method, question, within).await {
+                Err(Error::Unreachable(why)) if patience == Patience::Some => {
+                    if begun.elapsed() + pause >= GIVE_UP {
+                        return Err(Error::Unreachable(why));
+                    }
+                    tracing::warn!("plugin: {why}; trying again in {pause:?}");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        question: &(impl Serialize + Sync),
+        within: Duration,
+    ) -> Result<T> {
+        let host = match &self.address {
+            Address::Unix(_) => "plugin",
+            Address::Tcp(host) => host,
+        };
+        let mut body = serde_json::to_vec(question).map_err(|why| Error::Unusable(why.to_string()))?;
+        if body == b"null" {
+            body.clear();
+        }
+        let request = self.http.post(format!("http://{host}/{method}")).header("Accept", ACCEPT);
+        let unreachable = |why: reqwest::Error| self.unreachable(method, &why);
+        let answer = request.timeout(within).body(body).send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(unreachable)?;
+        if bytes.len() > LARGEST_ANSWER {
+            return Err(Error::Refused(format!("{method}: the answer is too long")));
+        }
+        let refusal =
+            serde_json::from_slice::<Refusal>(&bytes).map(|refusal| refusal.err).unwrap_or_default();
+        match (status.is_success(), refusal.as_str()) {
+            (true, "") => serde_json::from_slice(&bytes)
+                .map_err(|why| Error::Refused(format!("{method}: error reading plugin resp: {why}"))),
+            (true, why) => Err(Error::Refused(why.to_owned())),
+            (false, "") => {
+                Err(Error::Refused(format!("{method}: {}", String::from_utf8_lossy(&bytes).trim_end())))
+            }
+            (false, why) => Err(Error::Refused(format!("{method}: {why}"))),
+        }
+    }
+
+    /// In the words of Docker's client: the question, the address, the cause.
+    fn unreachable(&self, method: &str, why: &reqwest::Error) -> Error {
+        let mut cause: &dyn std::error::Error = why;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let address = match &self.address {
+            Address::Unix(path) => format!("dial unix {}", path.display()),
+            Address::Tcp(host) => format!("dial tcp {host}"),
+        };
+        Error::Unreachable(format!("Post \"http://plugin/{method}\": {address}: {cause}"))
+    }
+}
