@@ -43,5 +43,5 @@ mod userns;
 pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, make_cgroup, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;
-pub use sources::Source;
 pub use init::mounts::new_filesystem;
+pub use sources::Source;

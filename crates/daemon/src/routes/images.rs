@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
-use hull_api::version::ApiVersion;
 use hull_api::wire::IdResponse;
 use hull_api::wire::container::ContainerConfig;
 use hull_api::wire::image::ImagePruneResponse;
@@ -19,10 +18,6 @@ use super::transfer::body_reader;
 use crate::Daemon;
 use crate::call::{Call, Outcome, Query, invalid, json, ok, spoken, status, streamed};
 use crate::{parse, render, streams};
-
-/// The last version in which an image tells of the container that it was made of. Compose 1 asks in the newest there
-/// is, and cannot make a container again without.
-const CONTAINER_CONFIG_LAST: ApiVersion = ApiVersion { major: 1, minor: 44 };
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let with_manifests = call.since(48) && call.query().flag("manifests");
@@ -38,8 +33,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         let users = daemon.engine.containers().into_iter().filter(|container| container.image_id == id);
         render::manifests(&image, users.map(|container| container.id.clone()).collect(), false)
     });
-    let version = if call.is_compose_1() { call.version.min(CONTAINER_CONFIG_LAST) } else { call.version };
-    spoken(version, inspected)
+    spoken(call.version, inspected)
 }
 
 /// Refuses an image that is for none of the platforms asked for.
