@@ -32,11 +32,14 @@ impl Server {
         Self::Docker(Dockerd::start()).with_busybox()
     }
 
+    /// A program that finds the daemon, and keeps its files beside it.
     fn command(&self, program: &Path) -> Command {
-        match self {
+        let mut command = match self {
             Self::Hull(daemon) => daemon.command(program),
             Self::Docker(daemon) => daemon.command(program),
-        }
+        };
+        command.env("TMPDIR", self.dir());
+        command
     }
 
     fn dir(&self) -> &Path {

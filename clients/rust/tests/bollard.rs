@@ -6,11 +6,13 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, ExecConfig, HostConfig, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, ExecConfig, HostConfig, NetworkCreateRequest, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, EventsOptionsBuilder, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions, StatsOptionsBuilder,
-    StopContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, EventsOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    StatsOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -83,12 +85,19 @@ async fn a_life() {
     let docker = docker();
     let host = HostConfig { memory: Some(64 << 20), ..HostConfig::default() };
     let labels = HashMap::from([("life".to_owned(), "1".to_owned())]);
-    let body = ContainerCreateBody { host_config: Some(host), labels: Some(labels), ..of_busybox(&["sleep", "1000"]) };
+    let body = ContainerCreateBody {
+        host_config: Some(host),
+        labels: Some(labels),
+        ..of_busybox(&["sleep", "1000"])
+    };
     let container = started(&docker, "bollard-life", body).await;
     let filters = HashMap::from([("label", vec!["life=1"])]);
     let options = ListContainersOptionsBuilder::default().filters(&filters).build();
     let listed = docker.list_containers(Some(options)).await.unwrap();
-    assert_eq!(listed.iter().map(|summary| summary.id.as_deref()).collect::<Vec<_>>(), [Some(container.id.as_str())]);
+    assert_eq!(
+        listed.iter().map(|summary| summary.id.as_deref()).collect::<Vec<_>>(),
+        [Some(container.id.as_str())]
+    );
     docker.pause_container(&container.id).await.unwrap();
     docker.unpause_container(&container.id).await.unwrap();
     let inspected = docker.inspect_container("bollard-life", None).await.unwrap();
@@ -156,7 +165,8 @@ async fn an_exec() {
         ..ExecConfig::default()
     };
     let exec = docker.create_exec(&container.id, config).await.unwrap().id;
-    let StartExecResults::Attached { output, .. } = docker.start_exec(&exec, None::<StartExecOptions>).await.unwrap()
+    let StartExecResults::Attached { output, .. } =
+        docker.start_exec(&exec, None::<StartExecOptions>).await.unwrap()
     else {
         panic!("it is detached");
     };
@@ -218,7 +228,10 @@ async fn volumes_and_networks() {
     let container = started(&docker, "bollard-volumes", body).await;
     let inspected = docker.inspect_network("bollard", None).await.unwrap();
     assert_eq!(inspected.containers.unwrap().into_keys().collect::<Vec<_>>(), [container.id.clone()]);
-    assert_eq!(refused(docker.remove_volume("bollard", None::<RemoveVolumeOptions>).await.unwrap_err()).0, 409);
+    assert_eq!(
+        refused(docker.remove_volume("bollard", None::<RemoveVolumeOptions>).await.unwrap_err()).0,
+        409
+    );
     assert_eq!(refused(docker.remove_network("bollard").await.unwrap_err()).0, 403);
     container.remove().await;
     docker.remove_network("bollard").await.unwrap();

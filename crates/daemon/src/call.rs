@@ -47,6 +47,16 @@ pub(crate) struct Call {
     body: Incoming,
 }
 
+/// The version that a client understands which asked in `asked`. Compose 1 asks in the newest that the daemon names,
+/// and then dies of the fields that it does not have any more: an image's container, an event's id.
+fn understood(headers: &HeaderMap, asked: ApiVersion) -> ApiVersion {
+    let agent = headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    match agent.starts_with(b"docker-compose/1.") {
+        true => asked.min(ApiVersion::v1(44)),
+        false => asked,
+    }
+}
+
 impl Call {
     /// Takes `request` apart; `params` come from the route that matched. Fails where the query is none.
     pub(crate) fn new(
@@ -58,6 +68,7 @@ impl Call {
         let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        let version = understood(&parts.headers, version);
         Ok(Self { version, headers: parts.headers, upgrade, params, query, body })
     }
 
