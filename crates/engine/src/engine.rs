@@ -15,6 +15,7 @@ use crate::containers::{Containers, Entry};
 use crate::events::{EventKind, Events};
 use crate::exec::Execs;
 use crate::machine::Machine;
+use crate::measure::Ticks;
 use crate::model::{Container, LogConfig, Ulimit};
 use crate::seccomp::Filters;
 use crate::store::Store;
@@ -101,6 +102,7 @@ pub struct Engine {
     pub(crate) volumes: Volumes,
     pub(crate) filters: Filters,
     pub(crate) events: Events,
+    pub(crate) ticks: Ticks,
     /// Directories that nobody names any more.
     pub(crate) reaper: Reaper,
     shim: OnceLock<Program>,
@@ -134,7 +136,7 @@ impl Engine {
         for container in recorded {
             containers.add(&Entry::new(container));
         }
-        let (execs, events) = (Execs::default(), Events::new());
+        let (execs, events) = (Execs::default(), Events::open(options.data_root.join("events")));
         let machine = Machine::look()?;
         let filters = Filters::new(options.seccomp_profile.as_deref())?;
         Ok(Self {
@@ -150,6 +152,7 @@ impl Engine {
             volumes,
             filters,
             events,
+            ticks: Ticks::default(),
             reaper: Reaper::default(),
             shim: OnceLock::new(),
         })
@@ -212,7 +215,9 @@ impl Engine {
         more: impl IntoIterator<Item = (String, String)>,
     ) {
         let mut attributes = container.config.labels.clone();
-        attributes.insert("image".into(), container.config.image.clone());
+        if !container.config.image.is_empty() {
+            attributes.insert("image".into(), container.config.image.clone());
+        }
         attributes.insert("name".into(), container.name.clone());
         attributes.extend(more);
         self.events.emit(EventKind::Container, action, &container.id, attributes);

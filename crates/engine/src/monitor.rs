@@ -72,6 +72,10 @@ impl Engine {
         if !before.state.status.is_running() {
             return;
         }
+        if exit.log_dropped > 0 {
+            let (container, dropped) = (before.short_id(), exit.log_dropped);
+            tracing::warn!("container {container}: {dropped} bytes of output were not logged");
+        }
         self.tidy_up(entry, &before).await;
         let finished = exit.at.parse().unwrap_or_else(|_| Timestamp::now());
         let restarts = should_restart(&before, exit.code);
@@ -100,7 +104,6 @@ impl Engine {
     /// Gives back what only a running container has.
     async fn tidy_up(&self, entry: &Entry, container: &Container) {
         entry.close_door();
-        self.emit_networks(&container.network, entry, "disconnect");
         if let Err(error) = self.release_networks(&entry.id).await {
             tracing::error!(container = entry.id, "release its networks: {error}");
         }
@@ -124,6 +127,8 @@ impl Engine {
         let duration = ran_for(container, finished).as_secs().to_string();
         let facts = [("exitCode".to_owned(), exit.code.to_string()), ("execDuration".to_owned(), duration)];
         self.emit_with(container, "die", facts);
+        self.emit_networks(&container.network, entry, "disconnect");
+        self.emit_mounts(container, "unmount");
         entry.progress.send_modify(|progress| {
             progress.exits += 1;
             progress.last = model::Exit { code: exit.code, error: String::new() };

@@ -190,6 +190,22 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells that the volumes of a container are in use, or not any more.
+    pub(crate) fn emit_mounts(&self, container: &Container, action: &str) {
+        for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
+            let mut attributes = BTreeMap::from([
+                ("driver".to_owned(), mount.driver.clone()),
+                ("container".to_owned(), container.id.clone()),
+            ]);
+            if action == "mount" {
+                attributes.insert("destination".to_owned(), mount.destination.clone());
+                attributes.insert("read/write".to_owned(), mount.rw.to_string());
+                attributes.insert("propagation".to_owned(), mount.propagation.clone());
+            }
+            self.events.emit(EventKind::Volume, action, &mount.name, attributes);
+        }
+    }
+
     fn emit_volume(&self, volume: &Volume, action: &str) {
         let attributes = [("driver".to_owned(), volume.driver.clone())];
         self.events.emit(EventKind::Volume, action, &volume.name, attributes.into());

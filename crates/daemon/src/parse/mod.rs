@@ -12,5 +12,5 @@ pub(crate) use host::{console_size, update, wire_binding, wire_config as wire_ho
 pub(crate) use mount::wire_point as wire_mount_point;
 pub(crate) use network::{endpoint, network_request};
 pub(crate) use query::{
-    credentials, filters, platform, registry_auth, signal, tail, timestamp, until, window_size,
+    any_filters, credentials, filters, platform, registry_auth, signal, tail, timestamp, until, window_size,
 };

@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod listing;
 mod networks;
+mod stats;
 mod system;
 mod transfer;
 mod volumes;
@@ -31,7 +32,7 @@ pub(crate) const TABLE: &[Route] = &[
     route!(GET "/containers/{id}/logs" => containers::logs),
     route!(GET "/containers/{id}/changes" => containers::changes),
     route!(GET "/containers/{id}/export" => containers::export),
-    route!(GET "/containers/{id}/stats" => containers::stats),
+    route!(GET "/containers/{id}/stats" => stats::stats),
     route!(POST "/containers/{id}/attach" => containers::attach),
     route!(GET "/containers/{id}/attach/ws" => containers::attach_websocket),
     route!(POST "/containers/{id}/start" => containers::start),
