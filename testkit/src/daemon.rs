@@ -166,6 +166,11 @@ impl Daemon {
         http::request(&self.socket(), method, path, body).unwrap()
     }
 
+    /// The same with headers and a body of one's own.
+    pub fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Response {
+        http::send(&self.socket(), method, path, headers, body).unwrap()
+    }
+
     /// Kills the daemon, and nothing else.
     pub fn kill9(&mut self) {
         if let Some(mut child) = self.child.take() {

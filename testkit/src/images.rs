@@ -89,18 +89,19 @@ pub fn busybox_layer() -> &'static [u8] {
 pub struct Image {
     layers: Vec<Vec<u8>>,
     config: Value,
+    created: String,
 }
 
 impl Image {
     /// Busybox with a shell as its command.
     pub fn busybox() -> Self {
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        Self { layers: vec![busybox_layer().to_vec()], config: json!({ "Cmd": ["sh"], "Env": [path] }) }
+        Self::of(vec![busybox_layer().to_vec()]).set("Cmd", json!(["sh"])).set("Env", json!([path]))
     }
 
     /// An image with nothing but these layers.
     pub fn of(layers: Vec<Vec<u8>>) -> Self {
-        Self { layers, config: json!({}) }
+        Self { layers, config: json!({}), created: "2023-11-14T22:13:20Z".to_owned() }
     }
 
     /// Adds a layer on top.
@@ -117,12 +118,19 @@ impl Image {
         self
     }
 
+    /// Sets when it was created, RFC 3339.
+    #[must_use]
+    pub fn created(mut self, created: &str) -> Self {
+        created.clone_into(&mut self.created);
+        self
+    }
+
     fn configuration(&self) -> Vec<u8> {
         let diff_ids: Vec<_> = self.layers.iter().map(|layer| Digest::sha256(layer).to_string()).collect();
         let history: Vec<_> = diff_ids.iter().map(|_| json!({ "created_by": "testkit" })).collect();
         let architecture = hull_oci::Platform::host().architecture;
         let config = json!({
-            "created": "2023-11-14T22:13:20Z",
+            "created": self.created,
             "architecture": architecture,
             "os": "linux",
             "config": self.config,

@@ -214,3 +214,183 @@ fn what_was_made_to_mount_on_is_no_change() {
     assert_eq!(names, ["bin/", "bin/busybox", "data/", "made"]);
     fs::remove_file(archive).unwrap();
 }
+
+/// The names of the images that a list with these filters shows.
+fn listed(daemon: &Daemon, query: &str, filters: &serde_json::Value) -> Vec<String> {
+    let escaped: String = filters.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let list = daemon.api("GET", &format!("/images/json?filters={escaped}&{query}"), None);
+    assert_eq!(list.status, 200, "{filters}: {}", list.message());
+    let list = list.json();
+    let images = list.as_array().unwrap().iter();
+    let mut names: Vec<_> =
+        images.map(|image| image["RepoTags"][0].as_str().unwrap_or("-").to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn images_are_listed_by_every_filter() {
+    let daemon = Daemon::start();
+    let at = |name: &str, label: &str, created: &str| {
+        let layer = pack(&[(file("x", 0o600), created.as_bytes())]);
+        let image = Image::of(vec![layer]).set("Labels", json!({"name": label})).created(created);
+        load(&daemon, &image.docker_archive(&format!("{name}:1"))).ok();
+        image
+    };
+    at("old", "a", "2020-01-01T00:00:00Z");
+    let middle = at("team/middle", "b", "2021-01-01T00:00:00Z");
+    at("young", "b", "2022-01-01T00:00:00Z");
+    at("nameless", "a", "2019-01-01T00:00:00Z");
+    at("nameless", "c", "2019-02-01T00:00:00Z");
+    for (query, filters, names) in [
+        ("", json!({}), "- nameless:1 old:1 team/middle:1 young:1"),
+        ("", json!({"dangling": ["true"]}), "-"),
+        ("", json!({"dangling": ["0"]}), "nameless:1 old:1 team/middle:1 young:1"),
+        ("", json!({"label": ["name=b"]}), "team/middle:1 young:1"),
+        ("", json!({"label": ["name"], "label!": ["name=b"]}), "- nameless:1 old:1"),
+        ("", json!({"before": ["team/middle:1"]}), "- nameless:1 old:1"),
+        ("", json!({"since": [middle.id().to_string()]}), "young:1"),
+        ("", json!({"until": ["2020-06-01T00:00:00Z"]}), "- nameless:1 old:1"),
+        ("", json!({"until": ["1h"]}), "- nameless:1 old:1 team/middle:1 young:1"),
+        ("", json!({"reference": ["old"]}), "old:1"),
+        ("", json!({"reference": ["*"]}), "nameless:1 old:1 young:1"),
+        ("", json!({"reference": ["*/*"]}), "team/middle:1"),
+        ("", json!({"reference": ["young:1", "old:2"]}), "young:1"),
+    ] {
+        assert_eq!(listed(&daemon, query, &filters).join(" "), names, "{filters}");
+    }
+    let old = daemon.api("GET", "/v1.40/images/json?filter=young", None).json();
+    assert_eq!(old.as_array().map(Vec::len), Some(1), "the filter of old clients");
+    for (path, status, message) in [
+        ("filters=%7B%22before%22:%5B%22nosuch%22%5D%7D", 404, "No such image: nosuch:latest"),
+        ("filters=%7B%22frob%22:%5B%22x%22%5D%7D", 400, "invalid filter 'frob'"),
+        ("identity=1", 400, "conflicting options: identity requires manifests=1"),
+    ] {
+        let refused = daemon.api("GET", &format!("/images/json?{path}"), None);
+        assert_eq!((refused.status, refused.message().as_str()), (status, message));
+    }
+}
+
+#[test]
+fn an_image_tells_of_its_manifest_and_platform() {
+    let daemon = Daemon::with_busybox();
+    let container = daemon.hull(["create", "busybox"]).ok().to_owned();
+    let list = daemon.api("GET", "/images/json?manifests=1&shared-size=1", None).json();
+    let manifest = &list[0]["Manifests"][0];
+    assert_eq!(manifest["Kind"], "image");
+    assert_eq!(manifest["ID"], list[0]["Descriptor"]["digest"]);
+    assert_eq!(manifest["ImageData"]["Containers"], json!([container]));
+    assert_eq!(manifest["ImageData"]["Size"]["Unpacked"], list[0]["Size"]);
+    assert_eq!((&list[0]["Containers"], &list[0]["SharedSize"]), (&json!(1), &json!(0)));
+    let asked = |path: &str| {
+        let answer = daemon.api("GET", path, None);
+        (answer.status, answer.message())
+    };
+    let here = format!(
+        "%7B%22os%22:%22linux%22,%22architecture%22:%22{}%22%7D",
+        match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+    );
+    let elsewhere = "%7B%22os%22:%22linux%22,%22architecture%22:%22s390x%22%7D";
+    let absent =
+        "image with reference busybox was found but does not provide the specified platform (linux/s390x)";
+    for path in ["/images/busybox/json", "/images/busybox/history", "/images/busybox/get"] {
+        assert_eq!(asked(&format!("{path}?platform={here}")).0, 200, "{path}");
+        assert_eq!(asked(&format!("{path}?platform={elsewhere}")), (404, absent.to_owned()), "{path}");
+        let half = asked(&format!("{path}?platform=%7B%22os%22:%22linux%22%7D"));
+        assert_eq!(half, (400, "both OS and Architecture must be provided".to_owned()), "{path}");
+    }
+    let both = asked(&format!("/images/busybox/json?manifests=1&platform={here}"));
+    assert_eq!(
+        both,
+        (400, "conflicting options: manifests and platform options cannot both be set".to_owned())
+    );
+    let removed = daemon.api("DELETE", &format!("/images/busybox?platforms={elsewhere}"), None);
+    assert_eq!((removed.status, removed.message().as_str()), (404, absent));
+}
+
+#[test]
+fn what_keeps_an_image_is_said() {
+    let daemon = Daemon::with_busybox();
+    let image = id(&daemon, "busybox");
+    let short = &image["sha256:".len()..][..12];
+    let container = daemon.hull(["run", "-d", "--name", "user", "busybox", "sleep", "1000"]).ok().to_owned();
+    let user = &container[..12];
+    let remove = |query: &str| {
+        let answer = daemon.api("DELETE", &format!("/images/{image}{query}"), None);
+        (answer.status, answer.message())
+    };
+    let running = format!(
+        "conflict: unable to delete {short} (cannot be forced) - image is being used by running container {user}"
+    );
+    assert_eq!(remove(""), (409, running.clone()));
+    assert_eq!(remove("?force=1"), (409, running));
+    daemon.hull(["kill", "user"]).ok();
+    daemon.hull(["wait", "user"]).ok();
+    let stopped = format!(
+        "conflict: unable to delete {short} (must be forced) - image is being used by stopped container {user}"
+    );
+    assert_eq!(remove(""), (409, stopped));
+    daemon.hull(["rm", "user"]).ok();
+    daemon.hull(["tag", "busybox", "elsewhere/box:1"]).ok();
+    let many = format!(
+        "conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
+    );
+    assert_eq!(remove(""), (409, many));
+    assert_eq!(remove("?force=1").0, 200);
+    assert_eq!(remove(""), (404, format!("No such image: {image}")));
+    assert_eq!(daemon.api("DELETE", "/images/%20", None).message(), "image name cannot be blank");
+}
+
+#[test]
+fn names_that_are_none_are_refused() {
+    let daemon = Daemon::with_busybox();
+    for (method, path, status, message) in [
+        (
+            "POST",
+            "/images/busybox/tag?repo=UP",
+            400,
+            "invalid reference format: repository name (library/UP) must be lowercase",
+        ),
+        ("POST", "/images/busybox/tag?repo=a&tag=:", 400, "invalid tag format"),
+        ("POST", "/images/busybox/tag", 400, "invalid reference format"),
+        (
+            "POST",
+            "/images/busybox/tag?repo=sha256",
+            400,
+            "refusing to create an ambiguous tag using digest algorithm as name",
+        ),
+        ("POST", "/images/nosuch/tag?repo=a", 404, "No such image: nosuch:latest"),
+        ("POST", "/images/create?fromImage=a@b", 400, "invalid reference format"),
+        ("POST", "/images/create?fromImage=scratch", 403, "'scratch' is a reserved name"),
+        (
+            "POST",
+            "/images/create?fromImage=a&platform=a/b/c/d",
+            400,
+            "\"a/b/c/d\": cannot parse platform specifier: invalid argument",
+        ),
+        ("POST", "/images/a%2F%2Fb/push", 400, "invalid reference format"),
+        ("GET", "/images/get", 400, "no images to save"),
+        ("GET", "/images/get?names=nosuch", 404, "No such image: nosuch:latest"),
+        ("GET", "/images/nosuch/history", 404, "No such image: nosuch:latest"),
+        (
+            "GET",
+            "/distribution/UP/json",
+            400,
+            "invalid reference format: repository name (library/UP) must be lowercase",
+        ),
+        ("GET", "/images/search?term=x&limit=101", 400, "limit 101 is outside the range of [1, 100]"),
+        (
+            "GET",
+            "/images/search?term=x&limit=x",
+            400,
+            "invalid limit specified: strconv.Atoi: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        let answer = daemon.api(method, path, None);
+        assert_eq!((answer.status, answer.message().as_str()), (status, message), "{method} {path}");
+    }
+}

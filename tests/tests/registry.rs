@@ -32,3 +32,25 @@ fn dockers_client_pushes_and_a_run_pulls() {
     let run = daemon.hull(["run", "--rm", name, "echo", "by hull, too"]);
     assert_eq!(run.ok(), "by hull, too");
 }
+
+#[test]
+fn a_registry_is_asked_without_pulling() {
+    let daemon = Daemon::with_busybox();
+    let _registry = Registry::start(&daemon);
+    let name = "127.0.0.1:5000/team/box:1";
+    daemon.hull(["tag", "busybox", name]).ok();
+    daemon.hull(["push", name]).ok();
+    let image = daemon.api("GET", &format!("/images/{name}/json"), None).json();
+    let found = daemon.api("GET", &format!("/distribution/{name}/json"), None);
+    assert_eq!(found.status, 200, "{}", found.message());
+    let found = found.json();
+    assert_eq!(found["Descriptor"]["digest"], image["Descriptor"]["digest"]);
+    assert_eq!(found["Descriptor"]["size"], image["Descriptor"]["size"]);
+    assert_eq!(found["Platforms"][0]["architecture"], image["Architecture"]);
+    assert_eq!(image["Identity"]["Pull"][0]["Repository"], "127.0.0.1:5000/team/box");
+    let absent = daemon.api("GET", "/distribution/127.0.0.1:5000/team/box:2/json", None);
+    assert_eq!((absent.status, absent.message().as_str()), (404, "manifest unknown: manifest unknown"));
+    daemon.docker(["manifest", "inspect", "--insecure", name]).says("schemaVersion").ok();
+    // This registry cannot be searched.
+    assert_ne!(daemon.api("GET", "/images/search?term=127.0.0.1:5000/box", None).status, 200);
+}

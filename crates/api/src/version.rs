@@ -4,18 +4,36 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The newest API version that is served and asked for.
-pub const MAX: ApiVersion = ApiVersion { major: 1, minor: 51 };
+pub const MAX: ApiVersion = ApiVersion { major: 1, minor: 56 };
 
 /// The oldest API version that is served.
 pub const MIN: ApiVersion = ApiVersion { major: 1, minor: 24 };
 
-/// An API version as it stands in paths (`/v1.51/…`) and in the `Api-Version` header.
+/// An API version as it stands in paths (`/v1.56/…`) and in the `Api-Version` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiVersion {
     /// Always 1 so far.
     pub major: u16,
     /// Counts up with every change of the API.
     pub minor: u16,
+}
+
+impl ApiVersion {
+    /// Version 1.`minor`.
+    pub const fn v1(minor: u16) -> Self {
+        Self { major: 1, minor }
+    }
+
+    /// The version that a path asks for, by digits and dots: what is missing is 0, what comes after the second
+    /// number does not count, and what is too large is larger than every version there is.
+    pub fn of_path(text: &str) -> Self {
+        let number = |part: Option<&str>| match part {
+            None | Some("") => 0,
+            Some(digits) => digits.parse().unwrap_or(u16::MAX),
+        };
+        let mut parts = text.split('.');
+        Self { major: number(parts.next()), minor: number(parts.next()) }
+    }
 }
 
 /// A text that is no `MAJOR.MINOR`.
@@ -53,6 +71,15 @@ mod tests {
         let new: ApiVersion = "1.51".parse().unwrap();
         assert!(old < new);
         assert_eq!(new.to_string(), "1.51");
+    }
+
+    #[test]
+    fn a_path_may_say_it_oddly() {
+        for (text, major, minor) in
+            [("1.43", 1, 43), ("1", 1, 0), ("1.43.5", 1, 43), (".4", 0, 4), ("1.99999999", 1, 65535)]
+        {
+            assert_eq!(ApiVersion::of_path(text), ApiVersion { major, minor }, "{text}");
+        }
     }
 
     #[test]

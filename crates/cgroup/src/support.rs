@@ -26,8 +26,12 @@ pub struct Support {
     pub cpuset: bool,
     /// `pids.limit`.
     pub pids: bool,
+    /// `cpu.realtimePeriod` and `cpu.realtimeRuntime` (version 1 only).
+    pub cpu_realtime: bool,
     /// `blockIO.weight`.
     pub io_weight: bool,
+    /// `blockIO.weightDevice`.
+    pub io_weight_device: bool,
     /// `blockIO.throttle*`.
     pub io_throttle: bool,
     /// A freezer.
@@ -59,6 +63,10 @@ pub fn support() -> Result<Support> {
         pids: at("pids").is_some(),
         io_weight: offers("blkio", "blkio.weight")
             || offers("blkio", "blkio.bfq.weight")
+            || at("io").is_some(),
+        cpu_realtime: only_v1("cpu", "cpu.rt_period_us"),
+        io_weight_device: offers("blkio", "blkio.weight_device")
+            || offers("blkio", "blkio.bfq.weight_device")
             || at("io").is_some(),
         io_throttle: offers("blkio", "blkio.throttle.read_bps_device") || at("io").is_some(),
         freezer: v2 || at("freezer").is_some(),

@@ -1,9 +1,10 @@
 //! The flags that `create` and `run` share, and the request that they make.
 
+use crate::values::devices::Device;
 use crate::values::{devices, environment, mounts, networks, numbers, pairs, ports, security, times};
 use hull_api::wire::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
 use hull_api::wire::host::{
-    DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
+    DeviceRequest, HostConfig, LogConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 use hull_api::wire::mount::Mount;
 use hull_api::wire::network::{EndpointIpam, EndpointSettings, NetworkingConfig, PortMap};
@@ -162,8 +163,8 @@ struct HostFlags {
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) cidfile: String,
     /// Add a device of the host
-    #[arg(long, value_name = "list", value_parser = devices::mapping)]
-    device: Vec<DeviceMapping>,
+    #[arg(long, value_name = "list", value_parser = devices::device)]
+    device: Vec<Device>,
     /// Add a rule about devices to the cgroup
     #[arg(long, value_name = "list")]
     device_cgroup_rule: Vec<String>,
@@ -413,6 +414,7 @@ impl ContainerFlags {
     }
 
     fn host_config(&self) -> Result<HostConfig, String> {
+        let (nodes, requests) = devices::wanted(&self.host.device, &self.host.gpus);
         let HostFlags { cap_add, cap_drop, group_add, device_cgroup_rule, volumes_from, .. } =
             self.host.clone();
         let (security_opt, unmasked) = security::options(&self.host.security_opt)?;
@@ -432,9 +434,9 @@ impl ContainerFlags {
             cap_add: some(cap_add),
             cap_drop: some(cap_drop),
             cgroupns_mode: self.host.cgroupns.clone(),
-            dns: self.network.dns.clone(),
-            dns_options: self.network.dns_option.clone(),
-            dns_search: self.network.dns_search.clone(),
+            dns: Some(self.network.dns.clone()),
+            dns_options: Some(self.network.dns_option.clone()),
+            dns_search: Some(self.network.dns_search.clone()),
             extra_hosts: some(self.network.add_host.clone()),
             group_add: some(group_add),
             ipc_mode: self.host.ipc.clone(),
@@ -452,9 +454,9 @@ impl ContainerFlags {
             runtime: self.host.runtime.clone(),
             isolation: self.host.isolation.clone(),
             cgroup_parent: self.host.cgroup_parent.clone(),
-            devices: some(self.host.device.clone()),
+            devices: some(nodes),
             device_cgroup_rules: some(device_cgroup_rule),
-            device_requests: some(self.host.gpus.clone()),
+            device_requests: some(requests),
             mounts: self.host.mount.clone(),
             masked_paths: unmasked.clone(),
             readonly_paths: unmasked,

@@ -43,6 +43,11 @@ impl Bare {
         Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new() })
     }
 
+    /// Whether the client has read all that was sent, where that can be known.
+    pub(crate) fn is_read(&self) -> Option<bool> {
+        self.connection.is_read()
+    }
+
     fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.changed.is_empty() {
             let sent = ready!(Pin::new(&mut self.connection).poll_write(context, &self.changed))?;

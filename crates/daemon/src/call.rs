@@ -13,12 +13,16 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hull_api::version::ApiVersion;
+use hull_api::wire::versions::Versioned;
 use hull_engine::{Error, Kind};
+use hyper::body::Body as _;
 use hyper::body::{Frame, Incoming};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::parse;
 
 /// A JSON body that is larger is not a request of Docker's API.
 const MAX_JSON: usize = 8 << 20;
@@ -44,17 +48,22 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Takes `request` apart; `params` come from the route that matched.
+    /// Takes `request` apart; `params` come from the route that matched. Fails where the query is none.
     pub(crate) fn new(
         mut request: http::Request<Incoming>,
         version: ApiVersion,
         params: HashMap<&'static str, String>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let wants_upgrade = request.headers().contains_key(header::UPGRADE);
         let upgrade = wants_upgrade.then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let query = Query::parse(parts.uri.query().unwrap_or_default());
-        Self { version, headers: parts.headers, upgrade, params, query, body }
+        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        Ok(Self { version, headers: parts.headers, upgrade, params, query, body })
+    }
+
+    /// Whether the client speaks version 1.`minor` or a newer one.
+    pub(crate) fn since(&self, minor: u16) -> bool {
+        self.version >= ApiVersion::v1(minor)
     }
 
     /// A parameter of the path. Empty when the route has no such parameter.
@@ -67,45 +76,60 @@ impl Call {
         &self.query
     }
 
-    /// Reads the whole body as JSON. Docker wants its content type.
+    /// Reads the whole body as JSON, which must be there. Docker wants its content type.
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let bytes = self.expect_json().await?;
-        if bytes.is_empty() {
-            return Err(invalid("invalid JSON: got EOF while reading request body"));
-        }
-        serde_json::from_slice(&bytes).map_err(|why| invalid(format!("invalid JSON: {why}")))
+        let (bytes, _) = self.expect_json().await?;
+        parse::document(&bytes).map_err(invalid)
     }
 
-    /// Reads the body as JSON where there may be none: nothing, or the `null` of older clients.
+    /// Reads the body as JSON where there may be none: nothing, or the `null` of older clients. A body that is
+    /// announced must be one.
     pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(self) -> Result<T, Error> {
-        let bytes = self.expect_json().await?;
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(T::default());
+        match self.expect_json().await? {
+            (_, Some(0)) => Ok(T::default()),
+            (bytes, _) => Ok(parse::document::<Option<T>>(&bytes).map_err(invalid)?.unwrap_or_default()),
         }
-        let body: Option<T> =
-            serde_json::from_slice(&bytes).map_err(|why| invalid(format!("invalid JSON: {why}")))?;
-        Ok(body.unwrap_or_default())
     }
 
-    async fn expect_json(self) -> Result<Bytes, Error> {
-        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-        let bytes = Limited::new(self.body, MAX_JSON)
-            .collect()
-            .await
-            .map_err(|why| invalid(format!("read the request's body: {why}")))?
-            .to_bytes();
-        if kind != "application/json" && !(kind.is_empty() && bytes.is_empty()) {
-            return Err(invalid(format!(
-                "unsupported Content-Type header ({kind}): must be 'application/json'"
-            )));
+    /// The body, and its length if that was said beforehand.
+    async fn expect_json(self) -> Result<(Bytes, Option<u64>), Error> {
+        let length = self.body.size_hint().exact();
+        let kind =
+            self.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match kind.as_deref() {
+            None | Some("") if length == Some(0) => {}
+            kind => expect_media_type(kind.unwrap_or(""))?,
         }
-        Ok(bytes)
+        let body = Limited::new(self.body, MAX_JSON).collect().await;
+        let bytes = body.map_err(|why| invalid(format!("read the request's body: {why}")))?.to_bytes();
+        Ok((bytes, length))
     }
 
     /// The body as a stream of bytes, for archives.
     pub(crate) fn into_body(self) -> Incoming {
         self.body
+    }
+}
+
+/// Refuses what is not sent as JSON.
+fn expect_media_type(kind: &str) -> Result<(), Error> {
+    let media_type = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
+    };
+    if media_type.is_empty() {
+        return Err(invalid(format!("malformed Content-Type header ({kind}): mime: no media type")));
+    }
+    if !media_type.split('/').all(token) || media_type.split('/').count() > 2 {
+        return Err(invalid(format!(
+            "malformed Content-Type header ({kind}): mime: expected token after slash"
+        )));
+    }
+    match media_type == "application/json" {
+        true => Ok(()),
+        false => {
+            Err(invalid(format!("unsupported Content-Type header ({kind}): must be 'application/json'")))
+        }
     }
 }
 
@@ -115,18 +139,16 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Parses `a=1&b=%20`; plus is a space, as in HTML forms.
-    pub(crate) fn parse(text: &str) -> Self {
-        let decode =
-            |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let pairs = text.split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| {
-                    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                    (decode(key), decode(value))
-                })
-                .collect(),
-        )
+        let pairs = pairs.map(|pair| {
+            if pair.contains(';') {
+                return Err(invalid("invalid semicolon separator in query"));
+            }
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(key)?, decode(value)?))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
     }
 
     /// The first value of `key`; none when absent or empty.
@@ -158,8 +180,22 @@ impl Query {
     /// A number; absent is none, anything else is the caller's mistake.
     pub(crate) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(text) = self.get(key) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| invalid(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))
+        let is_number = text.strip_prefix(['-', '+']).unwrap_or(text).bytes().all(|b| b.is_ascii_digit());
+        let why = if is_number { "value out of range" } else { "invalid syntax" };
+        text.parse().map(Some).map_err(|_| invalid(format!("strconv.Atoi: parsing {text:?}: {why}")))
     }
+}
+
+/// A part of a query without its escapes.
+fn decode(part: &str) -> Result<String, Error> {
+    let escapes = part.match_indices('%').map(|(at, _)| &part.as_bytes()[at..part.len().min(at + 3)]);
+    for escape in escapes {
+        if escape.len() < 3 || !escape[1..].iter().all(u8::is_ascii_hexdigit) {
+            let shown = String::from_utf8_lossy(escape);
+            return Err(invalid(format!("invalid URL escape \"{shown}\"")));
+        }
+    }
+    Ok(percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
 /// A mistake of the caller's.
@@ -181,6 +217,12 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Outcome {
 /// `value` as JSON with status 200.
 pub(crate) fn ok<T: Serialize>(value: &T) -> Outcome {
     json(StatusCode::OK, value)
+}
+
+/// The same for what differs by version: what the client's has of it.
+pub(crate) fn spoken<T: Serialize + Versioned>(version: ApiVersion, mut value: T) -> Outcome {
+    value.speak(version);
+    ok(&value)
 }
 
 /// A status without a body.
@@ -243,7 +285,7 @@ mod tests {
 
     #[test]
     fn booleans_are_read_as_docker_reads_them() {
-        let query = Query::parse("a=1&b=0&c=False&d=yes&e=&f=none");
+        let query = Query::parse("a=1&b=0&c=False&d=yes&e=&f=none").unwrap();
         let read: Vec<bool> = ["a", "b", "c", "d", "e", "f", "g"].iter().map(|key| query.flag(key)).collect();
         assert_eq!(read, [true, false, false, true, false, false, false]);
         assert!(query.flag_or("g", true));
@@ -252,8 +294,33 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded() {
-        let query = Query::parse("filters=%7B%22a%22%3A%5B%22b%20c%22%5D%7D&names=x&names=y+z");
+        let query = Query::parse("filters=%7B%22a%22%3A%5B%22b%20c%22%5D%7D&names=x&names=y+z").unwrap();
         assert_eq!(query.get("filters"), Some(r#"{"a":["b c"]}"#));
         assert_eq!(query.all("names").collect::<Vec<_>>(), ["x", "y z"]);
+    }
+
+    #[test]
+    fn what_is_no_query_is_refused() {
+        let said = |text| Query::parse(text).unwrap_err().message;
+        assert_eq!(said("a=%zz"), "invalid URL escape \"%zz\"");
+        assert_eq!(said("a=1%2"), "invalid URL escape \"%2\"");
+        assert_eq!(said("a=1;b=2"), "invalid semicolon separator in query");
+        let query = Query::parse("limit=x&n=99999999999999999999").unwrap();
+        assert_eq!(
+            query.number::<i64>("limit").unwrap_err().message,
+            "strconv.Atoi: parsing \"x\": invalid syntax"
+        );
+        let large = query.number::<i64>("n").unwrap_err().message;
+        assert_eq!(large, "strconv.Atoi: parsing \"99999999999999999999\": value out of range");
+    }
+
+    #[test]
+    fn only_json_is_json() {
+        let said = |kind| expect_media_type(kind).map_err(|why| why.message);
+        assert_eq!(said("application/json; charset=utf-8"), Ok(()));
+        assert_eq!(said("Application/JSON"), Ok(()));
+        let text = "unsupported Content-Type header (text/plain): must be 'application/json'";
+        assert_eq!(said("text/plain"), Err(text.to_owned()));
+        assert!(said("").is_err() && said("a/b/c").is_err());
     }
 }

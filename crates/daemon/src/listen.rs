@@ -11,6 +11,7 @@ use rustix::fs::{Gid, chown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Where hulld listens when nobody says otherwise.
 pub(crate) const DEFAULT_HOST: &str = "unix:///run/hull/hull.sock";
@@ -43,8 +44,29 @@ impl Drop for Unlink {
 }
 
 /// Either end of whatever was connected.
-pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Sync + Unpin {
+    /// Whether the other end has read all that was sent. None if that cannot be known: a TCP peer's kernel
+    /// acknowledges what its program has yet to read.
+    fn is_read(&self) -> Option<bool>;
+}
+
+impl Connection for UnixStream {
+    fn is_read(&self) -> Option<bool> {
+        Some(hull_sys::socket::unread(self).ok()? == 0)
+    }
+}
+
+impl Connection for TcpStream {
+    fn is_read(&self) -> Option<bool> {
+        None
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn is_read(&self) -> Option<bool> {
+        None
+    }
+}
 
 /// A connection that was accepted; a TLS handshake may still be owed, by its own task.
 pub(crate) enum Accepted {

@@ -35,6 +35,10 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             .values()
             .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
             .collect(),
+        cdi_directories: match settings.cdi_spec_dirs.is_empty() {
+            true => defaults.cdi_directories,
+            false => settings.cdi_spec_dirs.clone(),
+        },
         host_gateway: settings.host_gateway_ip.clone(),
         dns: settings.dns.clone(),
         dns_options: settings.dns_opts.clone(),

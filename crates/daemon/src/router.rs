@@ -1,7 +1,9 @@
 //! The table of routes, and how a path finds its row.
 //!
 //! A pattern is made of segments: a word stands for itself, `{name}` for one segment, `{name...}` for one or more
-//! (image names have slashes). Rows are tried in order, so the more special one stands first.
+//! (image names have slashes; at the end of a path the name may be missing). Rows are tried in order, so the more
+//! special one stands first. All of it is as in Docker's router: a path has its very slashes, and HEAD is a method of
+//! its own.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,7 +11,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::Method;
-use hull_api::version::ApiVersion;
 use percent_encoding::percent_decode_str;
 
 use crate::Daemon;
@@ -28,6 +29,9 @@ pub(crate) struct Route {
     pub(crate) pattern: &'static str,
     /// Who answers.
     pub(crate) handler: Handler,
+    /// The same by name, for the table of what is served.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only documentation is made of it"))]
+    pub(crate) served_by: &'static str,
 }
 
 /// A row: `route!(GET "/containers/json" => containers::list)`.
@@ -37,6 +41,7 @@ macro_rules! route {
             method: http::Method::$method,
             pattern: $pattern,
             handler: |daemon, call| Box::pin($handler(daemon, call)),
+            served_by: stringify!($handler),
         }
     };
 }
@@ -48,15 +53,13 @@ pub(crate) fn find<'t>(
     method: &Method,
     path: &str,
 ) -> Option<(&'t Route, HashMap<&'static str, String>)> {
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    table
-        .iter()
-        .filter(|route| route.method == method || (*method == Method::HEAD && route.method == Method::GET))
-        .find_map(|route| Some((route, matches(route.pattern, &segments)?)))
+    let segments: Vec<&str> = path.split('/').collect();
+    let rows = table.iter().filter(|route| route.method == method);
+    rows.filter_map(|route| Some((route, matches(route.pattern, &segments)?))).next()
 }
 
 fn matches(pattern: &'static str, segments: &[&str]) -> Option<HashMap<&'static str, String>> {
-    let wanted: Vec<&'static str> = pattern.trim_matches('/').split('/').collect();
+    let wanted: Vec<&'static str> = pattern.split('/').collect();
     let mut params = HashMap::new();
     let mut rest = segments;
     for (index, want) in wanted.iter().enumerate() {
@@ -71,22 +74,25 @@ fn matches(pattern: &'static str, segments: &[&str]) -> Option<HashMap<&'static 
         let (head, tail) = rest.split_at(taken);
         match parameter {
             Some(name) => {
+                let (key, many) = (name.trim_end_matches("..."), name.ends_with("..."));
                 let text = percent_decode_str(&head.join("/")).decode_utf8().ok()?.into_owned();
-                params.insert(name.trim_end_matches("..."), text).is_none().then_some(())?;
+                (many || !text.is_empty()).then_some(())?;
+                params.insert(key, text).is_none().then_some(())?;
             }
             None if head[0] != *want => return None,
             None => {}
         }
         rest = tail;
     }
-    (rest.is_empty() && params.values().all(|value| !value.is_empty())).then_some(params)
+    rest.is_empty().then_some(params)
 }
 
 /// Splits `/v1.43/containers/json` into the version and the rest. A path without a version speaks the newest.
-pub(crate) fn split_version(path: &str) -> (Option<ApiVersion>, &str) {
+pub(crate) fn split_version(path: &str) -> (Option<&str>, &str) {
     let versioned = path.strip_prefix("/v").and_then(|rest| {
         let (version, _) = rest.split_once('/')?;
-        Some((version.parse().ok()?, &rest[version.len()..]))
+        let is_version = !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        is_version.then(|| (version, &rest[version.len()..]))
     });
     match versioned {
         Some((version, rest)) => (Some(version), rest),
@@ -94,12 +100,36 @@ pub(crate) fn split_version(path: &str) -> (Option<ApiVersion>, &str) {
     }
 }
 
+/// The path without empty, `.` and `..` segments, where it has such: clients are sent there.
+pub(crate) fn clean(path: &str) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let last = segments.len().saturating_sub(1);
+    let odd = |(at, segment): (usize, &&str)| match *segment {
+        "" => at != last,
+        "." | ".." => true,
+        _ => false,
+    };
+    if path.starts_with('/') && !segments.iter().enumerate().any(odd) {
+        return None;
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            word => kept.push(word),
+        }
+    }
+    let slash = if path.ends_with('/') && !kept.is_empty() { "/" } else { "" };
+    Some(format!("/{}{slash}", kept.join("/")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn params(pattern: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
-        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let segments: Vec<&str> = path.split('/').collect();
         let mut found: Vec<_> = matches(pattern, &segments)?.into_iter().collect();
         found.sort();
         Some(found)
@@ -126,8 +156,34 @@ mod tests {
     #[test]
     fn the_version_is_split_off() {
         let (version, rest) = split_version("/v1.43/containers/json");
-        assert_eq!((version.map(|v| v.to_string()), rest), (Some("1.43".to_owned()), "/containers/json"));
-        assert_eq!(split_version("/volumes").1, "/volumes");
-        assert_eq!(split_version("/_ping").1, "/_ping");
+        assert_eq!((version, rest), (Some("1.43"), "/containers/json"));
+        assert_eq!(split_version("/v1/info"), (Some("1"), "/info"));
+        for path in ["/volumes", "/_ping", "/v/info", "/v1.x/info", "/v1.43"] {
+            assert_eq!(split_version(path), (None, path));
+        }
+    }
+
+    #[test]
+    fn a_slash_counts() {
+        assert_eq!(params("/info", "/info/"), None);
+        assert_eq!(params("/networks/{id...}", "/networks/"), Some(vec![("id", String::new())]));
+        assert_eq!(params("/networks/{id}", "/networks/"), None);
+    }
+
+    #[test]
+    fn odd_paths_are_cleaned() {
+        for path in ["/info", "/info/", "/", "/a/b.c/..d"] {
+            assert_eq!(clean(path), None, "{path}");
+        }
+        for (path, cleaned) in [
+            ("//info", "/info"),
+            ("/v1.43//info", "/v1.43/info"),
+            ("/a/./b/../c/", "/a/c/"),
+            ("/../../etc", "/etc"),
+            ("/..", "/"),
+            ("*", "/*"),
+        ] {
+            assert_eq!(clean(path).as_deref(), Some(cleaned), "{path}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hull_api::version::{ApiVersion, MAX, MIN};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -86,33 +86,56 @@ async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<R
 }
 
 async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> Reply {
+    if let Some(moved) = moved(request.uri()) {
+        return moved;
+    }
     let path = request.uri().path().to_owned();
-    let (version, path) = router::split_version(&path);
-    let version = version.unwrap_or(MAX);
-    if let Some(message) = refuse_version(version) {
-        return refusal_with(StatusCode::BAD_REQUEST, &message);
+    let (asked, path) = router::split_version(&path);
+    let version = asked.map_or(MAX, ApiVersion::of_path);
+    if let Some(refusal) = refuse_version(version, asked.unwrap_or_default()) {
+        return refusal;
+    }
+    if *request.method() == http::Method::OPTIONS {
+        return http::Response::new(crate::call::full(""));
     }
     let Some((route, params)) = router::find(routes::TABLE, request.method(), path) else {
         return refusal_with(StatusCode::NOT_FOUND, "page not found");
     };
-    match (route.handler)(daemon, Call::new(request, version, params)).await {
-        Ok(reply) => reply,
-        Err(error) => {
-            tracing::debug!(route = route.pattern, kind = ?error.kind, "{}", error.message);
-            refusal(&error)
-        }
-    }
+    let outcome = match Call::new(request, version, params) {
+        Ok(call) => (route.handler)(daemon, call).await,
+        Err(error) => Err(error),
+    };
+    outcome.unwrap_or_else(|error| {
+        tracing::debug!(route = route.pattern, kind = ?error.kind, "{}", error.message);
+        refusal(&error)
+    })
 }
 
-fn refuse_version(version: ApiVersion) -> Option<String> {
+/// Where a path with empty or dotted segments leads.
+fn moved(uri: &Uri) -> Option<Reply> {
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::from_str(&format!("{}{query}", router::clean(uri.path())?)).ok()?;
+    let mut reply = http::Response::new(crate::call::full(""));
+    *reply.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    reply.headers_mut().insert(header::LOCATION, location);
+    Some(reply)
+}
+
+/// What a client hears that asks for a version which is not spoken. Clients of versions that old expect plain text.
+fn refuse_version(version: ApiVersion, asked: &str) -> Option<Reply> {
     if version < MIN {
-        return Some(format!(
-            "client version {version} is too old. Minimum supported API version is {MIN}, please \
-             upgrade your client to a newer version"
-        ));
+        let message = format!(
+            "client version {asked} is too old. Minimum supported API version is {MIN}, please upgrade your client to \
+             a newer version\n"
+        );
+        let mut reply = http::Response::new(crate::call::full(message));
+        *reply.status_mut() = StatusCode::BAD_REQUEST;
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        reply.headers_mut().insert(header::CONTENT_TYPE, text);
+        return Some(reply);
     }
-    (version > MAX)
-        .then(|| format!("client version {version} is too new. Maximum supported API version is {MAX}"))
+    let message = format!("client version {asked} is too new. Maximum supported API version is {MAX}");
+    (version > MAX).then(|| refusal_with(StatusCode::BAD_REQUEST, &message))
 }
 
 /// The headers that every answer of a Docker daemon carries.
@@ -123,6 +146,8 @@ fn stamp(reply: &mut Reply) {
     }
     headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
     headers.insert("Ostype", HeaderValue::from_static("linux"));
-    headers
-        .insert("Server", HeaderValue::from_static(concat!("Hull/", env!("CARGO_PKG_VERSION"), " (linux)")));
+    headers.insert(
+        "Server",
+        HeaderValue::from_static(concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)")),
+    );
 }

@@ -18,7 +18,6 @@ const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("allow-nondistributable-artifacts", true, "every layer is pushed"),
     ("api-cors-header", true, "browsers are not served"),
     ("bridge-accept-fwmark", true, "marks are not looked at"),
-    ("cdi-spec-dir", true, "CDI devices are not supported yet"),
     ("containerd", true, "there is no containerd behind hulld"),
     ("containerd-namespace", true, "there is no containerd behind hulld"),
     ("containerd-plugins-namespace", true, "there is no containerd behind hulld"),
@@ -163,6 +162,10 @@ pub(crate) struct Settings {
     /// Address that host-gateway means
     #[arg(long, value_name = "ip")]
     pub(crate) host_gateway_ip: Option<String>,
+    /// Directories with specifications of CDI devices
+    #[arg(long = "cdi-spec-dir", value_name = "list")]
+    #[serde(rename = "cdi-spec-dirs")]
+    pub(crate) cdi_spec_dirs: Vec<PathBuf>,
     /// MTU of the default bridge
     #[arg(long, value_name = "int")]
     pub(crate) mtu: Option<u32>,
@@ -347,6 +350,7 @@ impl Settings {
             max_concurrent_uploads "max-concurrent-uploads", max_download_attempts "max-download-attempts",
             default_ulimits "default-ulimits", fixed_cidr "fixed-cidr", icc "icc", ip_masq "ip-masq",
             ip_forward "ip-forward", ip "ip", host_gateway_ip "host-gateway-ip",
+            cdi_spec_dirs "cdi-spec-dirs",
             bridge "bridge", bip "bip", default_address_pools "default-address-pools", mtu "mtu",
             dns "dns", dns_search "dns-search", dns_opts "dns-opts", log_driver "log-driver",
             log_opts "log-opts", labels "labels", init "init", default_shm_size "default-shm-size",

@@ -4,6 +4,7 @@
 //! place; what even that does not know, HTTP/1.0 for one, gets 200 and the output as the body, without a way in.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -17,10 +18,15 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
+use crate::bare::Bare;
 use crate::call::{Reply, full, streamed};
 
 /// Size of one copy. Large, because attached output is copied from socket to socket.
 const CHUNK: usize = 256 << 10;
+/// How long a client may take to read the head of the answer before the stream follows all the same.
+const HEAD_TIME: Duration = Duration::from_millis(100);
+/// Pause before each look whether it has.
+const HEAD_PAUSE: Duration = Duration::from_millis(1);
 /// The version since which a multiplexed stream has a media type of its own.
 const MULTIPLEXED_SINCE: ApiVersion = ApiVersion { major: 1, minor: 42 };
 
@@ -32,7 +38,15 @@ pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment
     };
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(connection) => converse(TokioIo::new(connection), attachment).await,
+            Ok(connection) => {
+                let connection = match connection.downcast::<TokioIo<Bare>>() {
+                    Ok(parts) => parts,
+                    Err(_) => return tracing::error!("an upgraded connection is none of ours"),
+                };
+                let (connection, ahead) = (connection.io.into_inner(), connection.read_buf);
+                head_is_read(&connection).await;
+                converse(ahead, connection, attachment).await;
+            }
             Err(why) => tracing::debug!("upgrade a connection: {why}"),
         }
     });
@@ -46,6 +60,18 @@ pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment
     reply
 }
 
+/// Waits until the client has read the head of the answer: docker-py for one reads it through a buffer, goes on with
+/// the socket itself, and loses what came in the same breath. With a slower daemon that does not happen.
+async fn head_is_read(connection: &Bare) {
+    let deadline = Instant::now() + HEAD_TIME;
+    loop {
+        tokio::time::sleep(HEAD_PAUSE).await;
+        if connection.is_read().unwrap_or(true) || Instant::now() > deadline {
+            return;
+        }
+    }
+}
+
 /// The media type of output.
 pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
     if tty || version < MULTIPLEXED_SINCE { RAW } else { MULTIPLEXED }
@@ -53,16 +79,14 @@ pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
 
 /// Copies both ways until the output ends. The client's half-close ends the input alone; the client's
 /// disappearance ends both.
-async fn converse(
-    connection: impl AsyncRead + tokio::io::AsyncWrite + Send + 'static,
-    attachment: Attachment,
-) {
+async fn converse(ahead: Bytes, connection: Bare, attachment: Attachment) {
     let (mut from_client, mut to_client) = tokio::io::split(connection);
     let Attachment { mut output, mut input, .. } = attachment;
     let reader = tokio::spawn(async move {
         // Either side may go away at any moment; that is how conversations end.
+        let mut from_client_all = ahead.as_ref().chain(&mut from_client);
         let _ = tokio::io::copy_buf(
-            &mut tokio::io::BufReader::with_capacity(CHUNK, &mut from_client),
+            &mut tokio::io::BufReader::with_capacity(CHUNK, &mut from_client_all),
             &mut input,
         )
         .await;

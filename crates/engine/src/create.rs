@@ -8,6 +8,8 @@ pub(crate) mod check;
 mod merge;
 mod mounts;
 
+pub(crate) use binds::clean;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,9 +21,10 @@ use jiff::Timestamp;
 use crate::containers::{Entry, ReservedName};
 use crate::engine::private_directory;
 use crate::model::{
-    Container, ContainerConfig, CreateRequest, Created, EndpointSettings, HostConfig, NetworkMode,
-    NetworkSettings, State,
+    Container, ContainerConfig, CreateRequest, Created, EndpointSettings, HostConfig, MountPoint,
+    NetworkMode, NetworkSettings, State,
 };
+use crate::spec::{self, SecurityOptions};
 use crate::{Engine, Error, Result, identity, names};
 
 /// How often another random name is tried before giving up.
@@ -36,8 +39,9 @@ impl Engine {
     }
 
     fn create_now(&self, request: CreateRequest) -> Result<Created> {
-        let CreateRequest { name, platform, mut config, mut host, networking } = request;
-        let mut warnings = check::request(&config, &host, &self.machine)?;
+        let CreateRequest { name, platform, mut config, mut host, networking, shallow_read_only } = request;
+        let mut warnings = check::request(&config, &mut host, &self.machine)?;
+        self.check_runtime(&mut host)?;
         let image = self.images.get(&config.image)?;
         warnings.extend(platform_warning(&image, platform.as_ref())?);
         let id = identity::fresh()?;
@@ -48,9 +52,10 @@ impl Engine {
         container.network.networks = self.wanted_networks(&container, networking)?;
 
         let directory = Directory::make(&container.directory)?;
-        let snapshot = Snapshot::prepare(&self.snapshots, &id, &image.chain_ids)?;
-        let (mounts, volumes) = self.resolve_mounts(&container)?;
+        let snapshot = Snapshot::prepare(&self.snapshots, id.clone(), &image.chain_ids)?;
+        let (mounts, volumes) = self.resolve_mounts(&container, shallow_read_only)?;
         container.mounts = mounts;
+        let images = self.hold_images(&container)?;
         self.fill_new_volumes(&container)?;
         self.record_created(&container)?;
 
@@ -58,6 +63,7 @@ impl Engine {
         name.keep();
         directory.keep();
         snapshot.keep();
+        images.into_iter().for_each(Snapshot::keep);
         volumes.keep();
         self.emit(&container, "create");
         Ok(Created { id, warnings })
@@ -87,21 +93,38 @@ impl Engine {
             let private = self.machine.cgroup_v2 && !host.privileged;
             host.cgroupns_mode = if private { "private" } else { "host" }.into();
         }
-        if host.runtime.is_empty() {
-            host.runtime.clone_from(&self.options.default_runtime);
+        if !config.working_dir.is_empty() {
+            config.working_dir = clean(&config.working_dir);
         }
-        if host.runtime != self.options.default_runtime && host.runtime != "hull" {
-            return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+        if !self.machine.cgroup_v2 {
+            host.resources.oom_kill_disable.get_or_insert(false);
         }
+        hide_paths(host, self.machine.processors)?;
         self.adapt_log(host)?;
         self.adapt_links(host)?;
         if let NetworkMode::Container(other) = NetworkMode::parse(&host.network_mode) {
             host.network_mode = format!("container:{}", self.container(&other)?.id);
         }
-        if let Some(other) = host.pid_mode.strip_prefix("container:") {
-            host.pid_mode = format!("container:{}", self.container(other)?.id);
+        for mode in [&mut host.pid_mode, &mut host.ipc_mode] {
+            if let Some(other) = mode.strip_prefix("container:") {
+                let other = self.container(other).map_err(|error| Error::invalid(error.message))?;
+                *mode = format!("container:{}", other.id);
+            }
         }
+        label_security(host);
         Ok(())
+    }
+
+    /// The one runtime there is, by its own names and by those that Docker's own has everywhere.
+    fn check_runtime(&self, host: &mut HostConfig) -> Result<()> {
+        const NAMES: [&str; 3] = ["hull", "runc", "io.containerd.runc.v2"];
+        if host.runtime.is_empty() {
+            host.runtime.clone_from(&self.options.default_runtime);
+        }
+        match host.runtime == self.options.default_runtime || NAMES.contains(&host.runtime.as_str()) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime))),
+        }
     }
 
     fn adapt_log(&self, host: &mut HostConfig) -> Result<()> {
@@ -115,6 +138,13 @@ impl Engine {
             log.driver = "json-file".into();
         }
         crate::start::check_log(log)
+    }
+
+    /// Keeps the layers of mounted images as long as the container is there.
+    fn hold_images(&self, container: &Container) -> Result<Vec<Snapshot<'_>>> {
+        let hold =
+            |(key, mount): (String, &MountPoint)| Snapshot::prepare(&self.snapshots, key, &mount.layers);
+        container.image_mounts().map(hold).collect()
     }
 
     fn reserve_name(&self, wanted: Option<&str>, id: &str) -> Result<ReservedName<'_>> {
@@ -181,6 +211,28 @@ impl Engine {
     }
 }
 
+/// Says what is hidden in it, so that inspect can tell.
+fn hide_paths(host: &mut HostConfig, processors: u32) -> Result<()> {
+    let security = SecurityOptions::parse(host.security_opt.as_deref().unwrap_or_default())?;
+    if security.system_paths_unconfined {
+        (host.masked_paths, host.readonly_paths) = (Some(Vec::new()), Some(Vec::new()));
+    }
+    if !host.privileged {
+        host.masked_paths.get_or_insert_with(|| spec::masked_paths(processors));
+        host.readonly_paths.get_or_insert_with(spec::read_only_paths);
+    }
+    Ok(())
+}
+
+/// Who shares processes or memory with others has no label of his own; Docker says so.
+fn label_security(host: &mut HostConfig) {
+    let shares = host.ipc_mode == "host" || host.pid_mode == "host" || host.privileged;
+    let labelled = host.security_opt.iter().flatten().any(|option| option.starts_with("label"));
+    if shares && !labelled {
+        host.security_opt.get_or_insert_default().push("label=disable".to_owned());
+    }
+}
+
 /// An image of another platform is used all the same, unless the user asked for a certain one.
 fn platform_warning(image: &Image, wanted: Option<&Platform>) -> Result<Option<String>> {
     let (found, host) = (image.platform(), Platform::host());
@@ -233,12 +285,12 @@ impl Drop for Directory {
 /// A container's snapshot; removed unless kept.
 struct Snapshot<'a> {
     snapshots: &'a Snapshotter,
-    key: Option<&'a str>,
+    key: Option<String>,
 }
 
 impl<'a> Snapshot<'a> {
-    fn prepare(snapshots: &'a Snapshotter, key: &'a str, layers: &[hull_oci::Digest]) -> Result<Self> {
-        snapshots.prepare(key, layers)?;
+    fn prepare(snapshots: &'a Snapshotter, key: String, layers: &[hull_oci::Digest]) -> Result<Self> {
+        snapshots.prepare(&key, layers)?;
         Ok(Self { snapshots, key: Some(key) })
     }
 
@@ -249,7 +301,7 @@ impl<'a> Snapshot<'a> {
 
 impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
+        if let Some(key) = &self.key {
             // Left behind, it is swept at the next opening.
             let _ = self.snapshots.remove(key);
         }

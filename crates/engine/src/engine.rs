@@ -59,6 +59,8 @@ pub struct Options {
     pub network: hull_network::Config,
     /// How registries are reached.
     pub images: hull_image::Settings,
+    /// Directories with specifications of CDI devices; of two devices of one name the later counts.
+    pub cdi_directories: Vec<PathBuf>,
     /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
     pub host_gateway: Option<String>,
 }
@@ -83,6 +85,7 @@ impl Default for Options {
             dns_search: Vec::new(),
             network: hull_network::Config::default(),
             images: hull_image::Settings::default(),
+            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             host_gateway: None,
         }
     }

@@ -103,7 +103,6 @@ impl Engine {
         let container = self.container(&session.now().container_id)?;
         require_running(&container)?;
         let mut state = session.claim()?;
-        state.config.tty |= start.tty;
         if start.console_size.is_some() {
             state.config.console_size = start.console_size;
         }
@@ -117,8 +116,8 @@ impl Engine {
                     return Err(error);
                 }
                 // As in Docker, who is attached reads it where the output would be.
-                let output = AttachOutput::said(&format!("{error}\r\n"), state.config.tty);
-                return Ok(Some(Attachment { tty: state.config.tty, output, input: AttachInput::closed() }));
+                let output = AttachOutput::said(&format!("{error}\r\n"), start.tty);
+                return Ok(Some(Attachment { tty: start.tty, output, input: AttachInput::closed() }));
             }
         };
         session.change(|state| (state.running, state.pid) = (true, pid));
@@ -128,18 +127,17 @@ impl Engine {
                 (Arc::clone(self), Arc::clone(&session), Arc::clone(&container));
             Box::new(move |code| engine.exec_ended(&container, &session, code))
         };
-        let tty = state.config.tty;
-        let mut output = AttachOutput::exec(output, &ahead, tty, on_exit);
+        let mut output = AttachOutput::exec(output, &ahead, start.tty, on_exit);
         if start.detach {
             drop(input);
             tokio::spawn(output.drain());
             return Ok(None);
         }
         let mut input = AttachInput::open(input);
-        if tty {
+        if state.config.tty {
             detach_by(DetachKeys::parse(state.config.detach_keys.as_deref())?, &mut input, &mut output);
         }
-        Ok(Some(Attachment { tty, output, input }))
+        Ok(Some(Attachment { tty: start.tty, output, input }))
     }
 
     async fn exec_begin(
@@ -172,7 +170,7 @@ impl Engine {
         Ok(Request::Exec(Box::new(protocol::Exec {
             id: state.id.clone(),
             process,
-            user: Some(user.clone()).filter(|user| !user.is_empty()),
+            user: Some(user.clone()),
             extra_groups: container.host.group_add.clone().unwrap_or_default(),
             terminal: config.tty.then_some(Terminal { rows, cols }),
             stdin: config.attach_stdin && !detach,

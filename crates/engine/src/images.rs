@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, DuplexStream};
 
 use crate::events::EventKind;
 use crate::model::ContainerConfig;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Kind, Result};
 
 /// Bytes between the archive's writer and the client.
 const PIPE: usize = 256 << 10;
@@ -151,13 +151,14 @@ impl Engine {
             container: container.id.clone(),
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
-        let frozen = request.pause && container.state.status == crate::model::Status::Running;
-        if frozen {
-            self.pause(&container.id).await?;
-        }
+        let frozen = request.pause
+            && container.state.status == crate::model::Status::Running
+            && self.pause_unless_ended(&container.id).await?;
         let outcome = self.images.commit(commit).await;
         if frozen {
-            self.unpause(&container.id).await?;
+            // One that was killed meanwhile is not paused any more.
+            let thawed = self.unpause(&container.id).await;
+            thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
         let attributes = [("imageID".to_owned(), id.to_string())];

@@ -95,6 +95,7 @@ fn exec_error(failure: &Failure) -> Error {
 /// What the user asked for is the user's to mend; everything else is the machine's fault.
 fn kind(failure: &Failure) -> Kind {
     match exit_code(failure) {
+        NOT_STARTED if failure.step == "mounts" && failure.is(Errno::NOTDIR) => Kind::Invalid,
         NOT_STARTED => Kind::System,
         _ => Kind::Invalid,
     }

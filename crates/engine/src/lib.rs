@@ -10,6 +10,7 @@
 
 mod archive;
 mod attach;
+mod cdi;
 mod containers;
 mod create;
 mod engine;
@@ -27,13 +28,17 @@ mod machine;
 mod measure;
 pub mod model;
 mod monitor;
+mod name_server;
 mod names;
 mod networks;
 mod pause;
+mod propagation;
 mod reconcile;
 mod remove;
 mod rename;
+mod resolv_conf;
 mod seccomp;
+mod sources;
 mod spec;
 mod start;
 mod stop;

@@ -3,6 +3,7 @@
 //! The record holds "<id>:<alias>". The other container must run when this one starts; when it starts again with
 //! another address, the files of those that link to it are written anew.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{Container, HostConfig};
@@ -64,6 +65,19 @@ fn parse(text: &str) -> Result<(&str, &str)> {
     }
 }
 
+/// The aliases of a container's links in lower case, and whom they mean: a name or a short id.
+pub(crate) fn aliases(container: &Container) -> BTreeMap<String, String> {
+    let of_networks = container.network.networks.values().filter_map(|endpoint| endpoint.links.as_ref());
+    let all = container.host.links.iter().chain(of_networks).flatten();
+    let read = all.filter_map(|link| parse(link).ok());
+    read.map(|(name, alias)| {
+        let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let name = if is_id { &name[..12] } else { name };
+        (alias.to_lowercase(), name.to_lowercase())
+    })
+    .collect()
+}
+
 impl Engine {
     /// Finds those that a container on its way wants links to.
     pub(crate) fn adapt_links(&self, host: &mut HostConfig) -> Result<()> {
@@ -72,7 +86,7 @@ impl Engine {
             let (name, alias) = parse(link)?;
             let other = self
                 .container(name)
-                .map_err(|error| error.within(format!("could not get container for {name}")))?;
+                .map_err(|error| Error::invalid(format!("could not get container for {name}: {error}")))?;
             if !own_network || other.host.network_mode == "host" {
                 return Err(Error::invalid(
                     "conflicting options: host type networking can't be used with links. This would result in \

@@ -61,6 +61,14 @@ const BY_NUMBER: [Capability; 41] = [
 pub(crate) struct Machine {
     /// The capabilities that the engine has itself, and so can give.
     pub(crate) capabilities: Vec<Capability>,
+    /// What its cgroups can limit.
+    pub(crate) limits: hull_cgroup::Support,
+    /// Processors on line: "0-3".
+    pub(crate) cpus: String,
+    /// Nodes of memory on line: "0".
+    pub(crate) memory_nodes: String,
+    /// Whether AppArmor is on.
+    pub(crate) apparmor: bool,
     /// Whether cgroup v2 is all there is.
     pub(crate) cgroup_v2: bool,
     /// Processors on line.
@@ -74,14 +82,26 @@ impl Machine {
     pub(crate) fn look() -> Result<Self> {
         let own = own_capabilities(&fs::read_to_string("/proc/self/status").on("read", "/proc/self/status")?);
         let info = rustix::system::sysinfo();
-        let version = hull_cgroup::support()?.version;
+        let limits = hull_cgroup::support()?;
+        // A kernel without nodes has one.
+        let list =
+            |path: &str| fs::read_to_string(path).map_or("0".to_owned(), |text| text.trim().to_owned());
         Ok(Self {
             capabilities: own,
-            cgroup_v2: version == hull_cgroup::Version::V2,
+            cgroup_v2: limits.version == hull_cgroup::Version::V2,
+            limits,
+            cpus: list("/sys/devices/system/cpu/online"),
+            memory_nodes: list("/sys/devices/system/node/online"),
+            apparmor: list("/sys/module/apparmor/parameters/enabled") == "Y",
             processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u32),
             memory: info.totalram.saturating_mul(info.mem_unit.into()),
         })
     }
+}
+
+/// Whether packets for others are forwarded, at this moment.
+pub(crate) fn forwards() -> bool {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() != "0")
 }
 
 /// The permitted capabilities in a proc_pid_status(5); all that the engine knows, if it cannot be read.
@@ -104,7 +124,7 @@ pub(crate) fn devices(resources: &Resources, privileged: bool) -> Result<Devices
         gather(Path::new("/dev"), Path::new("/dev"), "rwm", &mut devices.nodes);
         return Ok(devices);
     }
-    for mapping in &resources.devices {
+    for mapping in resources.devices.iter().flatten() {
         map_device(mapping, &mut devices.nodes)?;
     }
     Ok(devices)
@@ -161,7 +181,8 @@ fn gather(directory: &Path, inside: &Path, access: &str, nodes: &mut Vec<HostDev
     }
 }
 
-fn device(path: &Path, inside: &Path, access: &str) -> Option<HostDevice> {
+/// A device node of the host, as it is to be in a container.
+pub(crate) fn device(path: &Path, inside: &Path, access: &str) -> Option<HostDevice> {
     let facts = fs::metadata(path).ok()?;
     let block = facts.file_type().is_block_device();
     if !block && !facts.file_type().is_char_device() {
@@ -181,13 +202,14 @@ fn device(path: &Path, inside: &Path, access: &str) -> Option<HostDevice> {
 
 /// The block devices that limits name, by their numbers.
 pub(crate) fn throttles(resources: &Resources) -> Result<Throttles> {
-    let rates = |wanted: &[BlkioDeviceRate]| -> Result<Vec<(i64, i64, u64)>> {
+    let rates = |wanted: &Option<Vec<BlkioDeviceRate>>| -> Result<Vec<(i64, i64, u64)>> {
         wanted
             .iter()
+            .flatten()
             .map(|rate| numbers(&rate.path).map(|(major, minor)| (major, minor, rate.rate)))
             .collect()
     };
-    let weights = resources.blkio_weight_device.iter();
+    let weights = resources.blkio_weight_device.iter().flatten();
     Ok(Throttles {
         weights: weights
             .map(|wanted| numbers(&wanted.path).map(|(major, minor)| (major, minor, wanted.weight)))
@@ -201,7 +223,7 @@ pub(crate) fn throttles(resources: &Resources) -> Result<Throttles> {
 
 fn numbers(path: &str) -> Result<(i64, i64)> {
     let device = device(Path::new(path), &PathBuf::new(), "")
-        .ok_or_else(|| Error::invalid(format!("{path}: no such device")))?;
+        .ok_or_else(|| Error::invalid(format!("stat {path}: no such file or directory")))?;
     Ok((device.major, device.minor))
 }
 

@@ -229,7 +229,7 @@ impl Engine {
 
     /// Connects a container with a further network, at once if it runs.
     pub async fn network_connect(
-        &self,
+        self: &Arc<Self>,
         network: &str,
         container: &str,
         wish: EndpointSettings,
@@ -263,6 +263,7 @@ impl Engine {
         let now = self.change(&entry, change)?;
         if now.state.status.is_running() {
             self.write_hosts(&now)?;
+            self.renew_names(&now).await?;
         }
         self.emit_of(&network, "connect", Some(&now.id));
         Ok(())
@@ -270,7 +271,12 @@ impl Engine {
 
     /// Takes a container out of a network, at once if it runs.
     /// With `force` a container that is gone is no error.
-    pub async fn network_disconnect(&self, network: &str, container: &str, force: bool) -> Result<()> {
+    pub async fn network_disconnect(
+        self: &Arc<Self>,
+        network: &str,
+        container: &str,
+        force: bool,
+    ) -> Result<()> {
         let entry = match self.containers.find(container) {
             Err(error) if force && error.kind == crate::Kind::NotFound => return Ok(()),
             found => found?,
@@ -292,6 +298,7 @@ impl Engine {
         let now = self.change(&entry, |container| drop(container.network.networks.remove(&network.name)))?;
         if now.state.status.is_running() {
             self.write_hosts(&now)?;
+            self.renew_names(&now).await?;
         }
         self.emit_of(&network, "disconnect", Some(&now.id));
         Ok(())

@@ -1,9 +1,14 @@
 //! Freezing containers and thawing them.
 
+use std::time::Duration;
+
 use hull_cgroup::Cgroup;
 
-use crate::model::{Container, Status};
+use crate::model::{Container, Status, WaitCondition};
 use crate::{Engine, Error, Result};
+
+/// Time between a container's end and its record of it.
+const ENDING: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Freezes it.
@@ -28,6 +33,16 @@ impl Engine {
         let container = self.change(&entry, |container| container.state.status = Status::Paused)?;
         self.emit(&container, "pause");
         Ok(())
+    }
+
+    /// Freezes it, if it does not end at this very moment: whether it is frozen.
+    pub(crate) async fn pause_unless_ended(&self, name: &str) -> Result<bool> {
+        let Err(why) = self.pause(name).await else { return Ok(true) };
+        let ended = self.wait(name, WaitCondition::NotRunning)?.wait();
+        match tokio::time::timeout(ENDING, ended).await {
+            Ok(_) => Ok(false),
+            Err(_) => Err(why),
+        }
     }
 
     /// Thaws it.

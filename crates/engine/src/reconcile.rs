@@ -43,6 +43,7 @@ impl Engine {
             }
         }
         self.reconcile_networks(&live).await?;
+        self.restore_names().await;
         for entry in ended {
             let exit = self.record_or_loss(&entry).await;
             self.exited(&entry, exit).await;
@@ -98,7 +99,8 @@ impl Engine {
             for id in names_in(&containers).into_iter().filter(|id| !known(id)) {
                 log_failure("remove a stray directory", std::fs::remove_dir_all(containers.join(&id)));
             }
-            for key in engine.snapshots.snapshots().into_iter().filter(|key| !known(key)) {
+            let owner = |key: &str| known(key.split('-').next().unwrap_or(key));
+            for key in engine.snapshots.snapshots().into_iter().filter(|key| !owner(key)) {
                 log_failure("remove a stray snapshot", engine.snapshots.remove(&key));
             }
         })

@@ -78,10 +78,14 @@ impl Engine {
 
     /// Takes the writable layer away. Deleting what was in it is nothing that anybody waits for.
     async fn erase_files(&self, container: &Container) -> Result<()> {
-        let (snapshots, id) = (Arc::clone(&self.snapshots), container.id.clone());
-        tokio::task::spawn_blocking(move || match snapshots.remove(&id) {
-            Err(hull_snapshot::Error::NotFound(_)) => Ok(()),
-            removed => Ok(removed?),
+        let snapshots = Arc::clone(&self.snapshots);
+        let images = container.image_mounts().map(|(key, _)| key);
+        let keys: Vec<_> = images.chain([container.id.clone()]).collect();
+        tokio::task::spawn_blocking(move || {
+            keys.iter().try_for_each(|key| match snapshots.remove(key) {
+                Err(hull_snapshot::Error::NotFound(_)) => Ok(()),
+                removed => Ok(removed?),
+            })
         })
         .await?
     }

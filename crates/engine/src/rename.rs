@@ -32,24 +32,24 @@ impl Engine {
     }
 
     /// Changes its limits and restart policy; returns warnings.
-    pub async fn update(&self, name: &str, update: ContainerUpdate) -> Result<Vec<String>> {
+    pub async fn update(&self, name: &str, mut update: ContainerUpdate) -> Result<Vec<String>> {
+        let warnings = check::resources(&mut update.resources, &self.machine, true)?;
         let entry = self.containers.find(name)?;
         let _gate = entry.gate.lock().await;
         let container = entry.now();
         if matches!(container.state.status, Status::Removing | Status::Dead) {
             return Err(Error::conflict(format!(
-                "Cannot update container {}: Container is marked for removal and cannot be \"update\".",
+                "Cannot update container {}: container is marked for removal and cannot be \"update\"",
                 container.id
             )));
         }
+        let within = |error: Error| error.within(format!("Cannot update container {}", container.id));
+        let has = &container.host.resources;
+        check::update(&update, has, container.host.auto_remove).map_err(within)?;
         let mut changed = Container::clone(&container);
         merge(&mut changed.host.resources, &update.resources);
-        let merged = ContainerUpdate {
-            resources: changed.host.resources.clone(),
-            restart_policy: update.restart_policy,
-        };
-        let within = |error: Error| error.within(format!("Cannot update container {}", container.id));
-        let warnings = check::update(&merged, container.host.auto_remove, &self.machine).map_err(within)?;
+        // What is right alone may be wrong together with what stays.
+        check::resources(&mut changed.host.resources.clone(), &self.machine, false).map_err(within)?;
         if container.state.status.is_running() {
             self.apply_limits(&changed).await.map_err(within)?;
         }
@@ -80,8 +80,8 @@ fn merge(into: &mut Resources, update: &Resources) {
             *into = update;
         }
     };
-    if update.memory != 0 && update.memory_swap == 0 && into.memory_swap == into.memory.saturating_mul(2) {
-        // The swap that was derived from the old limit is derived from the new one.
+    if update.memory != 0 && update.memory_swap == 0 && into.memory_swap == 0 {
+        // As for a new container.
         into.memory_swap = update.memory.saturating_mul(2);
     }
     number(&mut into.memory, update.memory);
@@ -90,12 +90,7 @@ fn merge(into: &mut Resources, update: &Resources) {
     number(&mut into.cpu_shares, update.cpu_shares);
     number(&mut into.cpu_realtime_period, update.cpu_realtime_period);
     number(&mut into.cpu_realtime_runtime, update.cpu_realtime_runtime);
-    if update.nano_cpus != 0 {
-        (into.nano_cpus, into.cpu_period, into.cpu_quota) = (update.nano_cpus, 0, 0);
-    }
-    if update.cpu_period != 0 || update.cpu_quota != 0 {
-        into.nano_cpus = 0;
-    }
+    number(&mut into.nano_cpus, update.nano_cpus);
     number(&mut into.cpu_period, update.cpu_period);
     number(&mut into.cpu_quota, update.cpu_quota);
     if update.blkio_weight != 0 {
@@ -121,14 +116,10 @@ mod tests {
         merge(&mut resources, &Resources { memory: 32 << 20, ..Resources::default() });
         assert_eq!(
             (resources.memory, resources.memory_swap, resources.cpu_shares),
-            (32 << 20, 64 << 20, 512)
+            (32 << 20, 128 << 20, 512)
         );
-    }
-
-    #[test]
-    fn cpus_replace_quota_and_period() {
-        let mut resources = Resources { cpu_period: 50_000, cpu_quota: 10_000, ..Resources::default() };
-        merge(&mut resources, &Resources { nano_cpus: 1_000_000_000, ..Resources::default() });
-        assert_eq!((resources.nano_cpus, resources.cpu_period, resources.cpu_quota), (1_000_000_000, 0, 0));
+        let mut unlimited = Resources::default();
+        merge(&mut unlimited, &Resources { memory: 32 << 20, ..Resources::default() });
+        assert_eq!(unlimited.memory_swap, 64 << 20);
     }
 }

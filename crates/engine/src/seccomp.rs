@@ -96,5 +96,5 @@ impl Filters {
 
 fn parse(text: &str) -> Result<Profile> {
     seccomp::parse_profile(text)
-        .map_err(|error| Error::invalid(format!("Decoding seccomp profile failed: {error}")))
+        .map_err(|error| Error::invalid(error.to_string().replacen("decoding", "Decoding", 1)))
 }

@@ -23,14 +23,17 @@ use crate::{Error, Result};
 
 pub(crate) use capabilities::of as capabilities_of;
 pub(crate) use devices::{Devices, HostDevice, check_rule as check_device_rule};
+pub(crate) use mounts::SHM;
 pub(crate) use options::{Seccomp, SecurityOptions};
-pub(crate) use process::exec as exec_process;
+pub(crate) use process::{exec as exec_process, replace_or_append};
 pub(crate) use resources::{Throttles, of as resources_of};
 
 /// What a specification needs to know of the machine and of the daemon.
 pub(crate) struct Facts<'a> {
     /// Every capability of this kernel.
     pub(crate) capabilities: &'a [Capability],
+    /// Whether AppArmor is on.
+    pub(crate) apparmor: bool,
     /// Whether processes are accounted by cgroup v2 alone.
     pub(crate) cgroup_v2: bool,
     /// The container's cgroup.
@@ -47,6 +50,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) throttles: Throttles,
     /// Process whose pid namespace is joined.
     pub(crate) pid_of: Option<i32>,
+    /// Process whose IPC namespace is joined.
+    pub(crate) ipc_of: Option<i32>,
     /// The program that is process 1 for `--init`.
     pub(crate) init: Option<&'a Path>,
     /// Processors, for the paths that are masked on each.
@@ -78,7 +83,7 @@ pub(crate) fn of(container: &Container, facts: &Facts<'_>) -> Result<Spec> {
         .version("1.2.0")
         .root(built(RootBuilder::default().path("rootfs").readonly(host.readonly_rootfs).build())?)
         .process(process::of(container, &security, facts)?)
-        .mounts(mounts::of(container, facts)?)
+        .mounts(mounts::of(container, &security, facts)?)
         .linux(built(linux.build())?)
         .annotations(host.annotations.clone().into_iter().collect::<HashMap<_, _>>());
     if !container.config.domainname.is_empty() && host.uts_mode != "host" {
@@ -102,13 +107,14 @@ fn namespaces(container: &Container, facts: &Facts<'_>) -> Vec<LinuxNamespace> {
     if host.uts_mode != "host" {
         wanted.push(fresh(LinuxNamespaceType::Uts));
     }
-    if host.ipc_mode != "host" {
-        wanted.push(fresh(LinuxNamespaceType::Ipc));
+    let of = |pid: i32, name: &str| Some(PathBuf::from(format!("/proc/{pid}/ns/{name}")));
+    match facts.ipc_of {
+        Some(pid) => wanted.push((LinuxNamespaceType::Ipc, of(pid, "ipc"))),
+        None if host.ipc_mode == "host" => {}
+        None => wanted.push(fresh(LinuxNamespaceType::Ipc)),
     }
     match facts.pid_of {
-        Some(pid) => {
-            wanted.push((LinuxNamespaceType::Pid, Some(PathBuf::from(format!("/proc/{pid}/ns/pid")))))
-        }
+        Some(pid) => wanted.push((LinuxNamespaceType::Pid, of(pid, "pid"))),
         None if host.pid_mode == "host" => {}
         None => wanted.push(fresh(LinuxNamespaceType::Pid)),
     }
@@ -135,6 +141,18 @@ fn cgroup_is_private(container: &Container, facts: &Facts<'_>) -> bool {
         // Docker's own defaults.
         _ => facts.cgroup_v2 && !container.host.privileged,
     }
+}
+
+/// What is hidden from containers that do not say: files that tell of the host, or change it.
+pub(crate) fn masked_paths(processors: u32) -> Vec<String> {
+    let throttles =
+        (0..processors).map(|number| format!("/sys/devices/system/cpu/cpu{number}/thermal_throttle"));
+    MASKED.map(String::from).into_iter().chain(throttles.filter(|path| Path::new(path).exists())).collect()
+}
+
+/// What may only be read in containers that do not say.
+pub(crate) fn read_only_paths() -> Vec<String> {
+    READ_ONLY.map(String::from).to_vec()
 }
 
 const MASKED: [&str; 12] = [
@@ -164,11 +182,8 @@ fn hidden_paths(
     if host.privileged || security.system_paths_unconfined {
         return (Vec::new(), Vec::new());
     }
-    let throttles =
-        (0..processors).map(|number| format!("/sys/devices/system/cpu/cpu{number}/thermal_throttle"));
-    let masked = || MASKED.map(String::from).into_iter().chain(throttles).collect();
-    let read_only = || READ_ONLY.map(String::from).to_vec();
-    (host.masked_paths.clone().unwrap_or_else(masked), host.readonly_paths.clone().unwrap_or_else(read_only))
+    let masked = host.masked_paths.clone().unwrap_or_else(|| masked_paths(processors));
+    (masked, host.readonly_paths.clone().unwrap_or_else(read_only_paths))
 }
 
 /// The kernel parameters: the user's, and what Docker sets so that nobody needs a capability to ping or to listen
@@ -184,7 +199,7 @@ fn sysctls(container: &Container) -> Result<Option<HashMap<String, String>>> {
     }
     for (name, value) in host.sysctls.iter().flatten() {
         if name.starts_with("net.") && shares_network {
-            return Err(Error::invalid(format!("sysctl '{name}' not allowed in host network namespace")));
+            return Err(Error::invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
         }
         sysctls.insert(name.clone(), value.clone());
     }

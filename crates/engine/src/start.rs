@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hull_oci::runtime::Spec;
 use hull_shim::client;
 use hull_shim::protocol::{Answer, Config, Request, Rootfs, Terminal};
 use hull_sys::Context;
@@ -15,15 +16,17 @@ use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
 use crate::model::{Container, MountKind, NetworkMode, NetworkSettings, Status};
+use crate::name_server::Door;
 use crate::networks::Connected;
 use crate::spec::{self, Facts, SecurityOptions};
-use crate::{Engine, Error, Result, machine, supervisor};
+use crate::{Engine, Error, Result, machine, propagation, supervisor};
 
 pub(crate) use log::{check as check_log, not_initialized};
 
 /// A container whose init waits for the word.
 struct Created {
     network: NetworkSettings,
+    door: Option<Door>,
     pid: i32,
     shim: Shim,
 }
@@ -110,12 +113,15 @@ impl Engine {
 
     async fn launch(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), NotStarted> {
         let (engine, container) = (Arc::clone(self), entry.now());
-        let Created { network, pid, shim } =
+        let Created { network, door, pid, shim } =
             tokio::task::spawn_blocking(move || engine.create_process(&container))
                 .await
                 .map_err(Error::from)??;
         let connected = Release { engine: self, id: Some(&entry.id) };
         let dir = self.shim_dir(&entry.id);
+        if let Some(door) = door {
+            self.serve_names(&entry.now(), door)?;
+        }
         entry.open_door(&dir).await?;
         let started_at = begin(&dir).await?;
         let shim_pid = shim.keep();
@@ -139,25 +145,31 @@ impl Engine {
         self.require_links(container)?;
         let sandbox = self.sandbox(container)?;
         make_bind_sources(container)?;
+        propagation::check(container)?;
         self.check_memory_volumes(container)?;
         self.write_own_files(container)?;
         let connect = || self.connect(container, sandbox.as_ref());
         let spawn = || self.spawn_shim(container, sandbox.as_ref());
-        let (connected, (pid, shim)) = match needs_network_first(container) {
+        let ((connected, door), (pid, shim)) = match needs_network_first(container) {
             true => (connect()?, spawn()?),
             false => {
                 let (connected, spawned) = side_by_side(connect, spawn)?;
                 (connected?, spawned?)
             }
         };
-        Ok(Created { network: connected.keep(), pid, shim })
+        Ok(Created { network: connected.keep(), door, pid, shim })
     }
 
-    /// Connects it with its networks, and tells /etc/hosts what came of that.
-    fn connect(&self, container: &Container, sandbox: Option<&OwnedFd>) -> Result<Connected<'_>> {
+    /// Connects it with its networks, tells /etc/hosts what came of that, and opens its name server.
+    fn connect(
+        &self,
+        container: &Container,
+        sandbox: Option<&OwnedFd>,
+    ) -> Result<(Connected<'_>, Option<Door>)> {
         let connected = self.connect_networks(container, sandbox)?;
         self.write_hosts(&Container { network: connected.settings.clone(), ..container.clone() })?;
-        Ok(connected)
+        let door = self.open_door(container, sandbox)?;
+        Ok((connected, door))
     }
 
     /// Starts the supervisor, which makes the container's init.
@@ -190,9 +202,21 @@ impl Engine {
         let mut facts = self.facts(container, &cgroup)?;
         facts.devices = machine::devices(&container.host.resources, container.host.privileged)?;
         facts.throttles = machine::throttles(&container.host.resources)?;
+        facts.pid_of = self.joined_pid(container)?;
+        facts.ipc_of = self.joined_ipc(container)?;
+        let sources = self.sources(container, facts.ipc_of)?;
+        let mut spec = spec::of(container, &facts)?;
+        let mut extra_groups = container.host.group_add.clone().unwrap_or_default();
+        let requests = container.host.resources.device_requests.as_deref().unwrap_or_default();
+        self.give_devices(requests, container.host.privileged, &mut spec, &mut extra_groups)?;
+        let bundle = match spec.hooks() {
+            Some(_) => bundle(&container.directory, &mut spec)?,
+            None => PathBuf::new(),
+        };
         Ok(Config {
             id: container.id.clone(),
-            spec: spec::of(container, &facts)?,
+            bundle,
+            spec,
             rootfs: Rootfs::Overlay {
                 lower: root.lower,
                 upper: root.upper,
@@ -200,27 +224,28 @@ impl Engine {
                 // It does not outlive the machine's next start: that finds it ended, and removes it.
                 volatile: container.host.auto_remove,
             },
-            user: Some(config.user.clone()).filter(|user| !user.is_empty()),
-            extra_groups: container.host.group_add.clone().unwrap_or_default(),
+            // Nobody by name is root, with the groups that the image gives root.
+            user: Some(config.user.clone()),
+            extra_groups,
             terminal: config.tty.then_some(Terminal { rows, cols }),
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
             seccomp: self.filters.of(&security, container.host.privileged, &capabilities)?,
             netns_fd: None,
+            sources,
             log: log::of(container)?,
             cgroup,
         })
     }
 
-    /// What a specification needs to know, without devices.
+    /// What a specification needs to know, without devices and other containers.
     pub(crate) fn facts<'a>(&'a self, container: &Container, cgroup: &'a str) -> Result<Facts<'a>> {
-        let pid_of = match container.host.pid_mode.strip_prefix("container:") {
-            Some(other) => Some(self.running_pid(other)?),
-            None => None,
-        };
         let init = container.host.resources.init.unwrap_or(self.options.init_by_default);
+        // Process 1 of other processes' namespace is theirs already.
+        let init = init && matches!(container.host.pid_mode.as_str(), "" | "private");
         Ok(Facts {
             capabilities: &self.machine.capabilities,
+            apparmor: self.machine.apparmor,
             cgroup_v2: self.machine.cgroup_v2,
             cgroup,
             ulimits: &self.options.default_ulimits,
@@ -228,19 +253,42 @@ impl Engine {
             shm_size: self.options.default_shm_size,
             devices: spec::Devices::default(),
             throttles: spec::Throttles::default(),
-            pid_of,
+            pid_of: None,
+            ipc_of: None,
             init: init.then(|| self.options.init.as_deref().unwrap_or(&self.options.shim)),
             processors: self.machine.processors,
             link_variables: self.link_variables(container),
         })
     }
 
-    fn running_pid(&self, other: &str) -> Result<i32> {
-        let other = self.container(other)?;
-        if other.state.status.is_running() {
-            return Ok(other.state.pid);
+    /// The process whose pid namespace a container joins.
+    fn joined_pid(&self, container: &Container) -> Result<Option<i32>> {
+        let Some(other) = container.host.pid_mode.strip_prefix("container:") else { return Ok(None) };
+        let other = self.donor(other).map_err(|error| error.within("failed to join PID namespace"))?;
+        Ok(Some(other.state.pid))
+    }
+
+    /// The process whose IPC namespace a container joins.
+    fn joined_ipc(&self, container: &Container) -> Result<Option<i32>> {
+        let Some(other) = container.host.ipc_mode.strip_prefix("container:") else { return Ok(None) };
+        let within = |error: Error| error.within("failed to join IPC namespace");
+        let other = self.donor(other).map_err(within)?;
+        if matches!(other.host.ipc_mode.as_str(), "" | "private" | "none") {
+            return Err(within(Error::invalid(format!(
+                "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                other.id
+            ))));
         }
-        Err(Error::conflict(format!("cannot join PID namespace of a non running container: {}", other.id)))
+        Ok(Some(other.state.pid))
+    }
+
+    /// Another container, which must run.
+    fn donor(&self, other: &str) -> Result<Arc<Container>> {
+        let other = self.container(other).map_err(|error| Error::invalid(error.message))?;
+        match other.state.status.is_running() {
+            true => Ok(other),
+            false => Err(Error::conflict(format!("container {} is not running", other.id))),
+        }
     }
 }
 
@@ -313,6 +361,21 @@ fn make_bind_sources(container: &Container) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// A directory as hooks know it: the specification, and the place where they find the root.
+fn bundle(directory: &Path, spec: &mut Spec) -> Result<PathBuf> {
+    let bundle = directory.join("bundle");
+    let root = bundle.join("rootfs");
+    private_directory(&root)?;
+    if let Some(place) = spec.root_mut() {
+        place.set_path(root);
+    }
+    let text = serde_json::to_vec(spec)
+        .map_err(|error| Error::system(format!("write the specification for hooks: {error}")))?;
+    let path = bundle.join("config.json");
+    std::fs::write(&path, text).on("write", &path)?;
+    Ok(bundle)
 }
 
 /// An empty directory in the place of what a former run left.

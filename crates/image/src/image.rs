@@ -26,6 +26,8 @@ pub struct Image {
     pub chain_ids: Arc<[Digest]>,
     /// Bytes of the unpacked layers.
     pub size: u64,
+    /// Bytes of the configuration document.
+    pub config_size: u64,
     /// The image this one was committed on, if that was here.
     pub parent: Option<Digest>,
     /// When it was last given a name here, RFC 3339; Docker's `Metadata.LastTagTime`.

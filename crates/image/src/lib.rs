@@ -19,6 +19,7 @@ mod pull;
 mod push;
 mod query;
 mod registry;
+mod remote;
 mod remove;
 mod settings;
 mod store;
@@ -30,6 +31,7 @@ pub use error::{Error, Result};
 pub use image::{HistoryEntry, Image, Loaded, Pruned, Pulled, Removed, Use};
 pub use manifest::{Descriptor, PlatformFields, media_type};
 pub use progress::{Detail, Progress, Pushed, Sink};
+pub use remote::Remote;
 pub use settings::{Auth, Commit, Import, Settings};
 
 use std::path::Path;
@@ -154,6 +156,17 @@ impl ImageStore {
             Err(failure) => Err(failure),
         };
         tags.map_err(|failure| failure.on_pull(name))
+    }
+
+    /// What the registry has under that name; nothing is fetched but documents.
+    pub async fn remote(&self, name: &Reference, auth: &Auth) -> Result<Remote> {
+        remote::inspect(&self.store.settings(), name, auth).await
+    }
+
+    /// The repositories that a registry finds for `term` (Docker Hub, or the registry in front of it): the JSON of the
+    /// registry's answer.
+    pub async fn search(&self, term: &str, limit: u64, auth: &Auth) -> Result<Vec<u8>> {
+        remote::search(&self.store.settings(), term, limit, auth).await
     }
 
     /// Pushes the image of that name; without a tag, all tags of the repository that are here. Layers that are here

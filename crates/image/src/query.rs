@@ -185,6 +185,7 @@ pub(crate) fn image(names: &[Named], found: &Named) -> Image {
         layers: record.layers.clone(),
         chain_ids: record.chain_ids.clone(),
         size: record.size(),
+        config_size: record.config_descriptor.size,
         parent: entries().find_map(|named| named.entry.parent.clone()),
         last_tagged: entries().filter_map(|named| named.entry.tagged.clone()).max(),
     }

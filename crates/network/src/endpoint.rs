@@ -97,3 +97,10 @@ pub struct Endpoint {
     /// The published ports, in the order of the request.
     pub ports: Vec<Published>,
 }
+
+impl Endpoint {
+    /// Its addresses.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = std::net::IpAddr> {
+        std::iter::once(self.address.addr().into())
+    }
+}

@@ -11,6 +11,7 @@
 mod bridge;
 mod config;
 mod conntrack;
+mod dns;
 mod endpoint;
 mod error;
 mod firewall;
@@ -28,6 +29,7 @@ mod sweeper;
 mod sysctl;
 
 pub use config::{Config, Pool};
+pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
 pub use network::{Driver, Ipam, Network, NetworkRequest};

@@ -124,4 +124,9 @@ impl Network {
     pub fn predefined(&self) -> bool {
         crate::PREDEFINED.contains(&self.name.as_str())
     }
+
+    /// The host's addresses in it.
+    pub(crate) fn gateways(&self) -> Vec<std::net::IpAddr> {
+        self.ipam.iter().map(|ipam| ipam.gateway.into()).collect()
+    }
 }

@@ -11,31 +11,36 @@
 mod attach;
 mod definition;
 mod reconcile;
+mod unlink;
 
 use std::fmt::Write;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
 use crate::bridge::Settings;
+use crate::dns::{NameServers, NameSettings};
 use crate::firewall::Firewall;
 use crate::network::Ipam;
 use crate::records::Records;
 use crate::reservation::Ports;
 use crate::route::Routes;
 use crate::sweeper::Sweeper;
-use crate::{Config, Driver, Endpoint, Error, Network, Result, Sandbox};
+use crate::{Config, Driver, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
 pub use reconcile::Reconciled;
 
-/// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most
-/// (`disconnect` of a running container: some tens), so an async caller uses a blocking section.
+/// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most,
+/// so an async caller uses a blocking section.
 pub struct Networks {
     records: Records,
     config: Config,
     ports: Ports,
     routes: Mutex<Routes>,
+    /// The host's.
+    namespace: OwnedFd,
     firewall: Firewall,
     /// Whether the kernel has IPv6.
     ipv6: bool,
@@ -43,6 +48,7 @@ pub struct Networks {
     filtered: AtomicBool,
     sweeper: Sweeper,
     spare: Mutex<Option<Sandbox>>,
+    name_servers: NameServers,
 }
 
 impl Networks {
@@ -55,14 +61,17 @@ impl Networks {
             config,
             ports: Ports::default(),
             routes: Mutex::new(Routes::here()?),
+            namespace: hull_sys::netns::current()?,
             firewall: Firewall::here()?,
             ipv6: crate::sysctl::has_ipv6(),
             filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
             sweeper: Sweeper::start()?,
             spare: Mutex::default(),
+            name_servers: NameServers::default(),
         };
         networks.define_predefined()?;
         networks.restore()?;
+        networks.restore_names()?;
         Ok(networks)
     }
 
@@ -121,7 +130,43 @@ impl Networks {
 
     /// Records a container's new name.
     pub fn rename(&self, container: &str, name: &str) -> Result<()> {
-        self.records.change(|rows| rows.rename(container, name))
+        let endpoints = self.records.change(|rows| {
+            let endpoints = rows.endpoints_of_container(container)?;
+            rows.rename(container, name).map(|()| endpoints)
+        })?;
+        for recorded in &endpoints {
+            self.name_servers.names.rename(&recorded.endpoint, name);
+        }
+        Ok(())
+    }
+
+    /// Answers a container's questions for names, which come in by `listeners`, until it is released. `namespace` is
+    /// the container's. To be called within a runtime.
+    pub fn serve_names(
+        &self,
+        container: &str,
+        namespace: OwnedFd,
+        listeners: Listeners,
+        settings: NameSettings,
+    ) -> Result<()> {
+        self.name_servers.serve(container, namespace, listeners, settings)
+    }
+
+    /// Gives a container's name server other settings; says whether there is one.
+    pub fn configure_names(&self, container: &str, settings: NameSettings) -> bool {
+        self.name_servers.configure(container, settings)
+    }
+
+    /// At the start: the names of what is recorded.
+    fn restore_names(&self) -> Result<()> {
+        let (networks, endpoints) = self.records.read(|rows| Ok((rows.networks()?, rows.endpoints()?)))?;
+        for recorded in &endpoints {
+            let id = &recorded.endpoint.network_id;
+            if let Some(network) = networks.iter().find(|network| network.id == *id) {
+                self.name_servers.names.add(network, &recorded.endpoint);
+            }
+        }
+        Ok(())
     }
 }
 

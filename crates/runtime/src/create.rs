@@ -1,5 +1,6 @@
 //! The caller's half of a new container: everything that happens outside of it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use crate::init::{self, Init, devices};
 use crate::netdev::{self, Moved};
 use crate::outside::Outside;
 use crate::plan::Plan;
+use crate::sources::Source;
 use crate::{Failure, birth, rdt, seccomp, userns};
 
 /// What becomes the container's `/`.
@@ -97,6 +99,8 @@ pub struct Create {
     pub cgroup: Option<String>,
     /// The network namespace to join, whatever the spec says of it.
     pub network: Option<OwnedFd>,
+    /// By destination: where the files of a bind mount come from, whatever the spec says of its source.
+    pub sources: BTreeMap<PathBuf, Source>,
     /// Who starts it.
     pub gate: Gate,
     /// How many descriptors from 3 on the process keeps.
@@ -124,6 +128,7 @@ impl Create {
             seccomp: None,
             cgroup: None,
             network: None,
+            sources: BTreeMap::new(),
             gate: Gate::Caller,
             preserve_fds: 0,
             keyring: None,

@@ -37,8 +37,10 @@ mod passwd;
 mod plan;
 pub mod rdt;
 pub mod seccomp;
+mod sources;
 mod userns;
 
 pub use create::{Common, Create, Created, Gate, Rootfs, Running, Stdio, create, make_cgroup, start};
 pub use exec::{Exec, exec};
 pub use failure::Failure;
+pub use sources::Source;

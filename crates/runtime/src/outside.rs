@@ -43,15 +43,22 @@ impl Outside {
         let state = || hooks::state(&create.spec, &create.id, &create.bundle);
         let notifier = Notifier::connect(create.seccomp.as_ref(), state, ContainerState::Created);
         let notifier = notifier.step("seccomp")?;
-        let here =
-            |mount: &MountPlan| matches!(mount.what, What::Bind(_)) && (for_nobody || mount.idmap.is_some());
+        let named = |mount: &MountPlan| create.sources.get(&mount.target);
+        let here = |mount: &MountPlan| {
+            let ours = for_nobody || mount.idmap.is_some() || named(mount).is_some();
+            matches!(mount.what, What::Bind(_)) && ours
+        };
         if !plan.mounts.iter().any(here) {
             return Ok(Self { root, mounts: Vec::new(), notifier });
         }
         let bind = |mount: &MountPlan| match &mount.what {
             What::Bind(source) if here(mount) => {
                 let users = mount.idmap.as_ref().map(|idmap| namespace(create, plan, idmap)).transpose()?;
-                mounts::bind(mount, source, users.as_ref()).step("mounts").map(Some)
+                let made = match named(mount) {
+                    Some(source) => mounts::from_source(mount, source, users.as_ref()),
+                    None => mounts::bind(mount, source, users.as_ref()),
+                };
+                made.step("mounts").map(Some)
             }
             _ => Ok(None),
         };

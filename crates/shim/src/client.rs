@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use hull_sys::{Context, Error, Result};
+use hull_sys::{Context, Error, Result, scm};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -99,6 +99,26 @@ pub fn request(dir: &Path, request: &Request) -> Result<(Answer, UnixStream)> {
     let mut stream = connect(dir)?;
     let answer = ask(&mut stream, dir, request)?;
     Ok((answer, stream))
+}
+
+/// Has the supervisor of `dir` keep descriptors, in the place of those it kept before.
+pub fn hold(dir: &Path, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    let stream = connect(dir)?;
+    scm::send(&stream, &to_line(&Request::Hold)?, descriptors)?;
+    match read_answer(&stream, dir)? {
+        Answer::Ok => Ok(()),
+        _ => Err(Error::new("keep descriptors in", dir.to_string_lossy(), Errno::INVAL)),
+    }
+}
+
+/// Copies of the descriptors that the supervisor of `dir` keeps.
+pub fn held(dir: &Path) -> Result<Vec<OwnedFd>> {
+    let mut stream = connect(dir)?;
+    stream.write_all(&to_line(&Request::Held)?).on("write to the supervisor in", dir)?;
+    // The answer is short, and they come with its beginning.
+    let mut line = [0; 64];
+    let (_, descriptors) = scm::receive(&stream, &mut line)?;
+    Ok(descriptors)
 }
 
 /// How the container of `dir` ended; `None` while it runs, or if its supervisor died before it could tell.

@@ -10,9 +10,12 @@
 //! frames with Docker's own header ([`Header`]), towards the container the bare bytes of its standard
 //! input, ended by `shutdown(SHUT_WR)`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use hull_oci::runtime::{Process, Spec};
 pub use hull_runtime::seccomp::Program;
-pub use hull_runtime::{Failure, Rootfs};
+pub use hull_runtime::{Failure, Rootfs, Source};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,8 @@ pub const PID: &str = "shim.pid";
 pub const EXIT: &str = "exit.json";
 /// The longest request line a supervisor reads, in bytes.
 pub const MAX_REQUEST: usize = 1 << 20;
+/// How many descriptors a supervisor keeps.
+pub const MAX_HELD: usize = 4;
 /// The largest payload of a frame, in bytes.
 pub const MAX_FRAME: usize = 1 << 20;
 
@@ -36,6 +41,9 @@ pub const MAX_FRAME: usize = 1 << 20;
 pub struct Config {
     /// The container's full id.
     pub id: String,
+    /// The directory that hooks are told of; empty where there are none.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub bundle: PathBuf,
     /// The OCI configuration; namespaces, mounts and the process are taken from it.
     pub spec: Spec,
     /// What becomes the container's `/`.
@@ -63,8 +71,15 @@ pub struct Config {
     /// The inherited descriptor of the network namespace to join ([`crate::client::spawn`] passes 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns_fd: Option<i32>,
+    /// As in [`hull_runtime::Create::sources`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<PathBuf, Source>,
     /// Where the output is kept.
     pub log: LogConfig,
+}
+
+fn is_empty(path: &std::path::Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 /// A terminal's size in characters; 0 × 0 leaves it to the first resize.
@@ -96,6 +111,11 @@ pub enum Request {
     CloseStdin,
     /// Answers `State`.
     State,
+    /// Keeps the descriptors that came with this line (SCM_RIGHTS), at most [`MAX_HELD`], in the place of those kept
+    /// before; they are sockets of the container's that must not end with the daemon. Answers `Ok`.
+    Hold,
+    /// Answers `Ok`, and with it copies of the descriptors that are kept.
+    Held,
 }
 
 /// The streams a client attaches to.

@@ -62,8 +62,8 @@ async fn calls_are_written_and_connections_kept() {
     assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
 
     let (first, second, _daemon) = served.await.unwrap();
-    assert!(first.starts_with("GET /v1.51/images/library/a%20b/json?f=%7B%22a%22%3A1%7D&all=1 HTTP/1.1\r\n"));
-    assert!(second.starts_with("DELETE /v1.51/containers/x HTTP/1.1\r\n"));
+    assert!(first.starts_with("GET /v1.56/images/library/a%20b/json?f=%7B%22a%22%3A1%7D&all=1 HTTP/1.1\r\n"));
+    assert!(second.starts_with("DELETE /v1.56/containers/x HTTP/1.1\r\n"));
 }
 
 #[tokio::test]

@@ -201,6 +201,16 @@ wire! {
         host_config: SummaryHostConfig,
         network_settings: SummaryNetworkSettings,
         mounts: Vec<MountPoint>,
+        #[serde(skip_serializing_if = "zero")]
+        health: Option<SummaryHealth>,
+    }
+}
+
+wire! {
+    /// What a list tells of the health: "none" where nothing is probed.
+    pub struct SummaryHealth {
+        status: String,
+        failing_streak: i64,
     }
 }
 

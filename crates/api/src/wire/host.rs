@@ -24,9 +24,9 @@ wire! {
         cap_add: Option<Vec<String>>,
         cap_drop: Option<Vec<String>>,
         cgroupns_mode: String,
-        dns: Vec<String>,
-        dns_options: Vec<String>,
-        dns_search: Vec<String>,
+        dns: Option<Vec<String>>,
+        dns_options: Option<Vec<String>>,
+        dns_search: Option<Vec<String>>,
         extra_hosts: Option<Vec<String>>,
         group_add: Option<Vec<String>>,
         ipc_mode: String,
@@ -77,6 +77,9 @@ wire! {
         devices: Option<Vec<DeviceMapping>>,
         device_cgroup_rules: Option<Vec<String>>,
         device_requests: Option<Vec<DeviceRequest>>,
+        /// Bytes; of no effect on cgroup v2.
+        #[serde(rename = "KernelMemoryTCP", skip_serializing_if = "zero")]
+        kernel_memory_tcp: i64,
         memory_reservation: i64,
         /// Memory and swap together, in bytes; -1 is no limit.
         memory_swap: i64,

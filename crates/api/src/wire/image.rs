@@ -1,6 +1,6 @@
 //! Images.
 
-use super::container::{GraphDriver, HealthConfig};
+use super::container::{ContainerConfig, GraphDriver, HealthConfig};
 use super::{Labels, Set, StrSlice, wire, zero};
 use serde::{Deserialize, Serialize};
 
@@ -37,15 +37,30 @@ wire! {
     /// The answer of `/images/{name}/json`.
     pub struct ImageInspect {
         id: String,
+        #[serde(skip_serializing_if = "zero")]
+        descriptor: Option<Descriptor>,
+        #[serde(skip_serializing_if = "zero")]
+        manifests: Option<Vec<ManifestSummary>>,
+        #[serde(skip_serializing_if = "zero")]
+        identity: Option<Identity>,
         repo_tags: Vec<String>,
         repo_digests: Vec<String>,
-        parent: String,
-        comment: String,
+        #[serde(skip_serializing_if = "zero")]
+        parent: Option<String>,
+        #[serde(skip_serializing_if = "zero")]
+        comment: Option<String>,
         /// RFC 3339 with nanoseconds.
         #[serde(skip_serializing_if = "zero")]
-        created: String,
-        docker_version: String,
-        author: String,
+        created: Option<String>,
+        /// The container that became the image; it is not kept.
+        #[serde(skip_serializing_if = "zero")]
+        container: Option<String>,
+        #[serde(skip_serializing_if = "zero")]
+        container_config: Option<Box<ContainerConfig>>,
+        #[serde(skip_serializing_if = "zero")]
+        docker_version: Option<String>,
+        #[serde(skip_serializing_if = "zero")]
+        author: Option<String>,
         config: Option<ImageConfig>,
         architecture: String,
         #[serde(skip_serializing_if = "zero")]
@@ -55,34 +70,37 @@ wire! {
         os_version: String,
         /// Bytes.
         size: i64,
+        #[serde(skip_serializing_if = "zero")]
+        virtual_size: Option<i64>,
         graph_driver: GraphDriver,
         #[serde(rename = "RootFS")]
         root_fs: RootFs,
         metadata: ImageMetadata,
-        #[serde(skip_serializing_if = "zero")]
-        descriptor: Option<Descriptor>,
     }
 }
 
 wire! {
-    /// What an image says of the containers made from it. Since API 1.50 what is empty is left out.
+    /// What an image says of the containers made from it. An outer `None` is left out, an inner one is `null`.
     pub struct ImageConfig {
+        /// What only containers have, all of it empty.
+        #[serde(flatten, skip_deserializing)]
+        of_containers: Option<EmptyContainerConfig>,
         #[serde(skip_serializing_if = "zero")]
-        user: String,
+        user: Option<String>,
         #[serde(skip_serializing_if = "zero")]
         exposed_ports: Set,
         #[serde(skip_serializing_if = "zero")]
-        env: Vec<String>,
+        env: Option<Option<Vec<String>>>,
         #[serde(skip_serializing_if = "zero")]
-        entrypoint: StrSlice,
+        entrypoint: Option<Option<StrSlice>>,
         #[serde(skip_serializing_if = "zero")]
-        cmd: StrSlice,
+        cmd: Option<Option<StrSlice>>,
         #[serde(skip_serializing_if = "zero")]
-        volumes: Set,
+        volumes: Option<Option<Set>>,
         #[serde(skip_serializing_if = "zero")]
-        working_dir: String,
+        working_dir: Option<String>,
         #[serde(skip_serializing_if = "zero")]
-        labels: Labels,
+        labels: Option<Option<Labels>>,
         #[serde(skip_serializing_if = "zero")]
         stop_signal: String,
         #[serde(skip_serializing_if = "zero")]
@@ -90,9 +108,82 @@ wire! {
         #[serde(skip_serializing_if = "zero")]
         healthcheck: Option<HealthConfig>,
         #[serde(skip_serializing_if = "zero")]
-        on_build: Vec<String>,
+        on_build: Option<Option<Vec<String>>>,
         #[serde(skip_serializing_if = "zero")]
         shell: StrSlice,
+    }
+}
+
+wire! {
+    /// Fields of a container's configuration that older versions show of an image, too; none is ever set.
+    pub struct EmptyContainerConfig {
+        hostname: String,
+        domainname: String,
+        attach_stdin: bool,
+        attach_stdout: bool,
+        attach_stderr: bool,
+        tty: bool,
+        open_stdin: bool,
+        stdin_once: bool,
+        image: String,
+    }
+}
+
+wire! {
+    /// Where an image comes from.
+    pub struct Identity {
+        #[serde(skip_serializing_if = "zero")]
+        pull: Vec<PullIdentity>,
+    }
+}
+
+wire! {
+    /// A repository that an image was pulled from.
+    pub struct PullIdentity {
+        repository: String,
+    }
+}
+
+wire! {
+    /// One manifest of an image: for one platform.
+    pub struct ManifestSummary {
+        #[serde(rename = "ID")]
+        id: String,
+        descriptor: Descriptor,
+        /// All that it refers to is here.
+        available: bool,
+        size: ManifestSize,
+        /// "image", "attestation" or "unknown".
+        kind: String,
+        #[serde(skip_serializing_if = "zero")]
+        image_data: Option<ManifestImage>,
+    }
+}
+
+wire! {
+    /// Bytes of the blobs alone, and with what is unpacked.
+    pub struct ManifestSize {
+        content: i64,
+        total: i64,
+    }
+}
+
+wire! {
+    /// What a manifest of an image is about.
+    pub struct ManifestImage {
+        platform: Platform,
+        #[serde(skip_serializing_if = "zero")]
+        identity: Option<Identity>,
+        size: UnpackedSize,
+        /// The ids of those that use it.
+        containers: Vec<String>,
+    }
+}
+
+wire! {
+    /// Bytes of the unpacked layers.
+    pub struct UnpackedSize {
+        unpacked: i64,
     }
 }
 
@@ -125,12 +216,16 @@ wire! {
         labels: Option<Labels>,
         parent_id: String,
         #[serde(skip_serializing_if = "zero")]
+        manifests: Option<Vec<ManifestSummary>>,
+        #[serde(skip_serializing_if = "zero")]
         descriptor: Option<Descriptor>,
         repo_digests: Vec<String>,
         repo_tags: Vec<String>,
         /// Bytes; -1 is not counted.
         shared_size: i64,
         size: i64,
+        #[serde(skip_serializing_if = "zero")]
+        virtual_size: Option<i64>,
     }
 }
 
@@ -181,5 +276,13 @@ wire! {
     pub struct BuildPruneResponse {
         caches_deleted: Option<Vec<String>>,
         space_reclaimed: u64,
+    }
+}
+
+wire! {
+    /// The answer of `/distribution/{name}/json`.
+    pub struct DistributionInspect {
+        descriptor: Descriptor,
+        platforms: Vec<Platform>,
     }
 }

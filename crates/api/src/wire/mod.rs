@@ -1,4 +1,5 @@
-//! The wire types of the Docker Engine API 1.51, one file per subject.
+//! The wire types of the Docker Engine API 1.56, one file per subject; what older versions have otherwise is in
+//! [`versions`].
 //!
 //! Names and shapes are Docker's, down to what is `null`, what is `[]` and what is left out:
 //! existing clients depend on it. In this module
@@ -21,8 +22,10 @@ pub mod image;
 pub mod mount;
 pub mod network;
 pub mod progress;
+pub mod registry;
 pub mod stats;
 pub mod system;
+pub mod versions;
 pub mod volume;
 
 /// Declares a wire struct: JSON names in Docker's PascalCase (or `snake_case`, if it says so), every

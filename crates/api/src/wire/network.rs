@@ -64,13 +64,22 @@ wire! {
 }
 
 wire! {
-    /// A container's networks as `inspect` shows them; the flat fields repeat the default bridge's.
+    /// A container's networks as `inspect` shows them.
     pub struct NetworkSettings {
-        bridge: String,
+        #[serde(flatten, skip_deserializing)]
+        of_bridge: Option<BridgeSettings>,
         #[serde(rename = "SandboxID")]
         sandbox_id: String,
         sandbox_key: String,
         ports: PortMap,
+        networks: BTreeMap<String, EndpointSettings>,
+    }
+}
+
+wire! {
+    /// The flat fields of older versions, which repeat the default bridge's.
+    pub struct BridgeSettings {
+        bridge: String,
         hairpin_mode: bool,
         #[serde(rename = "LinkLocalIPv6Address")]
         link_local_ipv6_address: String,
@@ -94,7 +103,6 @@ wire! {
         #[serde(rename = "IPv6Gateway")]
         ipv6_gateway: String,
         mac_address: String,
-        networks: BTreeMap<String, EndpointSettings>,
     }
 }
 

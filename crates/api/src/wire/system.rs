@@ -93,7 +93,7 @@ wire! {
         os_type: String,
         architecture: String,
         index_server_address: String,
-        registry_config: Option<RegistryConfig>,
+        registry_config: RegistryConfig,
         #[serde(rename = "NCPU")]
         n_cpu: i64,
         /// Bytes.
@@ -113,6 +113,8 @@ wire! {
         live_restore_enabled: bool,
         isolation: String,
         init_binary: String,
+        #[serde(skip_serializing_if = "zero")]
+        containerd: Option<serde_json::Value>,
         containerd_commit: Commit,
         runc_commit: Commit,
         init_commit: Commit,
@@ -123,6 +125,12 @@ wire! {
         default_address_pools: Vec<AddressPool>,
         #[serde(skip_serializing_if = "zero")]
         firewall_backend: Option<FirewallInfo>,
+        #[serde(skip_serializing_if = "zero")]
+        discovered_devices: Option<Vec<DeviceInfo>>,
+        #[serde(rename = "NRI", skip_serializing_if = "zero")]
+        nri: Option<NriInfo>,
+        #[serde(flatten, skip_deserializing)]
+        bridge_nf: Option<BridgeFilter>,
         #[serde(rename = "CDISpecDirs")]
         cdi_spec_dirs: Vec<String>,
         warnings: Option<Vec<String>>,
@@ -146,6 +154,18 @@ wire! {
         #[serde(rename = "InsecureRegistryCIDRs")]
         insecure_registry_cidrs: Vec<String>,
         mirrors: Option<Vec<String>>,
+        #[serde(flatten, skip_deserializing)]
+        nondistributable: Option<Nondistributable>,
+    }
+}
+
+wire! {
+    /// Registries that were given layers they may not distribute; long gone, and always `null`.
+    pub struct Nondistributable {
+        #[serde(rename = "AllowNondistributableArtifactsCIDRs")]
+        cidrs: Option<Vec<String>>,
+        #[serde(rename = "AllowNondistributableArtifactsHostnames")]
+        hostnames: Option<Vec<String>>,
     }
 }
 
@@ -189,6 +209,32 @@ wire! {
     pub struct Commit {
         #[serde(rename = "ID")]
         id: String,
+        #[serde(skip_serializing_if = "zero")]
+        expected: Option<String>,
+    }
+}
+
+wire! {
+    /// Whether a bridge's packets meet the host's filter; always false in the versions that tell.
+    pub struct BridgeFilter {
+        bridge_nf_iptables: bool,
+        bridge_nf_ip6tables: bool,
+    }
+}
+
+wire! {
+    /// A device that containers may ask for by name.
+    pub struct DeviceInfo {
+        source: String,
+        #[serde(rename = "ID")]
+        id: String,
+    }
+}
+
+wire! {
+    /// The node resource interface.
+    pub struct NriInfo {
+        info: Vec<(String, String)>,
     }
 }
 
@@ -210,15 +256,48 @@ wire! {
 }
 
 wire! {
-    /// The answer of `/system/df`.
+    /// The answer of `/system/df`: older versions have lists, newer ones sums (with lists, if asked).
     pub struct DiskUsage {
         /// Bytes, each layer once.
-        layers_size: i64,
+        #[serde(skip_serializing_if = "zero")]
+        layers_size: Option<i64>,
+        #[serde(skip_serializing_if = "zero")]
         images: Option<Vec<ImageSummary>>,
+        #[serde(skip_serializing_if = "zero")]
         containers: Option<Vec<ContainerSummary>>,
+        #[serde(skip_serializing_if = "zero")]
         volumes: Option<Vec<Volume>>,
+        #[serde(skip_serializing_if = "zero")]
         build_cache: Option<Vec<BuildCache>>,
+        #[serde(skip_serializing_if = "zero")]
+        image_usage: Option<Usage<ImageSummary>>,
+        #[serde(skip_serializing_if = "zero")]
+        container_usage: Option<Usage<ContainerSummary>>,
+        #[serde(skip_serializing_if = "zero")]
+        volume_usage: Option<Usage<Volume>>,
+        #[serde(skip_serializing_if = "zero")]
+        build_cache_usage: Option<Usage<BuildCache>>,
     }
+}
+
+/// What all objects of a kind take; what is 0 is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default, bound(deserialize = "T: Deserialize<'de> + Default"))]
+pub struct Usage<T> {
+    /// How many are in use.
+    #[serde(skip_serializing_if = "zero")]
+    pub active_count: i64,
+    /// Only if asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<T>,
+    /// Bytes of what is not in use.
+    #[serde(skip_serializing_if = "zero")]
+    pub reclaimable: i64,
+    #[serde(skip_serializing_if = "zero")]
+    pub total_count: i64,
+    /// Bytes.
+    #[serde(skip_serializing_if = "zero")]
+    pub total_size: i64,
 }
 
 wire! {

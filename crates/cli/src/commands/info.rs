@@ -153,17 +153,13 @@ fn machine(lines: &mut Lines, info: &Info) {
         info.labels.iter().for_each(|label| _ = writeln!(lines.0, "  {label}"));
     }
     lines.add(1, "Experimental", info.experimental_build);
-    if let Some(registries) = &info.registry_config {
-        lines.add(1, "Insecure Registries", "");
-        let insecure =
-            registries.index_configs.values().filter(|index| !index.secure).map(|index| &index.name);
-        insecure
-            .chain(&registries.insecure_registry_cidrs)
-            .for_each(|name| _ = writeln!(lines.0, "  {name}"));
-        if let Some(mirrors) = registries.mirrors.as_ref().filter(|mirrors| !mirrors.is_empty()) {
-            lines.add(1, "Registry Mirrors", "");
-            mirrors.iter().for_each(|mirror| _ = writeln!(lines.0, "  {mirror}"));
-        }
+    let registries = &info.registry_config;
+    lines.add(1, "Insecure Registries", "");
+    let insecure = registries.index_configs.values().filter(|index| !index.secure).map(|index| &index.name);
+    insecure.chain(&registries.insecure_registry_cidrs).for_each(|name| _ = writeln!(lines.0, "  {name}"));
+    if let Some(mirrors) = registries.mirrors.as_ref().filter(|mirrors| !mirrors.is_empty()) {
+        lines.add(1, "Registry Mirrors", "");
+        mirrors.iter().for_each(|mirror| _ = writeln!(lines.0, "  {mirror}"));
     }
     lines.add(1, "Live Restore Enabled", info.live_restore_enabled);
 }

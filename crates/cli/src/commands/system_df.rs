@@ -56,6 +56,7 @@ fn lines(usage: &DiskUsage) -> [Line; 4] {
     let containers = usage.containers.as_deref().unwrap_or_default();
     let volumes = usage.volumes.as_deref().unwrap_or_default();
     let cache = usage.build_cache.as_deref().unwrap_or_default();
+    let layers = usage.layers_size.unwrap_or(0);
     // What images share is counted once, and stays as long as one of them does.
     let kept: i64 = images.iter().filter(|i| i.containers > 0).map(|i| i.size - i.shared_size.max(0)).sum();
     let runs = |state: &str| ["running", "paused", "restarting"].contains(&state);
@@ -69,8 +70,8 @@ fn lines(usage: &DiskUsage) -> [Line; 4] {
             kind: "Images",
             total: images.len(),
             active: images.iter().filter(|image| image.containers > 0).count(),
-            size: usage.layers_size,
-            reclaimable: (usage.layers_size - kept).max(0),
+            size: layers,
+            reclaimable: (layers - kept).max(0),
         },
         Line {
             kind: "Containers",

@@ -3,8 +3,45 @@
 use super::numbers;
 use hull_api::wire::host::{DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice};
 
-/// `host[:container][:permissions]`.
-pub(crate) fn mapping(text: &str) -> Result<DeviceMapping, String> {
+/// One `--device`.
+#[derive(Debug, Clone)]
+pub(crate) enum Device {
+    /// A node of the host.
+    Node(DeviceMapping),
+    /// By the name that its vendor gives it: `vendor.com/class=name`.
+    Named(String),
+}
+
+/// `host[:container][:permissions]`, or the name of a CDI device.
+pub(crate) fn device(text: &str) -> Result<Device, String> {
+    let is_named = text.split_once('=').is_some_and(|(kind, name)| {
+        let kind = kind.split_once('/').filter(|(vendor, class)| !vendor.is_empty() && !class.is_empty());
+        kind.is_some() && !name.is_empty()
+    });
+    match is_named && !text.starts_with('/') {
+        true => Ok(Device::Named(text.to_owned())),
+        false => mapping(text).map(Device::Node),
+    }
+}
+
+/// What `--device` and `--gpus` ask of the daemon: nodes, and requests to drivers.
+pub(crate) fn wanted(devices: &[Device], gpus: &[DeviceRequest]) -> (Vec<DeviceMapping>, Vec<DeviceRequest>) {
+    let (mut nodes, mut names) = (Vec::new(), Vec::new());
+    for device in devices {
+        match device {
+            Device::Node(node) => nodes.push(node.clone()),
+            Device::Named(name) => names.push(name.clone()),
+        }
+    }
+    let mut requests = gpus.to_vec();
+    if !names.is_empty() {
+        let driver = "cdi".to_owned();
+        requests.push(DeviceRequest { driver, device_ids: Some(names), ..DeviceRequest::default() });
+    }
+    (nodes, requests)
+}
+
+fn mapping(text: &str) -> Result<DeviceMapping, String> {
     let is_mode = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
     let parts: Vec<&str> = text.split(':').collect();
     let (host, inside, mode) = match parts[..] {
@@ -112,6 +149,15 @@ mod tests {
         }
         assert_eq!(mapping("/dev/a:/dev/b:x").unwrap_err(), "bad mode specified: x");
         assert_eq!(mapping("a:b:c:d").unwrap_err(), "invalid device specification: a:b:c:d");
+    }
+
+    #[test]
+    fn vendors_names_are_no_paths() {
+        let devices = ["acme.com/box=one", "/dev/a=b", "acme.com/box=two"].map(|text| device(text).unwrap());
+        let (nodes, requests) = wanted(&devices, &[]);
+        assert_eq!(nodes.len(), 1);
+        let names = ["acme.com/box=one", "acme.com/box=two"].map(String::from).to_vec();
+        assert_eq!((requests[0].driver.as_str(), &requests[0].device_ids), ("cdi", &Some(names)));
     }
 
     #[test]

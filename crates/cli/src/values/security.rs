@@ -15,7 +15,7 @@ pub(crate) fn options(given: &[String]) -> Result<(Vec<String>, bool), String> {
             Some(("seccomp", file)) if file != "unconfined" && file != "builtin" => {
                 options.push(format!("seccomp={}", policy(file)?));
             }
-            None if option != "no-new-privileges" => {
+            None if option != "no-new-privileges" && option != "writable-cgroups" => {
                 return Err(format!("Invalid --security-opt: {option:?}"));
             }
             _ => options.push(option.clone()),

@@ -2,28 +2,13 @@
 
 use std::time::Duration;
 
-use hull_api::wire::container::{ContainerConfig, ContainerCreateRequest, HealthConfig};
+use hull_api::wire::container::{ContainerConfig, HealthConfig};
 use hull_api::wire::exec::ExecCreateRequest;
 use hull_api::wire::{Set, StrSlice};
 use hull_engine::{Error, model};
 
-use super::{host, network};
+use super::host;
 use crate::call::invalid;
-
-/// The body of `/containers/create`, with the query's name and platform.
-pub(crate) fn create_request(
-    name: Option<&str>,
-    platform: Option<hull_oci::Platform>,
-    body: ContainerCreateRequest,
-) -> Result<model::CreateRequest, Error> {
-    Ok(model::CreateRequest {
-        name: name.map(|name| name.trim_start_matches('/').to_owned()),
-        platform,
-        config: config(body.config)?,
-        host: host::config(body.host_config)?,
-        networking: network::networking(body.networking_config)?,
-    })
-}
 
 pub(crate) fn config(wire: ContainerConfig) -> Result<model::ContainerConfig, Error> {
     Ok(model::ContainerConfig {
@@ -108,7 +93,7 @@ pub(crate) fn wire_config(config: &model::ContainerConfig) -> ContainerConfig {
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
-        env: Some(config.env.clone()),
+        env: Some(config.env.clone()).filter(|env| !env.is_empty()),
         cmd: words(&config.cmd),
         healthcheck: config.healthcheck.as_ref().map(wire_healthcheck),
         args_escaped: config.args_escaped,

@@ -26,9 +26,9 @@ pub(crate) fn config(host: wire::HostConfig) -> Result<model::HostConfig, Error>
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,
         cgroupns_mode: host.cgroupns_mode,
-        dns: Some(host.dns),
-        dns_options: Some(host.dns_options),
-        dns_search: Some(host.dns_search),
+        dns: host.dns,
+        dns_options: host.dns_options,
+        dns_search: host.dns_search,
         extra_hosts: host.extra_hosts,
         group_add: host.group_add,
         ipc_mode: host.ipc_mode,
@@ -57,11 +57,16 @@ pub(crate) fn config(host: wire::HostConfig) -> Result<model::HostConfig, Error>
 }
 
 fn resources(host: &wire::HostConfig) -> Result<model::Resources, Error> {
+    let rate = |device: &wire::ThrottleDevice| model::BlkioDeviceRate {
+        path: device.path.clone(),
+        rate: device.rate,
+    };
     let rates = |list: &Option<Vec<wire::ThrottleDevice>>| {
-        let devices = list.iter().flatten();
-        devices
-            .map(|device| model::BlkioDeviceRate { path: device.path.clone(), rate: device.rate })
-            .collect()
+        list.as_ref().map(|devices| devices.iter().map(rate).collect())
+    };
+    let weight = |device: &wire::WeightDevice| model::BlkioDeviceWeight {
+        path: device.path.clone(),
+        weight: device.weight,
     };
     Ok(model::Resources {
         cpu_shares: host.cpu_shares,
@@ -71,10 +76,8 @@ fn resources(host: &wire::HostConfig) -> Result<model::Resources, Error> {
         blkio_weight: host.blkio_weight,
         blkio_weight_device: host
             .blkio_weight_device
-            .iter()
-            .flatten()
-            .map(|device| model::BlkioDeviceWeight { path: device.path.clone(), weight: device.weight })
-            .collect(),
+            .as_ref()
+            .map(|devices| devices.iter().map(weight).collect()),
         blkio_device_read_bps: rates(&host.blkio_device_read_bps),
         blkio_device_write_bps: rates(&host.blkio_device_write_bps),
         blkio_device_read_iops: rates(&host.blkio_device_read_iops),
@@ -85,19 +88,20 @@ fn resources(host: &wire::HostConfig) -> Result<model::Resources, Error> {
         cpu_realtime_runtime: host.cpu_realtime_runtime,
         cpuset_cpus: host.cpuset_cpus.clone(),
         cpuset_mems: host.cpuset_mems.clone(),
-        devices: host.devices.iter().flatten().map(device).collect(),
+        devices: host.devices.as_ref().map(|devices| devices.iter().map(device).collect()),
         device_cgroup_rules: host.device_cgroup_rules.clone(),
         device_requests: host
             .device_requests
             .as_ref()
             .map(|requests| requests.iter().map(device_request).collect()),
-        kernel_memory_tcp: 0,
+        kernel_memory_tcp: host.kernel_memory_tcp,
         memory_reservation: host.memory_reservation,
         memory_swap: host.memory_swap,
         memory_swappiness: host.memory_swappiness.filter(|value| *value != -1),
         oom_kill_disable: host.oom_kill_disable,
         init: host.init,
-        pids_limit: host.pids_limit,
+        // Unlimited is what everyone has who says nothing.
+        pids_limit: host.pids_limit.filter(|limit| *limit > 0),
         ulimits: host.ulimits.as_ref().map(|limits| limits.iter().map(ulimit).collect()),
         cpu_count: host.cpu_count,
         cpu_percent: host.cpu_percent,
@@ -119,8 +123,8 @@ fn device_request(wire: &wire::DeviceRequest) -> model::DeviceRequest {
         driver: wire.driver.clone(),
         count: wire.count,
         device_ids: wire.device_ids.clone(),
-        capabilities: wire.capabilities.clone().unwrap_or_default(),
-        options: wire.options.clone().unwrap_or_default(),
+        capabilities: wire.capabilities.clone(),
+        options: wire.options.clone(),
     }
 }
 
@@ -131,10 +135,14 @@ fn ulimit(wire: &wire::Ulimit) -> model::Ulimit {
 fn restart_policy(wire: &wire::RestartPolicy) -> Result<model::RestartPolicy, Error> {
     let condition = model::RestartCondition::parse(&wire.name).ok_or_else(|| {
         invalid(format!(
-            "invalid restart policy: unknown policy '{}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+            "invalid restart policy: unknown policy '{}'; use one of 'no', 'always', \
+             'on-failure', or 'unless-stopped'",
             wire.name
         ))
     })?;
+    if wire.name.is_empty() {
+        return Ok(model::RestartPolicy::default());
+    }
     if wire.maximum_retry_count != 0 && condition != model::RestartCondition::OnFailure {
         let extra = if wire.maximum_retry_count < 0 { " and cannot be negative" } else { "" };
         return Err(invalid(format!(
@@ -187,7 +195,8 @@ pub(crate) fn update(wire: wire::UpdateRequest) -> Result<model::ContainerUpdate
         cpuset_mems: wire.cpuset_mems,
         memory_reservation: wire.memory_reservation,
         memory_swap: wire.memory_swap,
-        pids_limit: wire.pids_limit,
+        // Zero: from now on without a limit.
+        pids_limit: wire.pids_limit.map(|limit| limit.max(0)),
         ..model::Resources::default()
     };
     Ok(model::ContainerUpdate { resources, restart_policy })
@@ -216,9 +225,9 @@ pub(crate) fn wire_config(host: &model::HostConfig) -> wire::HostConfig {
         cap_add: host.cap_add.clone(),
         cap_drop: host.cap_drop.clone(),
         cgroupns_mode: host.cgroupns_mode.clone(),
-        dns: host.dns.clone().unwrap_or_default(),
-        dns_options: host.dns_options.clone().unwrap_or_default(),
-        dns_search: host.dns_search.clone().unwrap_or_default(),
+        dns: host.dns.clone(),
+        dns_options: host.dns_options.clone(),
+        dns_search: host.dns_search.clone(),
         extra_hosts: host.extra_hosts.clone(),
         group_add: host.group_add.clone(),
         ipc_mode: host.ipc_mode.clone(),
@@ -247,13 +256,12 @@ pub(crate) fn wire_config(host: &model::HostConfig) -> wire::HostConfig {
 
 /// The limits among its fields.
 fn wire_limits(limits: &model::Resources) -> wire::HostConfig {
-    let rates = |list: &[model::BlkioDeviceRate]| {
-        let devices = list.iter();
-        Some(
-            devices
-                .map(|device| wire::ThrottleDevice { path: device.path.clone(), rate: device.rate })
-                .collect(),
-        )
+    let rate = |device: &model::BlkioDeviceRate| wire::ThrottleDevice {
+        path: device.path.clone(),
+        rate: device.rate,
+    };
+    let rates = |list: &Option<Vec<model::BlkioDeviceRate>>| {
+        list.as_ref().map(|devices| devices.iter().map(rate).collect())
     };
     wire::HostConfig {
         cpu_shares: limits.cpu_shares,
@@ -261,7 +269,10 @@ fn wire_limits(limits: &model::Resources) -> wire::HostConfig {
         nano_cpus: limits.nano_cpus,
         cgroup_parent: limits.cgroup_parent.clone(),
         blkio_weight: limits.blkio_weight,
-        blkio_weight_device: Some(limits.blkio_weight_device.iter().map(wire_weight).collect()),
+        blkio_weight_device: limits
+            .blkio_weight_device
+            .as_ref()
+            .map(|devices| devices.iter().map(wire_weight).collect()),
         blkio_device_read_bps: rates(&limits.blkio_device_read_bps),
         blkio_device_write_bps: rates(&limits.blkio_device_write_bps),
         blkio_device_read_iops: rates(&limits.blkio_device_read_iops),
@@ -272,12 +283,13 @@ fn wire_limits(limits: &model::Resources) -> wire::HostConfig {
         cpu_realtime_runtime: limits.cpu_realtime_runtime,
         cpuset_cpus: limits.cpuset_cpus.clone(),
         cpuset_mems: limits.cpuset_mems.clone(),
-        devices: Some(limits.devices.iter().map(wire_device).collect()),
+        devices: limits.devices.as_ref().map(|devices| devices.iter().map(wire_device).collect()),
         device_cgroup_rules: limits.device_cgroup_rules.clone(),
         device_requests: limits
             .device_requests
             .as_ref()
             .map(|requests| requests.iter().map(wire_device_request).collect()),
+        kernel_memory_tcp: limits.kernel_memory_tcp,
         memory_reservation: limits.memory_reservation,
         memory_swap: limits.memory_swap,
         memory_swappiness: limits.memory_swappiness,
@@ -321,8 +333,8 @@ fn wire_device_request(request: &model::DeviceRequest) -> wire::DeviceRequest {
         driver: request.driver.clone(),
         count: request.count,
         device_ids: request.device_ids.clone(),
-        capabilities: Some(request.capabilities.clone()),
-        options: Some(request.options.clone()),
+        capabilities: request.capabilities.clone(),
+        options: request.options.clone(),
     }
 }
 

@@ -2,15 +2,20 @@
 //! the words of Docker.
 
 mod container;
+mod create;
 mod host;
+mod json;
 mod mount;
 mod network;
 mod query;
 
-pub(crate) use container::{config as container_config, create_request, exec_config, wire_config};
+pub(crate) use container::{config as container_config, exec_config, wire_config};
+pub(crate) use create::create_request;
 pub(crate) use host::{console_size, update, wire_binding, wire_config as wire_host_config};
+pub(crate) use json::document;
 pub(crate) use mount::wire_point as wire_mount_point;
 pub(crate) use network::{endpoint, network_request};
 pub(crate) use query::{
-    any_filters, credentials, filters, platform, registry_auth, signal, tail, timestamp, until, window_size,
+    any_filters, credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal, tail,
+    timestamp, until, window_size,
 };

@@ -49,8 +49,7 @@ fn kind(name: &str) -> Result<model::MountKind, Error> {
         "image" => Ok(model::MountKind::Image),
         "npipe" => Ok(model::MountKind::NamedPipe),
         "cluster" => Ok(model::MountKind::Cluster),
-        "" => Err(invalid("mount type must not be empty")),
-        other => Err(invalid(format!("mount type unknown: {other:?}"))),
+        other => Err(invalid(format!("invalid mount config for type \"{other}\": mount type unknown"))),
     }
 }
 

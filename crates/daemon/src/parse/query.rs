@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use hull_api::filters::Filters;
+use hull_api::wire::image as wire;
 use hull_api::wire::system::AuthConfig;
 use hull_engine::{Error, model};
 use hull_oci::{Platform, Signal};
@@ -90,18 +91,37 @@ pub(crate) fn tail(query: &Query) -> model::Tail {
 
 /// The platform of a query: `linux/arm64`, or the JSON object of newer clients.
 pub(crate) fn platform(query: &Query) -> Result<Option<Platform>, Error> {
-    let Some(text) = query.get("platform") else { return Ok(None) };
-    let plain = match text.starts_with('{') {
-        true => {
-            let fields: hull_api::wire::image::Platform = serde_json::from_str(text)
-                .map_err(|why| invalid(format!("failed to parse platform: {why}")))?;
-            let variant =
-                if fields.variant.is_empty() { String::new() } else { format!("/{}", fields.variant) };
-            format!("{}/{}{variant}", fields.os, fields.architecture)
+    match query.get("platform") {
+        None => Ok(None),
+        Some(text) if text.starts_with('{') => oci_platform(query, "platform"),
+        Some(text) => Platform::parse(text).map(Some).map_err(|why| invalid(why.to_string())),
+    }
+}
+
+/// The first value of `key`, which is a platform as OCI writes it in JSON.
+pub(crate) fn oci_platform(query: &Query, key: &str) -> Result<Option<Platform>, Error> {
+    query.get(key).map(read_platform).transpose()
+}
+
+/// All of them.
+pub(crate) fn oci_platforms(query: &Query, key: &str) -> Result<Vec<Platform>, Error> {
+    query.all(key).map(read_platform).collect()
+}
+
+fn read_platform(text: &str) -> Result<Platform, Error> {
+    let fields: wire::Platform =
+        serde_json::from_str(text).map_err(|why| invalid(format!("failed to parse platform: {why}")))?;
+    let more = !fields.variant.is_empty() || !fields.os_version.is_empty() || !fields.os_features.is_empty();
+    match (fields.os.is_empty(), fields.architecture.is_empty()) {
+        (true, true) if more => {
+            Err(invalid("optional platform fields provided, but OS and Architecture are missing"))
         }
-        false => text.to_owned(),
-    };
-    Platform::parse(&plain).map(Some).map_err(|why| invalid(why.to_string()))
+        (false, false) => {
+            let variant = Some(fields.variant.as_str()).filter(|variant| !variant.is_empty());
+            Ok(Platform::new(&fields.os, &fields.architecture, variant))
+        }
+        _ => Err(invalid("both OS and Architecture must be provided")),
+    }
 }
 
 /// The credentials of the `X-Registry-Auth` header. As Docker does, what cannot be read counts as none.
@@ -111,12 +131,12 @@ pub(crate) fn registry_auth(headers: &HeaderMap) -> hull_image::Auth {
 }
 
 /// Credentials as the image store takes them.
-pub(crate) fn credentials(wire: AuthConfig) -> hull_image::Auth {
+pub(crate) fn credentials(given: AuthConfig) -> hull_image::Auth {
     hull_image::Auth {
-        username: wire.username,
-        password: wire.password,
-        identity_token: wire.identitytoken,
-        registry_token: wire.registrytoken,
+        username: given.username,
+        password: given.password,
+        identity_token: given.identitytoken,
+        registry_token: given.registrytoken,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `GET /containers/{id}/json`.
 
 use hull_api::wire::container as wire;
-use hull_api::wire::network::{EndpointIpam, EndpointSettings, NetworkSettings};
+use hull_api::wire::network::{BridgeSettings, EndpointIpam, EndpointSettings, NetworkSettings};
 use hull_engine::model::{self, Container, Status};
 
 use super::{time, time_or_never};
@@ -9,7 +9,10 @@ use crate::parse;
 
 /// Everything about a container, as Docker names it. `size`: bytes of the writable layer, and with the image.
 pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::ContainerInspect {
-    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    // The files are there from the first start on.
+    let begun = container.state.ever_started;
+    let text =
+        |path: &std::path::Path| if begun { path.to_string_lossy().into_owned() } else { String::new() };
     wire::ContainerInspect {
         id: container.id.clone(),
         created: time(container.created),
@@ -21,6 +24,7 @@ pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::
         hostname_path: text(&container.hostname_path),
         hosts_path: text(&container.hosts_path),
         log_path: text(&container.log_path),
+        app_armor_profile: container.apparmor_profile().unwrap_or_default().to_owned(),
         name: format!("/{}", container.name),
         restart_count: i64::from(container.restart_count),
         driver: "overlay2".to_owned(),
@@ -73,24 +77,26 @@ fn health(health: &model::Health) -> wire::Health {
     }
 }
 
-/// The networks; the flat fields repeat the default bridge's, as old clients expect.
+/// The networks; older clients see the default bridge's fields once more.
 fn networks(container: &Container) -> NetworkSettings {
     let settings = &container.network;
     let bridge = settings.networks.get("bridge").map(endpoint).unwrap_or_default();
     NetworkSettings {
+        of_bridge: Some(BridgeSettings {
+            endpoint_id: bridge.endpoint_id,
+            gateway: bridge.gateway,
+            global_ipv6_address: bridge.global_ipv6_address,
+            global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+            ip_address: bridge.ip_address,
+            ip_prefix_len: bridge.ip_prefix_len,
+            ipv6_gateway: bridge.ipv6_gateway,
+            mac_address: bridge.mac_address,
+            ..BridgeSettings::default()
+        }),
         sandbox_id: settings.sandbox_id.clone(),
         sandbox_key: settings.sandbox_key.clone(),
         ports: ports(settings),
-        endpoint_id: bridge.endpoint_id,
-        gateway: bridge.gateway,
-        global_ipv6_address: bridge.global_ipv6_address,
-        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
-        ip_address: bridge.ip_address,
-        ip_prefix_len: bridge.ip_prefix_len,
-        ipv6_gateway: bridge.ipv6_gateway,
-        mac_address: bridge.mac_address,
         networks: settings.networks.iter().map(|(name, on)| (name.clone(), endpoint(on))).collect(),
-        ..NetworkSettings::default()
     }
 }
 

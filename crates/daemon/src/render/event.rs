@@ -1,21 +1,17 @@
 //! One event of `GET /events`.
 
-use hull_api::version::ApiVersion;
 use hull_api::wire::events as wire;
 use hull_engine::{Event, EventKind};
 
-/// The version of the API that has no `status`, `id` and `from`.
-const WITHOUT_OLD: ApiVersion = ApiVersion { major: 1, minor: 52 };
-
-/// An event; the old fields are repeated for containers and images, as Docker did.
-pub(crate) fn event(event: &Event, version: ApiVersion) -> wire::Event {
-    let old = version < WITHOUT_OLD && matches!(event.kind, EventKind::Container | EventKind::Image);
+/// An event; the old fields are repeated for containers and images, as Docker does.
+pub(crate) fn event(event: &Event) -> wire::Event {
+    let old = matches!(event.kind, EventKind::Container | EventKind::Image);
     let nanoseconds = i64::try_from(event.time.as_nanosecond()).unwrap_or(i64::MAX);
     let attribute = |name: &str| event.attributes.get(name).cloned().unwrap_or_default();
     wire::Event {
         status: if old { event.action.clone() } else { String::new() },
         id: if old { event.id.clone() } else { String::new() },
-        from: if old && event.kind == EventKind::Container { attribute("image") } else { String::new() },
+        from: if event.kind == EventKind::Container { attribute("image") } else { String::new() },
         kind: event.kind.name().to_owned(),
         action: event.action.clone(),
         actor: wire::Actor { id: event.id.clone(), attributes: event.attributes.clone() },

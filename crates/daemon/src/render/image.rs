@@ -5,28 +5,39 @@ use hull_api::wire::image as wire;
 use hull_api::wire::progress::{Detail, Message};
 use hull_api::wire::{Empty, Set, StrSlice};
 use hull_image::{Config, HistoryEntry, Image, Progress, Removed};
+use hull_oci::Reference;
 
 use super::NEVER;
 use super::container::signed;
 
-/// `GET /images/{name}/json`.
+/// `GET /images/{name}/json`, with all that any version has of it.
 pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
     let config = &image.config;
+    // As in Docker, the remark is the last step's where the image has none of its own.
+    let comment = match config.comment.as_str() {
+        "" => config.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
+        own => own.to_owned(),
+    };
     wire::ImageInspect {
         id: image.id.to_string(),
+        descriptor: Some(descriptor(&image.target)),
+        identity: identity(image),
         repo_tags: image.repo_tags.clone(),
         repo_digests: image.repo_digests.clone(),
-        parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
-        comment: config.comment.clone(),
-        created: config.created.clone().unwrap_or_default(),
-        docker_version: config.docker_version.clone(),
-        author: config.author.clone(),
+        parent: Some(image.parent.as_ref().map(ToString::to_string).unwrap_or_default()),
+        comment: Some(comment),
+        created: Some(config.created.clone().unwrap_or_default()),
+        container: Some(String::new()),
+        container_config: Some(Box::default()),
+        docker_version: Some(config.docker_version.clone()),
+        author: Some(config.author.clone()),
         config: Some(image_config(&config.config)),
         architecture: config.architecture.clone(),
         variant: config.variant.clone(),
         os: config.os.clone(),
         os_version: config.os_version.clone(),
         size: signed(image.size),
+        virtual_size: Some(signed(image.size)),
         graph_driver: GraphDriver { data: None, name: "overlay2".to_owned() },
         root_fs: wire::RootFs {
             kind: config.rootfs.kind.clone(),
@@ -41,15 +52,18 @@ pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
 
 fn image_config(config: &Config) -> wire::ImageConfig {
     let set = |keys: Vec<&String>| -> Set { keys.into_iter().map(|key| (key.clone(), Empty {})).collect() };
+    let some = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
+    let volumes = set(config.volumes.iter().flat_map(|volumes| volumes.keys()).collect());
     wire::ImageConfig {
-        user: config.user.clone(),
+        of_containers: Some(wire::EmptyContainerConfig::default()),
+        user: Some(config.user.clone()),
         exposed_ports: set(config.exposed_ports.iter().flat_map(|ports| ports.keys()).collect()),
-        env: config.env.clone(),
-        entrypoint: StrSlice(config.entrypoint.clone().unwrap_or_default()),
-        cmd: StrSlice(config.cmd.clone().unwrap_or_default()),
-        volumes: set(config.volumes.iter().flat_map(|volumes| volumes.keys()).collect()),
-        working_dir: config.working_dir.clone(),
-        labels: config.labels.clone().unwrap_or_default(),
+        env: Some(some(config.env.clone())),
+        entrypoint: Some(config.entrypoint.clone().and_then(some).map(StrSlice)),
+        cmd: Some(config.cmd.clone().and_then(some).map(StrSlice)),
+        volumes: Some(Some(volumes).filter(|volumes| !volumes.is_empty())),
+        working_dir: Some(config.working_dir.clone()),
+        labels: Some(config.labels.clone().filter(|labels| !labels.is_empty())),
         stop_signal: config.stop_signal.clone(),
         args_escaped: config.args_escaped,
         healthcheck: config.healthcheck.as_ref().map(|check| HealthConfig {
@@ -60,27 +74,74 @@ fn image_config(config: &Config) -> wire::ImageConfig {
             start_interval: check.start_interval,
             retries: check.retries,
         }),
-        on_build: config.on_build.clone().unwrap_or_default(),
+        on_build: Some(config.on_build.clone().and_then(some)),
         shell: StrSlice(config.shell.clone().unwrap_or_default()),
     }
 }
 
-/// One line of `GET /images/json`; what was not counted is -1.
-pub(crate) fn image_summary(
+fn descriptor(target: &hull_image::Descriptor) -> wire::Descriptor {
+    wire::Descriptor {
+        media_type: target.media_type.clone(),
+        digest: target.digest.to_string(),
+        size: signed(target.size),
+        annotations: target.annotations.clone(),
+        ..wire::Descriptor::default()
+    }
+}
+
+/// Where the image was pulled from, or pushed to: only registries give digests as names.
+fn identity(image: &Image) -> Option<wire::Identity> {
+    let repositories = image.repo_digests.iter().filter_map(|name| name.split_once('@'));
+    let pull: Vec<_> = repositories
+        .filter_map(|(name, _)| Reference::parse(name).ok())
+        .map(|name| wire::PullIdentity { repository: name.name() })
+        .collect();
+    (!pull.is_empty()).then_some(wire::Identity { pull })
+}
+
+/// The one manifest of an image: images are kept for one platform. `users` are the containers' ids.
+pub(crate) fn manifests(
     image: &Image,
-    containers: Option<usize>,
-    shared: Option<u64>,
-) -> wire::ImageSummary {
+    users: Vec<String>,
+    with_identity: bool,
+) -> Vec<wire::ManifestSummary> {
+    let content =
+        image.target.size + image.config_size + image.layers.iter().map(|layer| layer.size).sum::<u64>();
+    let platform = image.platform();
+    vec![wire::ManifestSummary {
+        id: image.target.digest.to_string(),
+        descriptor: descriptor(&image.target),
+        available: true,
+        size: wire::ManifestSize { content: signed(content), total: signed(content + image.size) },
+        kind: "image".to_owned(),
+        image_data: Some(wire::ManifestImage {
+            platform: wire::Platform {
+                architecture: platform.architecture,
+                os: platform.os,
+                variant: platform.variant.unwrap_or_default(),
+                ..wire::Platform::default()
+            },
+            identity: identity(image).filter(|_| with_identity),
+            size: wire::UnpackedSize { unpacked: signed(image.size) },
+            containers: users,
+        }),
+    }]
+}
+
+/// One line of `GET /images/json`; shared bytes that were not counted are -1.
+pub(crate) fn image_summary(image: &Image, containers: usize, shared: Option<u64>) -> wire::ImageSummary {
     wire::ImageSummary {
-        containers: containers.map_or(-1, |number| i64::try_from(number).unwrap_or(i64::MAX)),
+        containers: i64::try_from(containers).unwrap_or(i64::MAX),
         created: image.created_unix(),
         id: image.id.to_string(),
         labels: image.config.config.labels.clone(),
         parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        descriptor: Some(descriptor(&image.target)),
         repo_digests: image.repo_digests.clone(),
         repo_tags: image.repo_tags.clone(),
         shared_size: shared.map_or(-1, signed),
         size: signed(image.size),
+        virtual_size: Some(signed(image.size)),
         ..wire::ImageSummary::default()
     }
 }

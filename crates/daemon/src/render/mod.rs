@@ -6,14 +6,16 @@ mod image;
 mod network;
 mod stats;
 mod summary;
+mod usage;
 mod volume;
 
 pub(crate) use container::inspect;
 pub(crate) use event::event;
-pub(crate) use image::{history, image_inspect, image_summary, progress, removed};
+pub(crate) use image::{history, image_inspect, image_summary, manifests, progress, removed};
 pub(crate) use network::network;
 pub(crate) use stats::stats;
 pub(crate) use summary::summary;
+pub(crate) use usage::{container_usage, image_usage, volume_usage};
 pub(crate) use volume::volume;
 
 use jiff::Timestamp;

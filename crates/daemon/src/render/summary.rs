@@ -36,6 +36,7 @@ pub(crate) fn summary(container: &Container, size: SizeOf) -> wire::ContainerSum
             networks: networks.map(|(name, on)| (name.clone(), endpoint(on))).collect(),
         },
         mounts: container.mounts.iter().map(parse::wire_mount_point).collect(),
+        health: Some(health_summary(container)),
         ..wire::ContainerSummary::default()
     }
 }
@@ -84,6 +85,14 @@ fn status(container: &Container, now: Timestamp) -> String {
         Status::Removing => "Removal In Progress".to_owned(),
         Status::Dead => "Dead".to_owned(),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
+    }
+}
+
+fn health_summary(container: &Container) -> wire::SummaryHealth {
+    let health = container.state.health.as_ref().filter(|_| container.has_healthcheck());
+    wire::SummaryHealth {
+        status: health.map_or("none", |health| health.status.name()).to_owned(),
+        failing_streak: health.map_or(0, |health| i64::from(health.failing_streak)),
     }
 }
 

@@ -12,10 +12,10 @@ use hull_api::wire::container::{
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
 use hull_engine::Error;
-use hull_engine::model::{AttachOptions, LogOptions, WaitCondition};
+use hull_engine::model::{AttachOptions, Created, LogOptions, WaitCondition};
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, json, no_content, ok, status, streamed};
+use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status, streamed};
 use crate::websocket::Handshake;
 use crate::{parse, render, streams};
 
@@ -23,14 +23,17 @@ use crate::{parse, render, streams};
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.query().get("name").map(str::to_owned);
-    let platform = parse::platform(call.query())?;
-    let body: ContainerCreateRequest = call.json().await?;
-    let request = parse::create_request(name.as_deref(), platform, body)?;
-    let created = daemon.engine.create(request).await?;
-    json(StatusCode::CREATED, &ContainerCreateResponse { id: created.id, warnings: created.warnings })
+    let (platform, version) = (parse::platform(call.query()), call.version);
+    // Read whatever the query says: a client that still sends would lose the answer.
+    let body: Option<ContainerCreateRequest> = call.json().await?;
+    let (request, more) = parse::create_request(name.as_deref(), platform?, body, version)?;
+    let Created { id, mut warnings } = daemon.engine.create(request).await?;
+    warnings.extend(more);
+    json(StatusCode::CREATED, &ContainerCreateResponse { id, warnings })
 }
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let version = call.version;
     let container = daemon.engine.container(call.param("id"))?;
     let size = match call.query().flag("size") {
         true => Some(daemon.engine.container_size(&container.id).await?),
@@ -38,7 +41,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     };
     let mut inspected = render::inspect(&container, size);
     inspected.host_config.links = daemon.engine.links(&container);
-    ok(&inspected)
+    spoken(version, inspected)
 }
 
 pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
@@ -87,7 +90,7 @@ pub(super) async fn resize(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn update(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let id = call.param("id").to_owned();
-    let body: UpdateRequest = call.json().await?;
+    let body: UpdateRequest = call.json_or_default().await?;
     let warnings = daemon.engine.update(&id, parse::update(body)?).await?;
     ok(&UpdateResponse { warnings: Some(warnings).filter(|list| !list.is_empty()) })
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use hull_api::filters::Filters;
 use hull_api::version::ApiVersion;
+use hull_api::wire::versions::Versioned;
 use hull_engine::{Error, Event, EventKind, EventStream};
 use jiff::Timestamp;
 
@@ -89,7 +90,9 @@ impl Telling {
         if self.until.is_some_and(|until| event.time > until) {
             return None;
         }
-        let mut line = serde_json::to_vec(&render::event(event, self.version)).ok()?;
+        let mut event = render::event(event);
+        event.speak(self.version);
+        let mut line = serde_json::to_vec(&event).ok()?;
         line.push(b'\n');
         Some(Bytes::from(line))
     }

@@ -14,7 +14,7 @@ use crate::{parse, streams};
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.param("id").to_owned();
-    let body: ExecCreateRequest = call.json().await?;
+    let body: ExecCreateRequest = call.json_or_default().await?;
     let id = daemon.engine.exec_create(&name, parse::exec_config(body)?).await?;
     json(StatusCode::CREATED, &IdResponse { id })
 }

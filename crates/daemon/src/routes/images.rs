@@ -5,116 +5,78 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
-use hull_api::filters::Filters;
 use hull_api::wire::IdResponse;
 use hull_api::wire::container::ContainerConfig;
 use hull_api::wire::image::ImagePruneResponse;
 use hull_api::wire::progress::Message;
-use hull_engine::{Error, ImageImport};
+use hull_engine::{Error, ImageImport, Kind};
 use hull_image::{Image, Progress, Sink};
-use hull_oci::Reference;
+use hull_oci::{Digest, Platform, Reference};
 use tokio::sync::mpsc;
 
 use super::transfer::body_reader;
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, json, ok, status, streamed};
+use crate::call::{Call, Outcome, Query, invalid, json, ok, spoken, status, streamed};
 use crate::{parse, render, streams};
 
-/// The filters of the list.
-const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
-
-pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let query = call.query();
-    let filters = parse::filters(query, FILTERS)?;
-    let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
-    let created = |key: &str| -> Result<Option<i64>, Error> {
-        let image = filters.values(key).last().map(|name| daemon.engine.images().get(name)).transpose()?;
-        Ok(image.map(|image| image.created_unix()))
-    };
-    let (before, since, until) = (created("before")?, created("since")?, parse::until(&filters)?);
-    let wanted = |image: &Image| {
-        let labels = image.config.config.labels.clone().unwrap_or_default();
-        dangling.is_none_or(|dangling| dangling == image.is_dangling())
-            && before.is_none_or(|moment| image.created_unix() < moment)
-            && since.is_none_or(|moment| image.created_unix() > moment)
-            && until.is_none_or(|moment| image.created_unix() < moment.as_second())
-            && filters.matches_labels("label", &labels)
-            && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
-    };
-    let mut images = daemon.engine.images().list(query.flag("all"))?;
-    images.retain(wanted);
-    if filters.has("reference") {
-        images.retain_mut(|image| only_references(image, &filters));
-    }
-    let shared = |image: &Image| {
-        query.flag("shared-size").then(|| daemon.engine.images().shared_size(image).unwrap_or(0))
-    };
-    ok(&images.iter().map(|image| render::image_summary(image, None, shared(image))).collect::<Vec<_>>())
-}
-
-/// Leaves the names that match one of the patterns; whether any is left.
-fn only_references(image: &mut Image, filters: &Filters) -> bool {
-    let matches = |name: &String| filters.values("reference").any(|pattern| matches_reference(pattern, name));
-    image.repo_tags.retain(matches);
-    image.repo_digests.retain(matches);
-    !image.repo_tags.is_empty() || !image.repo_digests.is_empty()
-}
-
-/// A pattern with `*`, `?` and `[…]`, of the whole name or of the name without its tag; a star stops at a slash.
-fn matches_reference(pattern: &str, name: &str) -> bool {
-    let bare = match name.rsplit_once('@').or_else(|| name.rsplit_once(':')) {
-        Some((bare, rest)) if !rest.contains('/') => bare,
-        _ => name,
-    };
-    glob(pattern.as_bytes(), name.as_bytes()) || glob(pattern.as_bytes(), bare.as_bytes())
-}
-
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            let reach = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
-            (0..=reach).any(|skip| glob(rest, &text[skip..]))
-        }
-        (Some((b'?', rest)), Some((byte, tail))) => *byte != b'/' && glob(rest, tail),
-        (Some((b'[', rest)), Some((byte, tail))) => match rest.iter().position(|c| *c == b']') {
-            Some(end) => class(&rest[..end], *byte) && glob(&rest[end + 1..], tail),
-            None => false,
-        },
-        (Some((wanted, rest)), Some((byte, tail))) => wanted == byte && glob(rest, tail),
-        _ => false,
-    }
-}
-
-/// Whether a byte is in a class like `a-z^0`.
-fn class(class: &[u8], byte: u8) -> bool {
-    let (negated, class) = match class.split_first() {
-        Some((b'^', rest)) => (true, rest),
-        _ => (false, class),
-    };
-    let ranges = class.windows(3).any(|w| w[1] == b'-' && (w[0]..=w[2]).contains(&byte));
-    negated != (ranges || class.contains(&byte))
-}
-
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    ok(&render::image_inspect(&daemon.engine.images().get(call.param("name"))?))
+    let with_manifests = call.since(48) && call.query().flag("manifests");
+    let platform = if call.since(49) { parse::oci_platform(call.query(), "platform")? } else { None };
+    if with_manifests && platform.is_some() {
+        return Err(invalid("conflicting options: manifests and platform options cannot both be set"));
+    }
+    let image = daemon.engine.images().get(call.param("name"))?;
+    provides(&image, call.param("name"), platform.as_slice())?;
+    let mut inspected = render::image_inspect(&image);
+    inspected.manifests = with_manifests.then(|| {
+        let id = image.id.to_string();
+        let users = daemon.engine.containers().into_iter().filter(|container| container.image_id == id);
+        render::manifests(&image, users.map(|container| container.id.clone()).collect(), false)
+    });
+    spoken(call.version, inspected)
+}
+
+/// Refuses an image that is for none of the platforms asked for.
+fn provides(image: &Image, name: &str, platforms: &[Platform]) -> Result<(), Error> {
+    match platforms.iter().find(|wanted| !wanted.matches(&image.platform())) {
+        None => Ok(()),
+        Some(wanted) => Err(Error::not_found(format!(
+            "image with reference {name} was found but does not provide the specified platform ({wanted})"
+        ))),
+    }
 }
 
 pub(super) async fn history(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let platform = if call.since(48) { parse::oci_platform(call.query(), "platform")? } else { None };
     let entries = daemon.engine.images().history(call.param("name"))?;
+    if platform.is_some() {
+        let image = daemon.engine.images().get(call.param("name"))?;
+        provides(&image, call.param("name"), platform.as_slice())?;
+    }
     ok(&entries.iter().map(render::history).collect::<Vec<_>>())
 }
 
 pub(super) async fn tag(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let (repo, tag) = (call.query().get("repo").unwrap_or(""), call.query().get("tag"));
-    let target = reference(repo, tag)?;
+    let Some(target) = repo_tag(call.query())? else { return Err(invalid("invalid reference format")) };
+    if target.familiar_name() == "sha256" {
+        return Err(invalid("refusing to create an ambiguous tag using digest algorithm as name"));
+    }
     daemon.engine.image_tag(call.param("name"), &target).await?;
     status(StatusCode::CREATED)
 }
 
 pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let name = call.param("name");
+    if name.trim().is_empty() {
+        return Err(invalid("image name cannot be blank"));
+    }
     let (force, keep_parents) = (call.query().flag("force"), call.query().flag("noprune"));
-    let removed = daemon.engine.image_remove(call.param("name"), force, keep_parents).await?;
+    if call.since(50) {
+        // An image is kept for one platform: it goes as a whole, or it is not there.
+        let platforms = parse::oci_platforms(call.query(), "platforms")?;
+        provides(&daemon.engine.images().get(name)?, name, &platforms)?;
+    }
+    let removed = daemon.engine.image_remove(name, force, keep_parents).await?;
     ok(&removed.iter().map(render::removed).collect::<Vec<_>>())
 }
 
@@ -153,10 +115,15 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 async fn pull(daemon: Arc<Daemon>, call: &Call, name: &str) -> Outcome {
     let query = call.query();
-    let tag = query.get("tag");
+    // `pull -a` of old clients ends in a colon.
+    let (name, tag) = (name.strip_suffix(':').unwrap_or(name), query.get("tag"));
     let all_tags = tag.is_none() && !has_tag(name);
     let reference = reference(name, tag)?;
-    let (platform, auth) = (parse::platform(query)?, parse::registry_auth(&call.headers));
+    if reference.familiar_name() == "scratch" {
+        return Err(Error::new(Kind::Forbidden, "'scratch' is a reserved name"));
+    }
+    let platform = if call.since(32) { parse::platform(query)? } else { None };
+    let auth = parse::registry_auth(&call.headers);
     progress_stream(move |sink| async move {
         let engine = &daemon.engine;
         match all_tags {
@@ -171,23 +138,50 @@ fn has_tag(name: &str) -> bool {
     name.contains('@') || name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
-/// A name with the tag or the digest that came beside it.
+/// A name with the tag or the digest that came beside it, in the place of its own.
 fn reference(name: &str, tag: Option<&str>) -> Result<Reference, Error> {
-    let whole = match tag {
-        Some(digest) if digest.contains(':') => format!("{name}@{digest}"),
-        Some(tag) => format!("{name}:{tag}"),
-        None => name.to_owned(),
-    };
-    Reference::parse(&whole).map_err(|why| invalid(why.to_string()))
+    let wrong = |why: String| invalid(why);
+    let named = Reference::parse(name).map_err(|why| wrong(why.to_string()))?;
+    let Some(tag) = tag else { return Ok(named) };
+    match Digest::parse(tag) {
+        Ok(digest) => Ok(named.with_digest(digest)),
+        Err(_) => named.with_tag(tag).map_err(|_| wrong("invalid tag format".to_owned())),
+    }
+}
+
+/// The name that `repo` and `tag` make for a new image; none without `repo`.
+fn repo_tag(query: &Query) -> Result<Option<Reference>, Error> {
+    let Some(repo) = query.get("repo") else { return Ok(None) };
+    let named = reference(repo, None)?;
+    if named.digest().is_some() {
+        return Err(invalid("cannot import digest reference"));
+    }
+    match query.get("tag") {
+        Some(tag) => named.with_tag(tag).map(Some).map_err(|_| invalid("invalid tag format")),
+        None => Ok(Some(named.with_default_tag())),
+    }
+}
+
+/// The platforms that an archive is to have; several since 1.52.
+fn archive_platforms(call: &Call) -> Result<Vec<Platform>, Error> {
+    if !call.since(48) {
+        return Ok(Vec::new());
+    }
+    if !call.since(52) && call.query().all("platform").count() > 1 {
+        return Err(invalid(
+            "multiple platform parameters are not supported in this API version; use API version 1.52 or later",
+        ));
+    }
+    parse::oci_platforms(call.query(), "platform")
 }
 
 async fn import(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
-    let target = query.get("repo").map(|repo| reference(repo, query.get("tag"))).transpose()?;
+    let target = repo_tag(query)?;
     let import = ImageImport {
         reference: target,
         source: "-".to_owned(),
-        platform: parse::platform(query)?,
+        platform: if call.since(32) { parse::platform(query)? } else { None },
         message: query.get("message").unwrap_or("").to_owned(),
         changes: query.all("changes").map(str::to_owned).collect(),
     };
@@ -202,16 +196,32 @@ async fn import(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn push(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let reference = reference(call.param("name"), call.query().get("tag"))?;
+    let reference = match call.query().get("tag") {
+        Some(tag) => {
+            reference(call.param("name"), None)?.with_tag(tag).map_err(|_| invalid("invalid tag format"))?
+        }
+        None => reference(call.param("name"), None)?,
+    };
+    let platform = if call.since(46) { parse::oci_platform(call.query(), "platform")? } else { None };
+    if platform.is_some() {
+        let image = daemon.engine.images().get(&reference.familiar())?;
+        provides(&image, &reference.familiar(), platform.as_slice())?;
+    }
     let auth = parse::registry_auth(&call.headers);
     progress_stream(move |sink| async move { daemon.engine.image_push(&reference, auth, sink).await }).await
 }
 
 pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    archive_platforms(&call)?;
+    let quiet = call.query().flag_or("quiet", true);
     let archive = body_reader(call);
     messages(move |sender| async move {
         let progress = sender.clone();
-        let sink = Sink::new(move |step: Progress| send(&progress, &render::progress(&step)));
+        let sink = Sink::new(move |step: Progress| {
+            if !quiet {
+                send(&progress, &render::progress(&step));
+            }
+        });
         match daemon.engine.image_load(archive, sink).await {
             Ok(loaded) => loaded.iter().for_each(|loaded| {
                 send(&sender, &Message { stream: format!("{loaded}\n"), ..Message::default() });
@@ -224,26 +234,29 @@ pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn save(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let names: Vec<String> = call.query().all("names").map(str::to_owned).collect();
-    saved(&daemon, names)
+    saved(&daemon, names, &archive_platforms(&call)?)
 }
 
 pub(super) async fn save_one(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    saved(&daemon, vec![call.param("name").to_owned()])
+    saved(&daemon, vec![call.param("name").to_owned()], &archive_platforms(&call)?)
 }
 
 /// An archive of images. Names are checked before the answer begins: afterwards an error can only cut it short.
-fn saved(daemon: &Daemon, names: Vec<String>) -> Outcome {
+fn saved(daemon: &Daemon, names: Vec<String>, platforms: &[Platform]) -> Outcome {
     if names.is_empty() {
         return Err(invalid("no images to save"));
     }
     daemon.engine.images().check_saved(&names)?;
+    for name in names.iter().filter(|_| !platforms.is_empty()) {
+        provides(&daemon.engine.images().get(name)?, name, platforms)?;
+    }
     let archive = daemon.engine.image_save(names);
     Ok(streamed("application/x-tar", streams::chunks(archive)))
 }
 
 pub(super) async fn commit(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
-    let target = query.get("repo").map(|repo| reference(repo, query.get("tag"))).transpose()?;
+    let target = repo_tag(query)?;
     let request = hull_engine::CommitRequest {
         container: query.get("container").unwrap_or("").to_owned(),
         target,

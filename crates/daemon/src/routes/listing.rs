@@ -1,5 +1,6 @@
 //! `GET /containers/json`: the list with its filters.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hull_api::filters::Filters;
@@ -9,7 +10,7 @@ use hull_oci::Digest;
 use regex_lite::Regex;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, ok};
+use crate::call::{Call, Outcome, invalid, spoken};
 use crate::{parse, render};
 
 /// The filters of the list.
@@ -37,19 +38,41 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(query, FILTERS)?;
     let limit: Option<i64> = query.number("limit")?;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
-    // A filter on what is stopped, or a limit, asks for all.
-    let all = query.flag("all") || limit.is_some() || filters.has("status") || filters.has("exited");
-    let chosen = Choice::new(&daemon, &filters, all)?;
-    let wanted = daemon.engine.containers().into_iter().filter(|container| chosen.wants(container));
+    // A filter by state, or a limit, asks for all.
+    let all = query.flag("all") || limit.is_some() || filters.values("status").next().is_some();
+    let containers = daemon.engine.containers();
+    let chosen = Choice::new(&daemon, &filters, &containers, all)?;
+    let wanted = containers.into_iter().filter(|container| chosen.wants(container));
     let mut list = Vec::new();
+    let mut images = Images { daemon: &daemon, known: HashMap::new() };
     for container in wanted.take(limit.unwrap_or(usize::MAX)) {
         let size = match query.flag("size") {
             true => daemon.engine.container_size(&container.id).await.ok(),
             false => None,
         };
-        list.push(render::summary(&container, size));
+        let mut summary = render::summary(&container, size);
+        summary.image = images.name_of(&container);
+        list.push(summary);
     }
-    ok(&list)
+    spoken(call.version, list)
+}
+
+/// What images' names mean now.
+struct Images<'d> {
+    daemon: &'d Daemon,
+    known: HashMap<String, String>,
+}
+
+impl Images<'_> {
+    /// What a container's image is called: by its id, if the name it was made by means another one by now.
+    fn name_of(&mut self, container: &Container) -> String {
+        let name = &container.config.image;
+        let now = self.known.entry(name.clone()).or_insert_with(|| {
+            let found = self.daemon.engine.images().get(name);
+            found.map(|image| image.id.to_string()).unwrap_or_default()
+        });
+        if *now == container.image_id { name.clone() } else { container.image_id.clone() }
+    }
 }
 
 /// The filters, read once.
@@ -57,7 +80,9 @@ struct Choice<'f> {
     filters: &'f Filters,
     all: bool,
     names: Vec<Regex>,
-    ids: Vec<Regex>,
+    /// Whole ids; none if nobody asked for one.
+    ids: Option<Vec<String>>,
+    task: Option<bool>,
     exited: Vec<i32>,
     before: Option<Arc<Container>>,
     since: Option<Arc<Container>>,
@@ -68,28 +93,39 @@ struct Choice<'f> {
 }
 
 impl<'f> Choice<'f> {
-    fn new(daemon: &Daemon, filters: &'f Filters, all: bool) -> Result<Self, Error> {
-        let regexes = |key: &str| -> Result<Vec<Regex>, Error> {
-            let parse =
-                |text| Regex::new(text).map_err(|why| invalid(format!("invalid filter '{key}': {why}")));
-            filters.values(key).map(parse).collect()
+    fn new(
+        daemon: &Daemon,
+        filters: &'f Filters,
+        containers: &[Arc<Container>],
+        all: bool,
+    ) -> Result<Self, Error> {
+        // What is no regular expression matches nothing but itself.
+        let regex = |text: &str| {
+            Regex::new(text).or_else(|_| Regex::new(&format!("^/?{}$", regex_lite::escape(text)))).ok()
         };
         let other = |key: &str| -> Result<Option<Arc<Container>>, Error> {
             filters.values(key).last().map(|name| daemon.engine.container(name)).transpose()
         };
-        check(filters, "status", |value| STATUSES.contains(&value))?;
-        check(filters, "health", |value| ["none", "starting", "healthy", "unhealthy"].contains(&value))?;
-        check(filters, "exited", |value| value.parse::<i32>().is_ok())?;
+        check(filters, "status", "state", STATUSES)?;
+        check(filters, "health", "health", HEALTHS)?;
+        let exited = filters.values("exited").map(|code| {
+            code.parse().map_err(|_| invalid(format!("strconv.Atoi: parsing {code:?}: invalid syntax")))
+        });
+        let ids = filters.values("id").filter_map(|prefix| {
+            let mut found = containers.iter().filter(|container| container.id.starts_with(prefix));
+            found.next().filter(|_| found.next().is_none()).map(|container| container.id.clone())
+        });
         Ok(Self {
             filters,
             all,
-            names: regexes("name")?,
-            ids: regexes("id")?,
-            exited: filters.values("exited").filter_map(|code| code.parse().ok()).collect(),
+            names: filters.values("name").filter_map(regex).collect(),
+            ids: filters.values("id").next().is_some().then(|| ids.collect()),
+            task: filters.flag("is-task").map_err(|why| invalid(why.to_string()))?,
+            exited: exited.collect::<Result<_, _>>()?,
             before: other("before")?,
             since: other("since")?,
             ancestors: filters.values("ancestor").map(|name| Ancestor::find(daemon, name)).collect(),
-            networks: filters.values("network").map(|name| daemon.engine.network_id(name)).collect(),
+            networks: filters.values("network").map(str::to_owned).collect(),
             publish: ports(filters, "publish")?,
             expose: ports(filters, "expose")?,
         })
@@ -106,14 +142,14 @@ impl<'f> Choice<'f> {
             && self.filters.matches_labels("annotation", &container.host.annotations)
             && (self.ancestors.is_empty() || self.by_ancestor(container))
             && (!self.filters.has("volume") || self.by_volume(container))
-            && self.filters.matches("is-task", "false")
+            && self.task != Some(true)
     }
 
     fn by_name(&self, container: &Container) -> bool {
         let slashed = format!("/{}", container.name);
         let name = |regex: &Regex| regex.is_match(&slashed) || regex.is_match(&container.name);
         (self.names.is_empty() || self.names.iter().any(name))
-            && (self.ids.is_empty() || self.ids.iter().any(|regex| regex.is_match(&container.id)))
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&container.id))
     }
 
     fn by_state(&self, container: &Container) -> bool {
@@ -135,18 +171,29 @@ impl<'f> Choice<'f> {
     }
 
     fn by_network(&self, container: &Container) -> bool {
-        let joined = container.network.networks.iter();
-        let on = |name: &str, id: &str| self.networks.iter().any(|wanted| wanted == name || wanted == id);
-        let within = |(low, high): &(Port, Port), port: &Port| {
-            port.protocol == low.protocol && (low.number..=high.number).contains(&port.number)
+        let on = |name: &str, id: &str| {
+            self.networks
+                .iter()
+                .any(|wanted| wanted == name || (!wanted.is_empty() && id.starts_with(wanted.as_str())))
         };
-        let published = container.network.ports.iter().filter(|(_, bindings)| bindings.is_some());
-        let exposed = container.network.ports.keys().chain(&container.config.exposed_ports);
-        (self.networks.is_empty() || joined.clone().any(|(name, on_it)| on(name, &on_it.network_id)))
-            && (self.publish.is_empty()
-                || published.clone().any(|(port, _)| self.publish.iter().any(|range| within(range, port))))
-            && (self.expose.is_empty()
-                || exposed.clone().any(|port| self.expose.iter().any(|range| within(range, port))))
+        let mut joined = container.network.networks.iter();
+        (self.networks.is_empty() || joined.any(|(name, on_it)| on(name, &on_it.network_id)))
+            && (self.publish.is_empty() && self.expose.is_empty() || self.by_port(container))
+    }
+
+    /// By a port of the host that leads to it, or by one of its own; either is enough.
+    fn by_port(&self, container: &Container) -> bool {
+        let within = |ranges: &[(Port, Port)], number: u16, protocol| {
+            ranges
+                .iter()
+                .any(|(low, high)| protocol == low.protocol && (low.number..=high.number).contains(&number))
+        };
+        container.network.ports.iter().any(|(port, bindings)| {
+            let mut published =
+                bindings.iter().flatten().filter_map(|binding| binding.host_port.parse().ok());
+            within(&self.expose, port.number, port.protocol)
+                || published.any(|number| within(&self.publish, number, port.protocol))
+        })
     }
 
     fn by_ancestor(&self, container: &Container) -> bool {
@@ -155,19 +202,27 @@ impl<'f> Choice<'f> {
 
     fn by_volume(&self, container: &Container) -> bool {
         self.filters.values("volume").any(|wanted| {
-            container.mounts.iter().any(|mount| mount.name == wanted || mount.destination == wanted)
+            container.mounts.iter().any(|mount| {
+                let source = if mount.name.is_empty() { &mount.source } else { &mount.name };
+                source == wanted || mount.destination == wanted
+            })
         })
     }
 }
 
-/// Every state that a container can be listed by.
-const STATUSES: &[&str] = &["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+/// Every state that a container can be listed by, in Docker's order.
+const STATUSES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+/// And every health.
+const HEALTHS: &[&str] = &["none", "starting", "healthy", "unhealthy"];
 
-fn check(filters: &Filters, key: &str, allowed: impl Fn(&str) -> bool) -> Result<(), Error> {
-    match filters.values(key).find(|value| !allowed(value)) {
-        Some(value) => Err(invalid(format!("invalid filter '{key}={value}'"))),
-        None => Ok(()),
-    }
+fn check(filters: &Filters, key: &str, what: &str, allowed: &[&str]) -> Result<(), Error> {
+    let other = filters.values(key).find(|value| !allowed.contains(value));
+    other.map_or(Ok(()), |value| {
+        Err(invalid(format!(
+            "invalid filter '{key}={value}': invalid value for {what} ({value}): must be one of {}",
+            allowed.join(", ")
+        )))
+    })
 }
 
 /// An image whose containers are asked for.
@@ -199,9 +254,21 @@ impl Ancestor {
 /// `80`, `80/tcp` or `8000-9000/udp`.
 fn ports(filters: &Filters, key: &str) -> Result<Vec<(Port, Port)>, Error> {
     let parse = |text: &str| -> Result<(Port, Port), Error> {
+        if text.contains(':') {
+            return Err(invalid(format!("filter for '{key}' should not contain ':': {text}")));
+        }
         let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let (low, high) = numbers.split_once('-').unwrap_or((numbers, numbers));
-        Ok((format!("{low}/{protocol}").parse()?, format!("{high}/{protocol}").parse()?))
+        let port = |number: &str| -> Result<Port, Error> {
+            let parsed = format!("{number}/{protocol}").parse::<Port>();
+            parsed.map_err(|why| invalid(format!("error while looking up for {key} {text}: {why}")))
+        };
+        match (port(low)?, port(high)?) {
+            (low, high) if low.number <= high.number => Ok((low, high)),
+            _ => Err(invalid(format!(
+                "error while looking up for {key} {text}: invalid range specified for port: {numbers}"
+            ))),
+        }
     };
     filters.values(key).map(parse).collect()
 }

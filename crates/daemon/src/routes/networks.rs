@@ -52,7 +52,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let body: NetworkCreateRequest = call.json().await?;
+    let body: NetworkCreateRequest = call.json_or_default().await?;
     let id = daemon.engine.network_create(parse::network_request(body)?).await?;
     json(StatusCode::CREATED, &NetworkCreateResponse { id, warning: String::new() })
 }
@@ -64,7 +64,7 @@ pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn connect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let network = call.param("id").to_owned();
-    let body: NetworkConnectRequest = call.json().await?;
+    let body: NetworkConnectRequest = call.json_or_default().await?;
     let settings = parse::endpoint(body.endpoint_config.unwrap_or_default())?;
     daemon.engine.network_connect(&network, &body.container, settings).await?;
     status(StatusCode::OK)
@@ -72,7 +72,7 @@ pub(super) async fn connect(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn disconnect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let network = call.param("id").to_owned();
-    let body: NetworkDisconnectRequest = call.json().await?;
+    let body: NetworkDisconnectRequest = call.json_or_default().await?;
     daemon.engine.network_disconnect(&network, &body.container, body.force).await?;
     status(StatusCode::OK)
 }

@@ -11,7 +11,7 @@ use hull_engine::Error;
 use jiff::Timestamp;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, full, ok};
+use crate::call::{Call, Outcome, full, invalid, ok, spoken};
 use crate::settings::Settings;
 use crate::{parse, render};
 
@@ -72,70 +72,88 @@ fn architecture() -> &'static str {
     }
 }
 
-pub(super) async fn info(daemon: Arc<Daemon>, _: Call) -> Outcome {
+pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let info = daemon.engine.info().await?;
     let uname = rustix::system::uname();
     let memory = rustix::system::sysinfo();
     let (release_name, release_version) = os_release();
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let settings = daemon.settings();
-    ok(&wire::Info {
-        id: info.id,
-        containers: count(info.containers),
-        containers_running: count(info.running),
-        containers_paused: count(info.paused),
-        containers_stopped: count(info.stopped),
-        images: count(info.images),
-        driver: info.storage_driver,
-        driver_status: info.storage_status,
-        plugins: wire::Plugins {
-            volume: names(&["local"]),
-            network: names(&["bridge", "host", "null"]),
-            authorization: None,
-            log: names(&["json-file", "none"]),
+    let engine = Arc::clone(&daemon.engine);
+    // Files are read for that.
+    let (devices, warnings) =
+        tokio::task::spawn_blocking(move || engine.cdi_devices()).await.map_err(Error::from)?;
+    let devices =
+        devices.into_iter().map(|id| wire::DeviceInfo { source: "cdi".to_owned(), id }).collect::<Vec<_>>();
+    let directories = &daemon.engine.options().cdi_directories;
+    let commit = || wire::Commit { expected: Some(String::new()), ..wire::Commit::default() };
+    spoken(
+        call.version,
+        wire::Info {
+            id: info.id,
+            containers: count(info.containers),
+            containers_running: count(info.running),
+            containers_paused: count(info.paused),
+            containers_stopped: count(info.stopped),
+            images: count(info.images),
+            driver: info.storage_driver,
+            driver_status: info.storage_status,
+            plugins: wire::Plugins {
+                volume: names(&["local"]),
+                network: names(&["bridge", "host", "null"]),
+                authorization: None,
+                log: names(&["json-file", "none"]),
+            },
+            memory_limit: info.limits.is_some_and(|host| host.memory),
+            swap_limit: info.limits.is_some_and(|host| host.swap),
+            cpu_cfs_period: info.limits.is_some_and(|host| host.cpu_quota),
+            cpu_cfs_quota: info.limits.is_some_and(|host| host.cpu_quota),
+            cpu_shares: info.limits.is_some_and(|host| host.cpu_shares),
+            cpu_set: info.limits.is_some_and(|host| host.cpuset),
+            pids_limit: info.limits.is_some_and(|host| host.pids),
+            ipv4_forwarding: forwarding(),
+            debug: settings.debug,
+            n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
+            oom_kill_disable: info.limits.is_some_and(|host| host.oom_kill_disable),
+            system_time: render::time(Timestamp::now()),
+            logging_driver: info.log_driver,
+            cgroup_driver: info.cgroup_driver,
+            cgroup_version: info.cgroup_version,
+            n_events_listener: count(info.event_listeners),
+            kernel_version: uname.release().to_string_lossy().into_owned(),
+            operating_system: release_name,
+            os_version: release_version,
+            os_type: "linux".to_owned(),
+            architecture: uname.machine().to_string_lossy().into_owned(),
+            index_server_address: "https://index.docker.io/v1/".to_owned(),
+            registry_config: registries(&settings),
+            n_cpu: count(std::thread::available_parallelism().map_or(1, Into::into)),
+            mem_total: i64::try_from(memory.totalram.saturating_mul(u64::from(memory.mem_unit)))
+                .unwrap_or(i64::MAX),
+            docker_root_dir: info.data_root.to_string_lossy().into_owned(),
+            http_proxy: variable("HTTP_PROXY"),
+            https_proxy: variable("HTTPS_PROXY"),
+            no_proxy: variable("NO_PROXY"),
+            name: uname.nodename().to_string_lossy().into_owned(),
+            labels: settings.labels.clone(),
+            server_version: VERSION.to_owned(),
+            runtimes: BTreeMap::from([(info.default_runtime.clone(), wire::Runtime::default())]),
+            default_runtime: info.default_runtime,
+            swarm: wire::Swarm { local_node_state: "inactive".to_owned(), ..wire::Swarm::default() },
+            live_restore_enabled: true,
+            init_binary: "hull-shim".to_owned(),
+            containerd_commit: commit(),
+            runc_commit: commit(),
+            init_commit: commit(),
+            cdi_spec_dirs: directories.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+            discovered_devices: Some(devices),
+            warnings: Some(warnings).filter(|list| !list.is_empty()),
+            bridge_nf: Some(wire::BridgeFilter::default()),
+            security_options: info.security_options,
+            firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
+            ..wire::Info::default()
         },
-        memory_limit: info.limits.is_some_and(|host| host.memory),
-        swap_limit: info.limits.is_some_and(|host| host.swap),
-        cpu_cfs_period: info.limits.is_some_and(|host| host.cpu_quota),
-        cpu_cfs_quota: info.limits.is_some_and(|host| host.cpu_quota),
-        cpu_shares: info.limits.is_some_and(|host| host.cpu_shares),
-        cpu_set: info.limits.is_some_and(|host| host.cpuset),
-        pids_limit: info.limits.is_some_and(|host| host.pids),
-        ipv4_forwarding: forwarding(),
-        debug: settings.debug,
-        n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
-        oom_kill_disable: info.limits.is_some_and(|host| host.oom_kill_disable),
-        system_time: render::time(Timestamp::now()),
-        logging_driver: info.log_driver,
-        cgroup_driver: info.cgroup_driver,
-        cgroup_version: info.cgroup_version,
-        n_events_listener: count(info.event_listeners),
-        kernel_version: uname.release().to_string_lossy().into_owned(),
-        operating_system: release_name,
-        os_version: release_version,
-        os_type: "linux".to_owned(),
-        architecture: uname.machine().to_string_lossy().into_owned(),
-        index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: Some(registries(&settings)),
-        n_cpu: count(std::thread::available_parallelism().map_or(1, Into::into)),
-        mem_total: i64::try_from(memory.totalram.saturating_mul(u64::from(memory.mem_unit)))
-            .unwrap_or(i64::MAX),
-        docker_root_dir: info.data_root.to_string_lossy().into_owned(),
-        http_proxy: variable("HTTP_PROXY"),
-        https_proxy: variable("HTTPS_PROXY"),
-        no_proxy: variable("NO_PROXY"),
-        name: uname.nodename().to_string_lossy().into_owned(),
-        labels: settings.labels.clone(),
-        server_version: VERSION.to_owned(),
-        runtimes: BTreeMap::from([(info.default_runtime.clone(), wire::Runtime::default())]),
-        default_runtime: info.default_runtime,
-        swarm: wire::Swarm { local_node_state: "inactive".to_owned(), ..wire::Swarm::default() },
-        live_restore_enabled: true,
-        init_binary: "hull-shim".to_owned(),
-        security_options: info.security_options,
-        firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
-        ..wire::Info::default()
-    })
+    )
 }
 
 fn count(number: usize) -> i64 {
@@ -184,35 +202,45 @@ fn registries(settings: &Settings) -> wire::RegistryConfig {
             .chain(networks)
             .collect(),
         mirrors: Some(mirrors.clone()).filter(|list| !list.is_empty()),
+        nondistributable: Some(wire::Nondistributable::default()),
     }
 }
 
+/// The kinds of objects that `type` may name.
+const KINDS: &[&str] = &["container", "image", "volume", "build-cache"];
+
 pub(super) async fn disk_usage(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let kinds: Vec<&str> = call.query().all("type").collect();
+    let kinds: Vec<&str> = if call.since(42) { call.query().all("type").collect() } else { Vec::new() };
+    if let Some(other) = kinds.iter().find(|kind| !KINDS.contains(kind)) {
+        return Err(invalid(format!("unknown object type: {other}")));
+    }
     let wants = |kind: &str| kinds.is_empty() || kinds.contains(&kind);
     let usage = daemon.engine.disk_usage().await?;
-    let containers = daemon.engine.containers();
-    let images = daemon.engine.images().list(true)?;
-    let users = |image: &hull_image::Image| {
-        let id = image.id.to_string();
-        containers.iter().filter(|container| container.image_id == id).count()
-    };
-    ok(&wire::DiskUsage {
-        layers_size: i64::try_from(usage.layers_size).unwrap_or(i64::MAX),
-        images: wants("image").then(|| {
-            let shared = |image| daemon.engine.images().shared_size(image).unwrap_or(0);
-            let shown = images.iter();
-            shown.map(|image| render::image_summary(image, Some(users(image)), Some(shared(image)))).collect()
-        }),
-        containers: wants("container").then(|| {
-            let size = |id: &str| usage.containers.get(id).copied();
-            containers.iter().map(|container| render::summary(container, size(&container.id))).collect()
-        }),
-        volumes: wants("volume").then(|| {
-            usage.volumes.iter().map(|volume| render::volume(&volume.volume, Some(volume))).collect()
-        }),
-        build_cache: wants("build-cache").then(Vec::new),
-    })
+    // Who asks for lists by this name knows the newer form; all others get the older one, too.
+    let verbose = call.since(52) && call.query().flag("verbose");
+    let mut answer = wire::DiskUsage::default();
+    if wants("image") {
+        let images = render::image_usage(&daemon, &usage)?;
+        answer.layers_size = Some(images.total_size).filter(|_| !verbose);
+        (answer.image_usage, answer.images) = told(images, verbose);
+    }
+    if wants("container") {
+        (answer.container_usage, answer.containers) =
+            told(render::container_usage(&daemon.engine.containers(), &usage), verbose);
+    }
+    if wants("volume") {
+        (answer.volume_usage, answer.volumes) = told(render::volume_usage(&usage), verbose);
+    }
+    if wants("build-cache") {
+        (answer.build_cache_usage, answer.build_cache) = told(wire::Usage::default(), verbose);
+    }
+    spoken(call.version, answer)
+}
+
+/// The sums, with the list in its newer place or in its older one.
+fn told<T>(mut usage: wire::Usage<T>, verbose: bool) -> (Option<wire::Usage<T>>, Option<Vec<T>>) {
+    let older = (!verbose).then(|| std::mem::take(&mut usage.items));
+    (Some(usage), older)
 }
 
 pub(super) async fn auth(daemon: Arc<Daemon>, call: Call) -> Outcome {

@@ -1,22 +1,62 @@
 //! What a request for a container must fulfil. Pure, but for the machine's own bounds.
 
+mod limits;
+mod modes;
+
 use hull_oci::Signal;
 
+use super::{binds, mounts};
 use crate::hosts::split_host;
-use crate::machine::Machine;
-use crate::model::{ContainerConfig, ContainerUpdate, HostConfig, NetworkMode, Resources, RestartCondition};
+use crate::machine::{self, Machine};
+use crate::model::{ContainerConfig, HostConfig, HostPort, MountKind, NetworkMode, RestartCondition};
 use crate::spec::{SecurityOptions, capabilities_of};
 use crate::{Error, Result};
 
-/// Docker's least limit of memory.
-const LEAST_MEMORY: i64 = 6 << 20;
+pub(crate) use limits::{resources, update};
 
-/// Checks a request; returns warnings.
-pub(super) fn request(config: &ContainerConfig, host: &HostConfig, machine: &Machine) -> Result<Vec<String>> {
+/// Checks a request, in Docker's order, and takes out what this machine cannot do; returns warnings of that.
+pub(super) fn request(
+    config: &ContainerConfig,
+    host: &mut HostConfig,
+    machine: &Machine,
+) -> Result<Vec<String>> {
+    modes::network(config, host)?;
+    check_foreign(host)?;
+    limits::realtime(&host.resources, machine)?;
     check_config(config)?;
     check_host(host, machine)?;
-    check_unsupported(host)?;
-    resources(&host.resources, machine)
+    let mut warnings = image_warnings(host);
+    warnings.extend(resources(&mut host.resources, machine, false)?);
+    modes::namespaces(host)?;
+    check_numbers(host)?;
+    warnings.extend(network_warnings(host));
+    warnings.extend(security_warnings(host, machine)?);
+    for (path, _) in host.tmpfs.iter().flatten() {
+        binds::destination_path(path)?;
+    }
+    for rule in host.resources.device_cgroup_rules.iter().flatten() {
+        crate::spec::check_device_rule(rule)?;
+    }
+    check_storage(host)?;
+    Ok(warnings)
+}
+
+/// What other systems know.
+fn check_foreign(host: &HostConfig) -> Result<()> {
+    if !host.isolation.is_empty() && !host.isolation.eq_ignore_ascii_case("default") {
+        return Err(Error::invalid(format!(
+            "invalid isolation ({}): linux only supports 'default'",
+            host.isolation
+        )));
+    }
+    let refused = |what: &str| {
+        Err(Error::invalid(format!("invalid option: QoS {what} configuration is not supported on linux")))
+    };
+    match (host.resources.io_maximum_bandwidth, host.resources.io_maximum_iops) {
+        (0, 0) => Ok(()),
+        (0, _) => refused("maximum IOPs"),
+        _ => refused("maximum bandwidth"),
+    }
 }
 
 fn check_config(config: &ContainerConfig) -> Result<()> {
@@ -46,31 +86,33 @@ fn check_host(host: &HostConfig, machine: &Machine) -> Result<()> {
     if host.auto_remove && host.restart_policy.condition != RestartCondition::No {
         return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
     }
-    restart_policy(host)?;
-    if host.shm_size < 0 {
-        return Err(Error::invalid("SHM size can not be less than 0"));
+    for spec in &host.mounts {
+        mounts::require_source(&binds::mount(spec)?)?;
     }
-    if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return Err(Error::invalid(format!(
-            "Invalid value {}, range for oom score adj is [-1000, 1000]",
-            host.oom_score_adj
-        )));
-    }
-    SecurityOptions::parse(host.security_opt.as_deref().unwrap_or_default())?;
-    capabilities_of(host, &machine.capabilities)?;
     for entry in host.extra_hosts.iter().flatten() {
         split_host(entry)?;
     }
-    for rule in host.resources.device_cgroup_rules.iter().flatten() {
-        crate::spec::check_device_rule(rule)?;
-    }
-    let shares = matches!(NetworkMode::parse(&host.network_mode), NetworkMode::Container(_));
-    if shares && !host.port_bindings.is_empty() {
+    host.port_bindings.values().flatten().try_for_each(check_binding)?;
+    restart_policy(host)?;
+    capabilities_of(host, &machine.capabilities)?;
+    if host.annotations.contains_key("") {
         return Err(Error::invalid(
-            "conflicting options: port publishing and the container type network mode",
+            "invalid Annotations: the empty string is not permitted as an annotation key",
         ));
     }
     Ok(())
+}
+
+/// A port of the host, or a range of them; empty for one of the engine's choice.
+fn check_binding(binding: &HostPort) -> Result<()> {
+    let text = &binding.host_port;
+    let port = |text: &str| text.parse::<u16>().ok();
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (text.is_empty(), port(first), port(last)) {
+        (true, ..) => Ok(()),
+        (_, Some(first), Some(last)) if first <= last => Ok(()),
+        _ => Err(Error::invalid(format!("invalid port specification: \"{text}\""))),
+    }
 }
 
 fn restart_policy(host: &HostConfig) -> Result<()> {
@@ -83,160 +125,57 @@ fn restart_policy(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-/// What Hull does not have yet is refused, not left out.
-fn check_unsupported(host: &HostConfig) -> Result<()> {
-    let asked = [
-        ("user namespaces are", !matches!(host.userns_mode.as_str(), "" | "host")),
-        ("sharing another container's IPC namespace is", host.ipc_mode.starts_with("container:")),
-        ("storage options are", host.storage_opt.iter().flatten().next().is_some()),
-        ("device requests are", host.resources.device_requests.iter().flatten().next().is_some()),
-        ("volume drivers are", !matches!(host.volume_driver.as_str(), "" | "local")),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => Err(Error::not_implemented(format!("{what} not supported yet"))),
-        None => Ok(()),
+fn check_numbers(host: &HostConfig) -> Result<()> {
+    if host.shm_size < 0 {
+        return Err(Error::invalid("SHM size can not be less than 0"));
     }
-}
-
-/// Checks limits; returns warnings.
-pub(crate) fn resources(resources: &Resources, machine: &Machine) -> Result<Vec<String>> {
-    check_memory(resources)?;
-    check_cpu(resources, machine)?;
-    if resources.blkio_weight > 0 && !(10..=1000).contains(&resources.blkio_weight) {
-        return Err(Error::invalid("Range of blkio weight is from 10 to 1000"));
-    }
-    let mut warnings = Vec::new();
-    if machine.cgroup_v2 && resources.oom_kill_disable == Some(true) {
-        warnings.push("OomKillDisable is discarded: the kernel has no such thing with cgroup v2.".to_owned());
-    }
-    if resources.oom_kill_disable == Some(true) && resources.memory == 0 {
-        warnings.push(
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system \
-             running out of resources."
-                .to_owned(),
-        );
-    }
-    Ok(warnings)
-}
-
-fn check_memory(resources: &Resources) -> Result<()> {
-    let Resources { memory, memory_swap: swap, memory_reservation: reservation, .. } = *resources;
-    let failed = |text: &str| Err(Error::invalid(text));
-    if memory != 0 && memory < LEAST_MEMORY {
-        return failed("Minimum memory limit allowed is 6MB");
-    }
-    if swap > 0 && memory == 0 {
-        return failed("You should always set the Memory limit when using Memoryswap limit, see usage");
-    }
-    if swap > 0 && swap < memory {
-        return failed("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if reservation != 0 && reservation < LEAST_MEMORY {
-        return failed("Minimum memory reservation allowed is 6MB");
-    }
-    if reservation > 0 && memory > 0 && memory < reservation {
-        return failed("Minimum memory limit can not be less than memory reservation limit, see usage");
-    }
-    match resources.memory_swappiness {
-        Some(swappiness) if !(-1..=100).contains(&swappiness) => Err(Error::invalid(format!(
-            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-fn check_cpu(resources: &Resources, machine: &Machine) -> Result<()> {
-    let Resources { nano_cpus, cpu_period: period, cpu_quota: quota, .. } = *resources;
-    if nano_cpus > 0 && period > 0 {
-        return Err(Error::invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set."));
-    }
-    if nano_cpus > 0 && quota > 0 {
-        return Err(Error::invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set."));
-    }
-    let most = i64::from(machine.processors) * 1_000_000_000;
-    if nano_cpus < 0 || nano_cpus > most {
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(Error::invalid(format!(
-            "range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available",
-            machine.processors
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
         )));
-    }
-    if resources.cpu_shares < 0 {
-        return Err(Error::invalid(format!(
-            "invalid CPU shares ({}): value must be a positive integer",
-            resources.cpu_shares
-        )));
-    }
-    if period != 0 && !(1_000..=1_000_000).contains(&period) {
-        return Err(Error::invalid(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
-        ));
-    }
-    if quota > 0 && quota < 1_000 {
-        return Err(Error::invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
     }
     Ok(())
 }
 
-/// Checks changed limits against what a container has.
-pub(crate) fn update(update: &ContainerUpdate, auto_remove: bool, machine: &Machine) -> Result<Vec<String>> {
-    let restarts = update.restart_policy.is_some_and(|policy| policy.condition != RestartCondition::No);
-    if auto_remove && restarts {
-        return Err(Error::invalid(
-            "Restart policy cannot be updated because AutoRemove is enabled for the container",
-        ));
+/// The writable layer has no size of its own.
+fn check_storage(host: &HostConfig) -> Result<()> {
+    match host.storage_opt.iter().flatten().next() {
+        None => Ok(()),
+        Some((name, _)) if name == "size" => Err(Error::invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        )),
+        Some((name, _)) => Err(Error::invalid(format!("unknown option {name}"))),
     }
-    resources(&update.resources, machine)
+}
+
+fn image_warnings(host: &HostConfig) -> Vec<String> {
+    let images = host.mounts.iter().filter(|mount| mount.kind == MountKind::Image);
+    images.map(|_| "Image mount is an experimental feature".to_owned()).collect()
+}
+
+fn network_warnings(host: &HostConfig) -> Vec<String> {
+    let mode = NetworkMode::parse(&host.network_mode);
+    let mut warnings = Vec::new();
+    if !machine::forwards() && !matches!(mode, NetworkMode::Host | NetworkMode::None) {
+        warnings.push("IPv4 forwarding is disabled. Networking will not work.".to_owned());
+    }
+    if mode == NetworkMode::Host && !host.port_bindings.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    warnings
+}
+
+/// Who asks for a profile has to hear that there is nothing to confine with.
+fn security_warnings(host: &HostConfig, machine: &Machine) -> Result<Vec<String>> {
+    let security = SecurityOptions::parse(host.security_opt.as_deref().unwrap_or_default())?;
+    let confines = security.apparmor.as_deref().is_some_and(|profile| profile != "unconfined");
+    let discarded = confines && !machine.apparmor;
+    Ok(discarded
+        .then(|| "Your kernel does not support AppArmor. AppArmor profile discarded.".to_owned())
+        .into_iter()
+        .collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn machine() -> Machine {
-        Machine { capabilities: Vec::new(), cgroup_v2: true, processors: 2, memory: 1 << 30 }
-    }
-
-    fn refused(resources: Resources) -> String {
-        super::resources(&resources, &machine()).unwrap_err().message
-    }
-
-    #[test]
-    fn limits_have_dockers_bounds() {
-        let none = Resources::default;
-        assert_eq!(refused(Resources { memory: 4 << 20, ..none() }), "Minimum memory limit allowed is 6MB");
-        assert!(
-            refused(Resources { memory: 8 << 20, memory_swap: 7 << 20, ..none() })
-                .starts_with("Minimum memoryswap")
-        );
-        assert_eq!(
-            refused(Resources { nano_cpus: 3_000_000_000, ..none() }),
-            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"
-        );
-        assert!(
-            super::resources(&Resources { memory: 8 << 20, memory_swap: -1, ..none() }, &machine()).is_ok()
-        );
-    }
-
-    #[test]
-    fn configurations_are_checked() {
-        let refuse = |change: fn(&mut ContainerConfig)| {
-            let mut config = ContainerConfig::default();
-            change(&mut config);
-            check_config(&config).unwrap_err().message
-        };
-        assert_eq!(
-            refuse(|config| config.working_dir = "srv".into()),
-            "the working directory 'srv' is invalid, it needs to be an absolute path"
-        );
-        assert_eq!(refuse(|config| config.stop_signal = "SIGFROB".into()), "invalid signal: SIGFROB");
-        assert_eq!(refuse(|config| config.env = vec!["=x".into()]), "invalid environment variable: =x");
-        refuse(|config| config.hostname = "a b".into());
-    }
-
-    #[test]
-    fn auto_remove_and_restart_exclude_each_other() {
-        let mut host = HostConfig { auto_remove: true, ..HostConfig::default() };
-        host.restart_policy.condition = RestartCondition::Always;
-        assert!(check_host(&host, &machine()).is_err());
-    }
-}
+mod tests;

@@ -30,8 +30,12 @@ impl Drop for NewVolumes<'_> {
 
 impl Engine {
     /// The mounts of a container on its way, in Docker's order: other containers' first, then `-v`, `--mount`, and
-    /// anonymous volumes for what is still free.
-    pub(super) fn resolve_mounts(&self, container: &Container) -> Result<(Vec<MountPoint>, NewVolumes<'_>)> {
+    /// anonymous volumes for what is still free. `shallow`: what is mounted below a read-only one stays writable.
+    pub(super) fn resolve_mounts(
+        &self,
+        container: &Container,
+        shallow: bool,
+    ) -> Result<(Vec<MountPoint>, NewVolumes<'_>)> {
         let mut volumes = NewVolumes { engine: self, names: Vec::new() };
         let host = &container.host;
         let mut mounts: Vec<MountPoint> = Vec::new();
@@ -41,10 +45,11 @@ impl Engine {
             mounts.extend(taken);
         }
         let inherited = mounts.len();
-        let binds = host.binds.iter().flatten().map(|text| binds::bind(text));
+        let binds = host.binds.iter().flatten().map(|text| binds::bind(text, &host.volume_driver));
         let specs = host.mounts.iter().map(binds::mount);
         for mount in binds.chain(specs) {
-            let mount = self.settle(mount?, &mut volumes)?;
+            let mut mount = self.settle(mount?, &mut volumes)?;
+            mount.shallow_read_only = shallow;
             let same = |other: &MountPoint| other.destination == mount.destination;
             let has_tmpfs = host.tmpfs.iter().flatten().any(|(path, _)| *path == mount.destination);
             if mounts[inherited.min(mounts.len())..].iter().any(same) || has_tmpfs {
@@ -57,7 +62,7 @@ impl Engine {
             binds::destination_path(path)?;
         }
         for path in &container.config.volumes {
-            let mount = binds::anonymous(path)?;
+            let mount = binds::anonymous(path, &host.volume_driver)?;
             let taken = mounts.iter().any(|other| other.destination == mount.destination)
                 || host.tmpfs.iter().flatten().any(|(path, _)| *path == mount.destination);
             if !taken {
@@ -69,13 +74,11 @@ impl Engine {
 
     /// The mounts of another container, as `--volumes-from` names it: "X[:ro|rw]".
     fn mounts_from(&self, from: &str) -> Result<Vec<MountPoint>> {
-        let (name, mode) = from.split_once(':').unwrap_or((from, ""));
-        if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
-            return Err(Error::invalid(format!("invalid mode: {mode}")));
-        }
-        let mut mounts = self.container(name)?.mounts.clone();
+        let (name, writable) = binds::volumes_from(from)?;
+        let other = self.container(name).map_err(|error| Error::invalid(error.message))?;
+        let mut mounts = other.mounts.clone();
         for mount in &mut mounts {
-            mount.rw &= mode != "ro";
+            mount.rw &= writable;
             mount.copy = false;
             // They are the other container's, also when it is removed.
             mount.anonymous = false;
@@ -109,6 +112,7 @@ impl Engine {
                 mount.driver = volume.driver;
                 mount.name = volume.name;
             }
+            MountKind::Image => mount.layers = self.images.get(&mount.name)?.chain_ids.to_vec(),
             _ => {}
         }
         Ok(mount)
@@ -123,18 +127,23 @@ impl Engine {
         }
         let image = self.snapshots.view(&container.layers)?;
         for mount in to_fill {
-            use std::os::fd::AsFd;
+            use std::os::fd::{AsFd, AsRawFd};
             // What is elsewhere has its own content.
             let Some(directory) = mount.directory() else { continue };
-            hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(directory))?;
+            let part = crate::sources::below(Path::new(directory), mount.subpath());
+            // A part that is not there is what the start complains of.
+            let Ok(part) = part else { continue };
+            // By its descriptor: who has the volume may put a link into the place of its name.
+            let directory = format!("/proc/self/fd/{}", part.as_raw_fd());
+            hull_snapshot::copy_up(image.as_fd(), Path::new(&mount.destination), Path::new(&directory))?;
         }
         Ok(())
     }
 }
 
 /// A `--mount` of something that is not there is a mistake; a `-v` makes it at the start.
-fn require_source(mount: &MountPoint) -> Result<()> {
-    if mount.create_source || Path::new(&mount.source).exists() {
+pub(super) fn require_source(mount: &MountPoint) -> Result<()> {
+    if mount.kind != MountKind::Bind || mount.create_source || Path::new(&mount.source).exists() {
         return Ok(());
     }
     Err(Error::invalid(format!(

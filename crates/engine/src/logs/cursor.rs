@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use hull_shim::protocol::LogFormat;
 use jiff::Timestamp;
 
-use super::files::{Part, all, identity, open_if_any, younger_than};
+use super::files::{Identity, Part, all, identity, open_if_any, younger_than};
 use super::shape;
 use crate::model::Tail;
 
@@ -23,6 +23,8 @@ pub(super) struct Cursor {
     /// Older files need not be read.
     since: Option<Timestamp>,
     file: Option<File>,
+    /// Which one that is; the contents of a packed one are in another.
+    place: Identity,
     /// Files between this one and the youngest, in order.
     next: VecDeque<Part>,
     /// What was read, and room for more.
@@ -41,6 +43,7 @@ impl Cursor {
             tail: Some(tail),
             since,
             file: None,
+            place: (0, 0),
             next: VecDeque::new(),
             buffer: Vec::new(),
             filled: 0,
@@ -57,7 +60,9 @@ impl Cursor {
         self.filled -= std::mem::take(&mut self.given);
         loop {
             if self.file.is_none() {
-                self.file = open_if_any(&self.path)?;
+                if let Some(file) = open_if_any(&self.path)? {
+                    self.turn_to(Part::plain(file))?;
+                }
             }
             let Some(file) = &mut self.file else { return Ok(None) };
             let begun = self.filled;
@@ -91,14 +96,12 @@ impl Cursor {
     /// At the end of a file: goes on to the next, if there is one.
     fn turn_page(&mut self) -> io::Result<bool> {
         if let Some(next) = self.next.pop_front() {
-            self.file = Some(next.open()?);
-            self.filled = 0;
+            self.turn_to(next)?;
             return Ok(true);
         }
         let Some(file) = &self.file else { return Ok(false) };
-        let place = file.metadata()?;
         if open_if_any(&self.path)?.map(|file| file.metadata()).transpose()?.map(|now| identity(&now))
-            == Some(identity(&place))
+            == Some(self.place)
         {
             return Ok(false);
         }
@@ -106,32 +109,38 @@ impl Cursor {
         if file.metadata()?.len() > io::Seek::stream_position(&mut &*file)? {
             return Ok(true);
         }
-        self.next = younger_than(&self.path, identity(&place))?;
-        self.file = self.next.pop_front().map(Part::open).transpose()?;
-        self.filled = 0;
-        Ok(self.file.is_some())
+        self.next = younger_than(&self.path, self.place)?;
+        let Some(next) = self.next.pop_front() else {
+            self.file = None;
+            return Ok(false);
+        };
+        self.turn_to(next).map(|()| true)
     }
 
     fn open(&mut self, tail: Tail) -> io::Result<()> {
         let mut parts = all(&self.path, self.since)?;
         let Tail::Lines(mut wanted) = tail else {
             self.next = parts.into();
-            self.file = self.next.pop_front().map(Part::open).transpose()?;
-            return Ok(());
+            return self.next.pop_front().map_or(Ok(()), |first| self.turn_to(first));
         };
         let mut files = VecDeque::new();
         while let Some(part) = parts.pop() {
-            let mut file = part.open()?;
+            let (mut file, place) = part.open()?;
             let (offset, found) = shape::from_end(self.format, &file, wanted)?;
             io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
-            files.push_front(file);
+            files.push_front(Part::at(file, place));
             wanted -= found;
             if wanted == 0 {
                 break;
             }
         }
-        self.file = files.pop_front();
-        self.next = files.into_iter().map(Part::plain).collect();
+        self.next = files;
+        self.next.pop_front().map_or(Ok(()), |first| self.turn_to(first))
+    }
+
+    fn turn_to(&mut self, part: Part) -> io::Result<()> {
+        let (file, place) = part.open()?;
+        (self.file, self.place, self.filled) = (Some(file), place, 0);
         Ok(())
     }
 }

@@ -16,6 +16,9 @@ const MAX_FILES: u32 = 10_000;
 /// More than the time between two ticks of the kernel's coarse clock.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often the files are looked at anew because they were rotated meanwhile.
+const LOOKS: u32 = 20;
+
 /// Device and inode.
 pub(super) type Identity = (u64, u64);
 
@@ -23,6 +26,7 @@ pub(super) type Identity = (u64, u64);
 pub(super) struct Part {
     file: File,
     packed: bool,
+    whose: Option<Identity>,
     /// Where unpacked contents may be put for the time of reading.
     directory: PathBuf,
 }
@@ -30,11 +34,19 @@ pub(super) struct Part {
 impl Part {
     /// A file that is open already, at the place from which it is to be read.
     pub(super) fn plain(file: File) -> Self {
-        Self { file, packed: false, directory: PathBuf::new() }
+        Self { file, packed: false, whose: None, directory: PathBuf::new() }
+    }
+
+    /// The same with the contents of that one.
+    pub(super) fn at(file: File, whose: Identity) -> Self {
+        Self { whose: Some(whose), ..Self::plain(file) }
     }
 
     /// The file whose contents these are; for a packed one, the one that it was made of.
     fn identity(&self) -> io::Result<Identity> {
+        if let Some(whose) = self.whose {
+            return Ok(whose);
+        }
         if !self.packed {
             return self.file.metadata().map(|facts| identity(&facts));
         }
@@ -51,15 +63,16 @@ impl Part {
         Timestamp::try_from(self.file.metadata()?.modified()?).map_err(io::Error::other)
     }
 
-    /// Its contents, in a file.
-    pub(super) fn open(self) -> io::Result<File> {
+    /// Its contents in a file, and whose they are.
+    pub(super) fn open(self) -> io::Result<(File, Identity)> {
+        let identity = self.identity()?;
         if !self.packed {
-            return Ok(self.file);
+            return Ok((self.file, identity));
         }
         let mut plain = tempfile(&self.directory)?;
         io::copy(&mut GzDecoder::new(io::BufReader::new(self.file)), &mut plain)?;
         plain.rewind()?;
-        Ok(plain)
+        Ok((plain, identity))
     }
 }
 
@@ -77,28 +90,47 @@ pub(super) fn open_if_any(path: &Path) -> io::Result<Option<File>> {
 
 /// Every file of the log, the oldest first; without those that were over before `since`.
 pub(super) fn all(path: &Path, since: Option<Timestamp>) -> io::Result<Vec<Part>> {
+    for _ in 0..LOOKS {
+        let before = youngest(path)?;
+        let parts = look(path, since)?;
+        // A rotation in between has moved the files under our eyes.
+        if youngest(path)? == before {
+            return Ok(parts);
+        }
+    }
+    look(path, since)
+}
+
+fn youngest(path: &Path) -> io::Result<Option<Identity>> {
+    open_if_any(path)?.map(|file| Ok(identity(&file.metadata()?))).transpose()
+}
+
+fn look(path: &Path, since: Option<Timestamp>) -> io::Result<Vec<Part>> {
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
     let mut parts: Vec<Part> = Vec::new();
-    let mut last = None;
-    let part = |file, packed| Part { file, packed, directory: directory.clone() };
-    if let Some(file) = open_if_any(path)? {
-        last = Some(identity(&file.metadata()?));
-        parts.push(part(file, false));
-    }
-    for number in 1..MAX_FILES {
-        let name = numbered(path, &format!(".{number}"));
+    let (mut last, mut missing) = (None, 0);
+    let part = |file, packed| Part { file, packed, whose: None, directory: directory.clone() };
+    for number in 0..MAX_FILES {
+        let name = if number == 0 { path.to_owned() } else { numbered(path, &format!(".{number}")) };
         let found = match open_if_any(&name)? {
             Some(file) => Some(part(file, false)),
             // It may have been packed between the two looks.
             None => open_if_any(&numbered(&name, ".gz"))?.map(|file| part(file, true)),
         };
-        let Some(found) = found else { break };
+        let Some(found) = found else {
+            missing += 1;
+            // One number is free while files move up.
+            if missing > 1 && number > 1 {
+                break;
+            }
+            continue;
+        };
         // The kernel's own stamps are a tick behind.
         let over = |since: Timestamp| found.modified().is_ok_and(|modified| modified + TICK < since);
-        if since.is_some_and(over) {
+        if number > 0 && since.is_some_and(over) {
             break;
         }
-        // Files move up one number when they are rotated: the one before may come again.
+        // The one before comes again when it has moved up meanwhile.
         let this = Some(found.identity()?);
         if this != last {
             parts.push(found);
@@ -112,7 +144,8 @@ pub(super) fn all(path: &Path, since: Option<Timestamp>) -> io::Result<Vec<Part>
 /// The files written after the one of that identity; all, if it is deleted by now.
 pub(super) fn younger_than(path: &Path, old: Identity) -> io::Result<VecDeque<Part>> {
     let mut parts: VecDeque<Part> = all(path, None)?.into();
-    for index in 0..parts.len() {
+    // The youngest one counts: inodes of files that were packed and deleted are used again.
+    for index in (0..parts.len()).rev() {
         if parts[index].identity()? == old {
             parts.drain(..=index);
             break;

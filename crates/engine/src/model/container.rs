@@ -6,7 +6,7 @@ use hull_shim::protocol::LogFormat;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerConfig, HostConfig, MountPoint, NetworkSettings};
+use super::{ContainerConfig, HostConfig, MountKind, MountPoint, NetworkSettings};
 
 /// What Go reads as true.
 const GO_TRUE: [&str; 6] = ["1", "t", "T", "true", "TRUE", "True"];
@@ -187,7 +187,22 @@ impl Container {
             "" => default_parent,
             parent => parent,
         };
-        format!("/{}/{}", parent.trim_matches('/'), self.id)
+        // One that leads up out of the hierarchies stays in them.
+        format!("{}/{}", crate::create::clean(parent).trim_end_matches('/'), self.id)
+    }
+
+    /// Its mounts of images, each with the key of the snapshot that holds the image's layers for it.
+    pub fn image_mounts(&self) -> impl Iterator<Item = (String, &MountPoint)> {
+        let images = self.mounts.iter().filter(|mount| mount.kind == MountKind::Image);
+        images.enumerate().map(|(number, mount)| (format!("{}-{number}", self.id), mount))
+    }
+
+    /// The profile of AppArmor it was given by name.
+    pub fn apparmor_profile(&self) -> Option<&str> {
+        let options = self.host.security_opt.as_deref().unwrap_or_default().iter().rev();
+        options
+            .filter_map(|option| option.strip_prefix("apparmor"))
+            .find_map(|rest| rest.strip_prefix(['=', ':']))
     }
 
     /// The file that its output is read from, and how it looks inside; `None` if output is kept nowhere.

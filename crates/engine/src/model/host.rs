@@ -74,7 +74,7 @@ pub struct HostConfig {
     pub tmpfs: Option<BTreeMap<String, String>>,
     /// "host" or empty.
     pub uts_mode: String,
-    /// "host" or empty.
+    /// "host", "private" or empty. Without a map for all containers, all are the same.
     pub userns_mode: String,
     /// Bytes of /dev/shm; zero: 64 MiB.
     pub shm_size: i64,
@@ -107,15 +107,15 @@ pub struct Resources {
     /// Weight of block I/O, 10 to 1000.
     pub blkio_weight: u16,
     /// The same by device.
-    pub blkio_weight_device: Vec<BlkioDeviceWeight>,
+    pub blkio_weight_device: Option<Vec<BlkioDeviceWeight>>,
     /// Bytes read per second, by device.
-    pub blkio_device_read_bps: Vec<BlkioDeviceRate>,
+    pub blkio_device_read_bps: Option<Vec<BlkioDeviceRate>>,
     /// Bytes written per second, by device.
-    pub blkio_device_write_bps: Vec<BlkioDeviceRate>,
+    pub blkio_device_write_bps: Option<Vec<BlkioDeviceRate>>,
     /// Reads per second, by device.
-    pub blkio_device_read_iops: Vec<BlkioDeviceRate>,
+    pub blkio_device_read_iops: Option<Vec<BlkioDeviceRate>>,
     /// Writes per second, by device.
-    pub blkio_device_write_iops: Vec<BlkioDeviceRate>,
+    pub blkio_device_write_iops: Option<Vec<BlkioDeviceRate>>,
     /// Microseconds of a scheduling period.
     pub cpu_period: i64,
     /// Microseconds of CPU in each period.
@@ -129,7 +129,7 @@ pub struct Resources {
     /// Memory nodes to use.
     pub cpuset_mems: String,
     /// Devices of the host given to the container.
-    pub devices: Vec<DeviceMapping>,
+    pub devices: Option<Vec<DeviceMapping>>,
     /// Lines for the device cgroup: "c 1:3 mr".
     pub device_cgroup_rules: Option<Vec<String>>,
     /// Devices by driver (GPUs).
@@ -199,9 +199,9 @@ pub struct DeviceRequest {
     /// Ids of the devices.
     pub device_ids: Option<Vec<String>>,
     /// Alternatives (outer) of capabilities needed together (inner).
-    pub capabilities: Vec<Vec<String>>,
+    pub capabilities: Option<Vec<Vec<String>>>,
     /// Options of the driver.
-    pub options: BTreeMap<String, String>,
+    pub options: Option<BTreeMap<String, String>>,
 }
 
 /// One resource limit.

@@ -14,7 +14,7 @@ pub enum MountKind {
     Volume,
     /// A fresh memory file system.
     Tmpfs,
-    /// A part of an image (not supported yet).
+    /// The files of an image, or a part of them; read-only.
     Image,
     /// A Windows pipe (not supported).
     NamedPipe,
@@ -124,6 +124,8 @@ pub struct MountPoint {
     pub mode: String,
     /// Whether the container may write.
     pub rw: bool,
+    /// For an image: the chain ids of its layers, lowest first.
+    pub layers: Vec<hull_oci::Digest>,
     /// Propagation; empty for volumes.
     pub propagation: String,
     /// Whether the image's files are copied into a new, empty volume.
@@ -132,6 +134,8 @@ pub struct MountPoint {
     pub anonymous: bool,
     /// Whether a missing bind source is made (`-v`) or an error (`--mount`).
     pub create_source: bool,
+    /// Whether what is mounted below stays writable when this is read-only.
+    pub shallow_read_only: bool,
     /// The `--mount` this came from, if any.
     pub spec: Option<MountSpec>,
     /// What a volume with options of its driver mounts instead of its directory.
@@ -163,6 +167,13 @@ impl Device {
 }
 
 impl MountPoint {
+    /// The part of a volume or an image to mount; empty: all of it.
+    pub fn subpath(&self) -> &str {
+        let Some(spec) = &self.spec else { return "" };
+        let volume = spec.volume.as_ref().map(|volume| volume.subpath.as_str());
+        volume.or(spec.image_subpath.as_deref()).unwrap_or_default()
+    }
+
     /// The directory on the host that has its files; none if only the mount itself has them.
     pub fn directory(&self) -> Option<&str> {
         match &self.device {

@@ -21,6 +21,8 @@ pub struct CreateRequest {
     pub host: HostConfig,
     /// Networks to join.
     pub networking: NetworkingConfig,
+    /// Whether what is mounted below a read-only mount stays writable, as before version 1.44 of Docker's API.
+    pub shallow_read_only: bool,
 }
 
 /// A container was made.
@@ -133,7 +135,8 @@ pub struct ExecConfig {
 pub struct ExecStart {
     /// Do not attach.
     pub detach: bool,
-    /// With a terminal (as at its creation).
+    /// Whether the attached client wants bare bytes, as of a terminal, or frames. What its creation asked for decides
+    /// whether there is a terminal.
     pub tty: bool,
     /// Rows and columns of it.
     pub console_size: Option<[u16; 2]>,

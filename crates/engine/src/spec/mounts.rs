@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use hull_oci::runtime::{Mount, MountBuilder};
 
 use super::process::INIT;
-use super::{Facts, built};
+use super::{Facts, SecurityOptions, built};
 use crate::model::{Container, Device, MountKind, MountPoint, MountSpec};
 use crate::{Error, Result};
+
+/// Where shared memory is.
+pub(crate) const SHM: &str = "/dev/shm";
 
 /// One mount on its way.
 struct Draft {
@@ -36,7 +39,7 @@ impl Draft {
 }
 
 /// Every mount of a container, in the order of their making.
-pub(super) fn of(container: &Container, facts: &Facts<'_>) -> Result<Vec<Mount>> {
+pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut own = user_mounts(container)?;
     let replaced: Vec<String> = own.iter().map(|mount| mount.destination.clone()).collect();
     let is_replaced = |destination: &str| {
@@ -44,7 +47,7 @@ pub(super) fn of(container: &Container, facts: &Facts<'_>) -> Result<Vec<Mount>>
             .iter()
             .any(|other| other == destination || (other == "/dev" && destination.starts_with("/dev/")))
     };
-    let mut mounts = kernel_mounts(container, facts);
+    let mut mounts = kernel_mounts(container, security, facts);
     mounts.extend(own_files(container));
     mounts.retain(|mount| !is_replaced(&mount.destination));
     if let Some(init) = facts.init {
@@ -56,10 +59,11 @@ pub(super) fn of(container: &Container, facts: &Facts<'_>) -> Result<Vec<Mount>>
     mounts.into_iter().map(Draft::build).collect()
 }
 
-fn kernel_mounts(container: &Container, facts: &Facts<'_>) -> Vec<Draft> {
+fn kernel_mounts(container: &Container, security: &SecurityOptions, facts: &Facts<'_>) -> Vec<Draft> {
     let host = &container.host;
     // Privileged containers may change the kernel's files, unless everything is read-only.
     let access = if host.privileged && !host.readonly_rootfs { "rw" } else { "ro" };
+    let cgroups = if security.writable_cgroups == Some(true) { "rw" } else { access };
     let mut mounts = vec![
         Draft::new("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         Draft::new("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -70,7 +74,7 @@ fn kernel_mounts(container: &Container, facts: &Facts<'_>) -> Vec<Draft> {
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
         Draft::new("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access]),
-        Draft::new("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", access]),
+        Draft::new("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", cgroups]),
     ];
     if host.ipc_mode == "host" {
         mounts.push(Draft::new(
@@ -83,15 +87,14 @@ fn kernel_mounts(container: &Container, facts: &Facts<'_>) -> Vec<Draft> {
         return mounts;
     }
     mounts.push(Draft::new("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
-    if host.ipc_mode != "none" {
+    if facts.ipc_of.is_some() {
+        // That of the other container: see `sources`.
+        let shared = &["bind", "rprivate", "nosuid", "noexec", "nodev"];
+        mounts.push(Draft::new(SHM, "bind", "shm", shared));
+    } else if host.ipc_mode != "none" {
         let size = if host.shm_size > 0 { host.shm_size } else { facts.shm_size };
         let size = format!("size={size}");
-        mounts.push(Draft::new(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", &size],
-        ));
+        mounts.push(Draft::new(SHM, "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
     }
     mounts
 }
@@ -115,7 +118,7 @@ fn user_mounts(container: &Container) -> Result<Vec<Draft>> {
             destination: destination.clone(),
             kind: "tmpfs".into(),
             source: "tmpfs".into(),
-            options: tmpfs_options(options),
+            options: tmpfs_options(options)?,
         });
     }
     Ok(mounts)
@@ -130,11 +133,9 @@ fn user_mount(mount: &MountPoint) -> Result<Draft> {
             options: mount.spec.as_ref().map(spec_tmpfs_options).unwrap_or_default(),
         });
     }
-    if !matches!(mount.kind, MountKind::Bind | MountKind::Volume) {
-        return Err(Error::not_implemented(format!(
-            "mounts of type {} are not supported yet",
-            mount.kind.name()
-        )));
+    if mount.kind == MountKind::Image {
+        // Its files come from layers: see `sources`.
+        return Ok(Draft::new(&mount.destination, "bind", "image", &["bind", "rprivate", "ro"]));
     }
     if let Some(device) = &mount.device {
         return Ok(device_mount(mount, device));
@@ -145,7 +146,9 @@ fn user_mount(mount: &MountPoint) -> Result<Draft> {
     let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned(), propagation.to_owned()];
     if !mount.rw {
         // What is mounted below a read-only mount is read-only too, as in Docker since 25.
-        let shallow = !recursive || bind.is_some_and(|bind| bind.read_only_non_recursive);
+        let asked = bind.is_some_and(|bind| bind.read_only_non_recursive);
+        let forced = bind.is_some_and(|bind| bind.read_only_force_recursive);
+        let shallow = !recursive || asked || (mount.shallow_read_only && !forced);
         options.push(if shallow { "ro" } else { "rro" }.to_owned());
     }
     Ok(Draft {
@@ -173,10 +176,60 @@ fn device_mount(mount: &MountPoint, device: &Device) -> Draft {
     }
 }
 
+/// What a tmpfs can be told, beside the attributes of every mount.
+const TMPFS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+/// Attributes, propagation, and words that change nothing here.
+const WORDS: [&str; 36] = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "iversion",
+    "loud",
+    "mand",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "noiversion",
+    "nomand",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "private",
+    "rbind",
+    "relatime",
+    "remount",
+    "ro",
+    "rprivate",
+    "rshared",
+    "rslave",
+    "runbindable",
+    "rw",
+    "shared",
+    "silent",
+    "slave",
+    "strictatime",
+    "suid",
+    "sync",
+];
+
 /// The options of `--tmpfs`: Docker's own first, the user's may take them back.
-fn tmpfs_options(text: &str) -> Vec<String> {
+fn tmpfs_options(text: &str) -> Result<Vec<String>> {
     let mut options: Vec<String> = ["noexec", "nosuid", "nodev"].map(String::from).to_vec();
     for option in text.split(',').filter(|option| !option.is_empty()) {
+        let known = match option.split_once('=') {
+            Some((name, _)) => TMPFS.contains(&name),
+            None => WORDS.contains(&option) || option == "unbindable",
+        };
+        if !known {
+            let parts: Vec<_> = option.splitn(2, '=').map(|part| format!("\"{part}\"")).collect();
+            return Err(Error::invalid(format!("invalid tmpfs option [{}]", parts.join(" "))));
+        }
         let opposite = match option {
             "exec" | "suid" | "dev" => format!("no{option}"),
             "rw" => "ro".to_owned(),
@@ -186,7 +239,7 @@ fn tmpfs_options(text: &str) -> Vec<String> {
         options.retain(|old| *old != opposite && old != option);
         options.push(option.to_owned());
     }
-    options
+    Ok(options)
 }
 
 /// The options of `--mount type=tmpfs`.

@@ -11,6 +11,10 @@ pub(crate) struct SecurityOptions {
     pub(crate) seccomp: Seccomp,
     /// "systempaths=unconfined".
     pub(crate) system_paths_unconfined: bool,
+    /// "apparmor=…": the name of a profile.
+    pub(crate) apparmor: Option<String>,
+    /// "writable-cgroups", if it was said.
+    pub(crate) writable_cgroups: Option<bool>,
 }
 
 /// Which system calls are allowed.
@@ -38,23 +42,33 @@ impl SecurityOptions {
     }
 
     fn take(&mut self, option: &str) -> Result<()> {
-        let invalid = || Error::invalid(format!("invalid --security-opt 1: \"{option}\""));
-        if option == "no-new-privileges" {
-            self.no_new_privileges = Some(true);
-            return Ok(());
+        let invalid = |place: u8| Error::invalid(format!("invalid --security-opt {place}: \"{option}\""));
+        match option {
+            "no-new-privileges" => self.no_new_privileges = Some(true),
+            "writable-cgroups" => self.writable_cgroups = Some(true),
+            // The old form of "label=disable".
+            "disable" => {}
+            _ => return self.take_pair(option, invalid),
         }
+        Ok(())
+    }
+
+    fn take_pair(&mut self, option: &str, invalid: impl Fn(u8) -> Error) -> Result<()> {
         // "name=value"; "name:value" is the old form.
-        let (name, value) = option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(invalid)?;
+        let (name, value) =
+            option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(|| invalid(1))?;
+        let switch = || boolean(value).ok_or_else(|| invalid(2)).map(Some);
         match (name, value) {
-            ("no-new-privileges", _) => self.no_new_privileges = Some(boolean(value).ok_or_else(invalid)?),
+            ("no-new-privileges", _) => self.no_new_privileges = switch()?,
+            ("writable-cgroups", _) => self.writable_cgroups = switch()?,
             ("seccomp", "unconfined") => self.seccomp = Seccomp::Unconfined,
             ("seccomp", "builtin") => self.seccomp = Seccomp::Builtin,
             ("seccomp", profile) => self.seccomp = Seccomp::Profile(profile.into()),
             ("systempaths", "unconfined") => self.system_paths_unconfined = true,
-            // Labels of SELinux and profiles of AppArmor: nothing to confine where the kernel has neither.
-            ("label", _) | ("apparmor", "unconfined") => {}
-            ("apparmor", _) => return Err(Error::not_implemented("AppArmor profiles are not supported yet")),
-            _ => return Err(Error::invalid(format!("invalid --security-opt 2: \"{option}\""))),
+            ("apparmor", profile) => self.apparmor = Some(profile.into()),
+            // Labels of SELinux are of no effect here, as in a Docker that is not told to use them.
+            ("label", _) => {}
+            _ => return Err(invalid(2)),
         }
         Ok(())
     }
@@ -81,6 +95,8 @@ mod tests {
     fn both_forms_are_read() {
         assert_eq!(parse("no-new-privileges").unwrap().no_new_privileges, Some(true));
         assert_eq!(parse("no-new-privileges:false").unwrap().no_new_privileges, Some(false));
+        assert_eq!(parse("writable-cgroups").unwrap().writable_cgroups, Some(true));
+        assert_eq!(parse("apparmor=mine").unwrap().apparmor.as_deref(), Some("mine"));
         assert_eq!(parse("seccomp=unconfined").unwrap().seccomp, Seccomp::Unconfined);
         assert_eq!(parse("seccomp:unconfined").unwrap().seccomp, Seccomp::Unconfined);
         assert_eq!(parse("seccomp={\"a\":1}").unwrap().seccomp, Seccomp::Profile("{\"a\":1}".into()));

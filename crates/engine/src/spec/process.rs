@@ -32,6 +32,9 @@ pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Fact
         .rlimits(rlimits(container, facts.ulimits)?)
         .no_new_privileges(security.no_new_privileges.unwrap_or(facts.no_new_privileges))
         .oom_score_adj(container.host.oom_score_adj);
+    if let Some(profile) = security.apparmor.as_ref().filter(|_| facts.apparmor) {
+        process = process.apparmor_profile(profile.clone());
+    }
     let [rows, cols] = container.host.console_size;
     if config.tty && rows > 0 && cols > 0 {
         process = process.console_size(built(BoxBuilder::default().height(rows).width(cols).build())?);

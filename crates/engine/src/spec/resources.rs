@@ -39,8 +39,9 @@ pub(crate) fn of(
     if let Some(block_io) = block_io(wanted, throttles)? {
         resources = resources.block_io(block_io);
     }
-    if let Some(limit) = wanted.pids_limit.filter(|limit| *limit != 0) {
-        resources = resources.pids(built(LinuxPidsBuilder::default().limit(limit.max(-1)).build())?);
+    if let Some(limit) = wanted.pids_limit {
+        let limit = if limit > 0 { limit } else { -1 };
+        resources = resources.pids(built(LinuxPidsBuilder::default().limit(limit).build())?);
     }
     built(resources.build())
 }

@@ -207,6 +207,17 @@ impl Session {
         Ok(tags)
     }
 
+    /// The address of something of the host's own.
+    pub(crate) fn host_url(&self, path: &str) -> Result<Url> {
+        self.host.url(path)
+    }
+
+    /// A document by its address.
+    pub(crate) async fn get_document(&self, url: Url) -> std::result::Result<Vec<u8>, Failure> {
+        let answer = self.expect(Request::new(Method::GET, url), &[StatusCode::OK]).await?;
+        self.document(answer).await
+    }
+
     /// The address of something of the repository.
     pub(super) fn url(&self, path: &str) -> Result<Url> {
         self.host.url(&format!("v2/{}/{path}", self.repository))

@@ -54,6 +54,7 @@ impl Networks {
         let mut attachment = self.record(&request)?;
         self.link(&mut attachment, namespace)?;
         self.publish(&attachment)?;
+        self.name_servers.names.add(&attachment.network, &attachment.recorded.endpoint);
         Ok(attachment.keep())
     }
 
@@ -71,7 +72,7 @@ impl Networks {
             })
         })?;
         self.withdraw(&recorded.endpoint)?;
-        lock(&self.routes).remove(&recorded.link())?;
+        self.unlink(&recorded.link())?;
         self.forget(std::slice::from_ref(&recorded))?;
         match recorded.default_route {
             true => self.move_default_route(namespace, container),
@@ -82,6 +83,7 @@ impl Networks {
     /// Ends all endpoints of a container that has ended: ports, addresses and records. The links go with the
     /// namespace. A container without endpoints is no error.
     pub fn release(&self, container: &str) -> Result<()> {
+        self.name_servers.stop(container);
         let endpoints = self.records.read(|rows| rows.endpoints_of_container(container))?;
         for recorded in &endpoints {
             self.withdraw(&recorded.endpoint)?;
@@ -102,6 +104,7 @@ impl Networks {
             endpoints.iter().try_for_each(|recorded| rows.remove_endpoint(&recorded.endpoint.id))
         })?;
         for recorded in endpoints {
+            self.name_servers.names.remove(&recorded.endpoint);
             self.ports.release(&recorded.endpoint.id, &recorded.endpoint.ports);
         }
         Ok(())

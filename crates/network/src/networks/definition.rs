@@ -85,7 +85,7 @@ impl Networks {
             return Ok(());
         }
         for bridge in &leftovers {
-            lock(&self.routes).remove(bridge)?;
+            self.unlink(bridge)?;
         }
         self.records.change(|rows| {
             let mut rest = self::leftovers(rows)?;

@@ -2,6 +2,8 @@
 
 use hull_sys::netlink::Message;
 
+use crate::port::Protocol;
+
 /// The chains of the table.
 pub(crate) mod chain {
     /// Drops what must not even be looked at.
@@ -18,6 +20,10 @@ pub(crate) mod chain {
     pub(crate) const FORWARD: &str = "forward";
     /// What may pass to a container.
     pub(crate) const INBOUND: &str = "inbound";
+    /// Inside a container: questions to its name server.
+    pub(crate) const ASKED: &str = "asked";
+    /// Inside a container: its name server's answers.
+    pub(crate) const ANSWERED: &str = "answered";
 }
 
 const NFTA_EXPR_NAME: u16 = 1;
@@ -41,6 +47,7 @@ const FIB_TYPE: u32 = 3;
 const FIB_DADDR: u32 = 2;
 const NAT_DNAT: u32 = 1;
 const LOOKUP_INVERTED: u32 = 1;
+const CHECKSUM_INTERNET: u32 = 1;
 
 /// Where a packet goes on.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +58,15 @@ pub(crate) enum Verdict {
     Drop,
     /// Through another chain, and back here from its end.
     Jump(&'static str),
+}
+
+/// One of the two ports of a packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Port {
+    /// Where it comes from.
+    Source = 0,
+    /// Where it goes: so many bytes into the transport's header.
+    Destination = 2,
 }
 
 /// One step of a rule. Registers are given in words of four bytes, 0 to 15.
@@ -70,6 +86,8 @@ pub(crate) enum Expression<'a> {
     SourceNet(u32),
     /// The first byte of the destination address.
     DestinationNet(u32),
+    /// The source port (2 bytes).
+    SourcePort(u32),
     /// The destination port (2 bytes).
     DestinationPort(u32),
     /// The kind of the destination address (`RTN_LOCAL`, …).
@@ -94,6 +112,10 @@ pub(crate) enum Expression<'a> {
     Destine(u32, Option<u32>),
     /// Gives it the source address of the interface it leaves by.
     Masquerade,
+    /// This value into a register.
+    Value(u32, &'a [u8]),
+    /// Writes the register into a port of a packet of this protocol, and corrects its checksum.
+    SetPort(Port, Protocol, u32),
     /// Ends the rule.
     Then(Verdict),
 }
@@ -111,7 +133,9 @@ impl Expression<'_> {
             | Self::Destination(_)
             | Self::SourceNet(_)
             | Self::DestinationNet(_)
-            | Self::DestinationPort(_) => "payload",
+            | Self::SourcePort(_)
+            | Self::DestinationPort(_)
+            | Self::SetPort(..) => "payload",
             Self::DestinationKind(_) => "fib",
             Self::ConnectionState(_) | Self::ConnectionStatus(_) => "ct",
             Self::Mask(..) => "bitwise",
@@ -119,7 +143,7 @@ impl Expression<'_> {
             Self::In(..) | Self::NotIn(..) | Self::Map(..) => "lookup",
             Self::Destine(..) => "nat",
             Self::Masquerade => "masq",
-            Self::Then(_) => "immediate",
+            Self::Then(_) | Self::Value(..) => "immediate",
         }
     }
 
@@ -132,6 +156,7 @@ impl Expression<'_> {
             Self::Destination(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 16, 4]),
             Self::SourceNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 12, 1]),
             Self::DestinationNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, 16, 1]),
+            Self::SourcePort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 0, 2]),
             Self::DestinationPort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 2, 2]),
             Self::DestinationKind(to) => put_numbers(data, &[REG32 + to, FIB_TYPE, FIB_DADDR]),
             Self::ConnectionState(to) => put_numbers(data, &[REG32 + to, CT_STATE]),
@@ -144,6 +169,8 @@ impl Expression<'_> {
             Self::Map(map, key, to) => put_lookup(data, map, key, Some(to), 0),
             Self::Destine(address, port) => put_nat(data, address, port),
             Self::Masquerade => {}
+            Self::Value(to, value) => put_value(data, to, value),
+            Self::SetPort(port, protocol, from) => put_port(data, port, protocol, from),
             Self::Then(verdict) => put_verdict(data, verdict),
         }
     }
@@ -187,6 +214,21 @@ fn put_nat(data: &mut Message, address: u32, port: Option<u32>) {
     put_numbers(data, &[NAT_DNAT, NFPROTO_IPV4, REG32 + address]);
     if let Some(port) = port {
         data.put(5, &(REG32 + port).to_be_bytes());
+    }
+}
+
+fn put_value(data: &mut Message, register: u32, value: &[u8]) {
+    data.put(1, &(REG32 + register).to_be_bytes()).nest(2, |inside| {
+        inside.put(NFTA_DATA_VALUE, value);
+    });
+}
+
+/// Base, offset, length, register, kind and place of the checksum: the attributes from the second on.
+fn put_port(data: &mut Message, port: Port, protocol: Protocol, from: u32) {
+    let checksum_at = if protocol == Protocol::Tcp { 16 } else { 6 };
+    let numbers = [PAYLOAD_TRANSPORT, port as u32, 2, REG32 + from, CHECKSUM_INTERNET, checksum_at];
+    for (kind, number) in (2..).zip(numbers) {
+        data.put(kind, &number.to_be_bytes());
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::conntrack::{self, Stale};
 
-pub(crate) use expression::{Expression, Verdict, chain};
+pub(crate) use expression::{Expression, Port, Verdict, chain};
 pub(crate) use set::{Element, Field, Set};
 
 /// The table that everything is in.

@@ -19,6 +19,7 @@ use super::{Init, copy_up, devices, rootfs};
 use crate::create::Rootfs;
 use crate::options::{Bind, Options};
 use crate::plan::{MountPlan, What, refused};
+use crate::sources::{self, Source};
 
 /// `PROC_SUPER_MAGIC` of linux/magic.h.
 const PROC_SUPER_MAGIC: i32 = 0x9fa0;
@@ -84,6 +85,9 @@ pub(crate) fn prefer_locked(init: &mut Init<'_>) {
     }
     for (plan, made) in init.plan.mounts.iter().zip(&mut init.made_outside) {
         let (Some(made), What::Bind(source), None) = (made, &plan.what, &plan.idmap) else { continue };
+        if init.create.sources.contains_key(&plan.target) {
+            continue;
+        }
         if let Ok(own) = bind(plan, source, None) {
             *made = own;
         }
@@ -95,6 +99,17 @@ pub(crate) fn bind(plan: &MountPlan, source: &Path, users: Option<&OwnedFd>) -> 
     let tree = plan.options.bind == Some(Bind::Tree);
     let mount = mount::open_tree_clone(CWD, source, tree)
         .map_err(|e| refused("bind", source, Errno::from_raw_os_error(e.errno)))?;
+    adapt(plan, mount, source, users)
+}
+
+/// The same of what no path of the host names.
+pub(crate) fn from_source(plan: &MountPlan, source: &Source, users: Option<&OwnedFd>) -> Result<Prepared> {
+    let tree = plan.options.bind == Some(Bind::Tree);
+    adapt(plan, sources::open(source, tree)?, &plan.target, users)
+}
+
+/// Gives a copy of host files the options of its mount.
+fn adapt(plan: &MountPlan, mount: OwnedFd, source: &Path, users: Option<&OwnedFd>) -> Result<Prepared> {
     let stat = rustix::fs::fstat(&mount).on("stat", source)?;
     if let (Some(users), Some(idmap)) = (users, &plan.idmap) {
         mount::set_idmap(mount.as_fd(), users.as_fd(), idmap.recursive)
@@ -232,7 +247,7 @@ fn place_one(init: &mut Init<'_>, root: &Root, prepared: Prepared) -> Result<()>
     guard_procfs(&place, &prepared)?;
     take_over(&place, &prepared)?;
     mount::move_to(prepared.mount.as_fd(), place.as_fd())
-        .map_err(|e| refused("mount on", &prepared.target, Errno::from_raw_os_error(e.errno)))?;
+        .map_err(|e| refused("mount on", &prepared.target, why_not(&prepared, &place, e.errno)))?;
     if prepared.target == Path::new("/dev") {
         init.dev = Some(prepared.mount.try_clone().on("dup", "/dev")?);
     }
@@ -240,6 +255,13 @@ fn place_one(init: &mut Init<'_>, root: &Root, prepared: Prepared) -> Result<()>
         init.read_only_later.push(prepared.mount);
     }
     Ok(())
+}
+
+/// A file goes on files and a directory on directories; the kernel says no more than that the call was wrong.
+fn why_not(prepared: &Prepared, place: &OwnedFd, errno: i32) -> Errno {
+    let is_file = rustix::fs::fstat(place)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Directory);
+    if is_file == prepared.file { Errno::from_raw_os_error(errno) } else { Errno::NOTDIR }
 }
 
 /// Changes the attributes of what is mounted already.

@@ -19,7 +19,14 @@ fn file(name: &str, namespaces: &NamespacePlan) -> Result<PathBuf, Failure> {
     let path = path_of(name).ok_or_else(|| failed(format!("{name:?} is no name")))?;
     match namespace_of(&path) {
         Some(kind) if namespaces.has_own(kind) => Ok(PathBuf::from(path)),
-        _ => Err(failed(format!("{name:?} is not in a namespace of the container's own"))),
+        // In runc's words.
+        Some(Namespace::InterProcessCommunication) => {
+            Err(failed(format!("sysctl {name:?} is not allowed in the hosts ipc namespace")))
+        }
+        Some(Namespace::Network) => {
+            Err(failed(format!("sysctl {name:?} not allowed in host network namespace")))
+        }
+        _ => Err(failed(format!("sysctl {name:?} is not in a separate kernel namespace"))),
     }
 }
 

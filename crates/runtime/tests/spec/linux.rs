@@ -89,7 +89,7 @@ fn network_devices_move_back() {
 
 crate::refuses! {
     a_name_without_a_namespace lacks "crun": { "linux": { "namespaces": [{ "type": "mount" }, { "type": "pid" }] } } => "hostname: ";
-    a_setting_of_the_machine: { "linux": { "sysctl": { "kernel.panic": "1" } } } => "sysctl: \"kernel.panic\" is not in a namespace";
+    a_setting_of_the_machine: { "linux": { "sysctl": { "kernel.panic": "1" } } } => "sysctl \"kernel.panic\" is not in a separate kernel namespace";
     a_setting_that_is_not_there: { "linux": { "sysctl": { "net.no.such": "1" } } } => "sysctl: open sys/net/no/such: no such file";
     a_device_without_a_type_known lacks "crun": { "linux": { "devices": [{ "path": "/dev/x", "type": "x" }] } } => "unknown variant";
     a_policy_without_nodes lacks "runc" "crun": { "linux": { "memoryPolicy": { "mode": "MPOL_BIND", "nodes": "" } } } => "memory policy: set_mempolicy: invalid argument";

@@ -69,6 +69,8 @@ impl Host {
             cgroup: format!("/{mark}/{id}"),
             seccomp: None,
             netns_fd: None,
+            sources: Default::default(),
+            bundle: Default::default(),
             log: LogFile::bounded(home.join("log")).into(),
             id,
         };

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use hull_cgroup::Cgroup;
+use hull_runtime::hooks::Hooked;
 use hull_runtime::{Created, Failure, Running};
 use hull_shim::protocol::{Exit, Status};
 
@@ -32,6 +33,8 @@ enum Stage {
     Exited {
         exit: Exit,
         cgroup: Option<Cgroup>,
+        /// Its hooks: those for its end are run when nothing of it is left.
+        hooked: Option<Hooked>,
         give_up: Instant,
     },
     Drained(Exit),
@@ -86,12 +89,12 @@ impl Container {
 
     /// Notes the end of init. Output is waited for until `give_up`.
     pub(crate) fn ended(&mut self, exit: Exit, give_up: Instant) {
-        let cgroup = match std::mem::replace(&mut self.stage, Stage::Between) {
-            Stage::Running(running) => running.cgroup,
-            // A container that never started takes its cgroup with it.
-            _ => None,
+        let (cgroup, hooked) = match std::mem::replace(&mut self.stage, Stage::Between) {
+            Stage::Running(running) => (running.cgroup, running.hooked),
+            // A container that never started takes its cgroup with it, and runs its hooks.
+            _ => (None, None),
         };
-        self.stage = Stage::Exited { exit, cgroup, give_up };
+        self.stage = Stage::Exited { exit, cgroup, hooked, give_up };
     }
 
     /// When to stop waiting for the end of the output; `None` before the exit and after the end.
@@ -113,7 +116,11 @@ impl Container {
     /// Nothing of the container is left but this record.
     pub(crate) fn drained(&mut self) -> Option<&Exit> {
         match std::mem::replace(&mut self.stage, Stage::Between) {
-            Stage::Exited { exit, .. } => self.stage = Stage::Drained(exit),
+            Stage::Exited { exit, hooked, .. } => {
+                // There is nobody to tell that one has failed: the container has ended as it has.
+                let _ = hooked.map(|hooked| hooked.stopped());
+                self.stage = Stage::Drained(exit);
+            }
             other => self.stage = other,
         }
         self.exit()

@@ -32,6 +32,8 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
         seccomp: config.seccomp,
         cgroup: Some(config.cgroup.clone()),
         network,
+        sources: config.sources,
+        bundle: config.bundle,
         dies_with_caller: true,
         ..Create::new(config.id, unprotected(config.spec), config.rootfs)
     })?;

@@ -17,6 +17,12 @@ impl Supervisor {
             Ok(Request::Wait) => self.await_exit(key),
             Ok(Request::Attach(attach)) => self.attach(key, attach),
             Ok(Request::Exec(exec)) => self.exec(key, *exec),
+            Ok(Request::Hold) => self.hold(key),
+            Ok(Request::Held) => {
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.hand_out(&self.held);
+                }
+            }
             Ok(request) => {
                 let answer = self.perform(request);
                 self.with(key, |session| session.dismiss(&answer));
@@ -39,7 +45,7 @@ impl Supervisor {
                 Answer::Ok
             }
             Request::State => Answer::State(self.state()),
-            Request::Wait | Request::Attach(_) | Request::Exec(_) => {
+            Request::Wait | Request::Attach(_) | Request::Exec(_) | Request::Hold | Request::Held => {
                 Answer::Invalid("not answered here".into())
             }
         }
@@ -83,6 +89,14 @@ impl Supervisor {
                 self.begin_stream(key, Target::Exec(key), Attach { stdin, stdout: true, stderr: true });
             }
             Err(answer) => self.with(key, |session| session.dismiss(&answer)),
+        }
+    }
+
+    /// They stay open for as long as the supervisor lives: its end is the container's.
+    fn hold(&mut self, key: Key) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            self.held = session.take_descriptors();
+            session.dismiss(&Answer::Ok);
         }
     }
 

@@ -12,6 +12,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use hull_shim::protocol::{self, Answer, Attach, Header, MAX_REQUEST, Stream};
+use hull_sys::scm;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{Shutdown, SocketFlags};
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     socket: OwnedFd,
     pub(crate) phase: Phase,
     inbox: Vec<u8>,
+    /// What came with the request.
+    descriptors: Vec<OwnedFd>,
     outbox: Outbox,
     /// The client may still send.
     open: bool,
@@ -80,6 +83,7 @@ impl Session {
             socket,
             phase: Phase::Asking,
             inbox: Vec::new(),
+            descriptors: Vec::new(),
             outbox: Outbox::default(),
             open: true,
             shut: false,
@@ -177,7 +181,11 @@ impl Session {
 
     /// Reads what the client sends into `buffer`.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
-        match rustix::io::read(&self.socket, buffer) {
+        let received = match self.phase {
+            Phase::Asking => self.receive_request(buffer),
+            _ => rustix::io::read(&self.socket, buffer),
+        };
+        match received {
             Ok(count) if count > 0 => Received::Bytes(count),
             Err(Errno::AGAIN | Errno::INTR) => Received::Nothing,
             Ok(_) | Err(_) => {
@@ -185,6 +193,29 @@ impl Session {
                 Received::End
             }
         }
+    }
+
+    /// A request may bring descriptors.
+    fn receive_request(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let received = scm::receive(&self.socket, buffer);
+        let (count, descriptors) = received.map_err(|error| Errno::from_raw_os_error(error.errno))?;
+        self.descriptors.extend(descriptors);
+        self.descriptors.truncate(protocol::MAX_HELD);
+        Ok(count)
+    }
+
+    /// The descriptors that came with the request.
+    pub(crate) fn take_descriptors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.descriptors)
+    }
+
+    /// Answers `Ok` with copies of descriptors.
+    pub(crate) fn hand_out(&mut self, descriptors: &[OwnedFd]) {
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let line = protocol::encode(&Answer::Ok).unwrap_or_default();
+        // Nothing was sent to this client before: a short line fits, or it is gone.
+        self.gone |= scm::send(&self.socket, &line, &descriptors).is_err();
+        self.phase = Phase::Closing;
     }
 
     /// Takes the next piece of the request; the whole line, when it is there. What follows it stays for

@@ -37,6 +37,8 @@ pub(crate) struct Supervisor {
     /// Exec sessions, each by the key of the client that began it.
     pub(crate) execs: BTreeMap<Key, ExecSession>,
     pub(crate) sessions: BTreeMap<Key, Session>,
+    /// Descriptors that are kept for the daemon.
+    pub(crate) held: Vec<OwnedFd>,
     next_key: Key,
     buffer: Buffer,
     program: Option<Program>,
@@ -65,6 +67,7 @@ impl Supervisor {
             container,
             execs: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            held: Vec::new(),
             next_key: 0,
             buffer: Buffer::new()?,
             program: None,

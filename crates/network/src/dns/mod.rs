@@ -1,0 +1,94 @@
+//! The name server at 127.0.0.11 of every container in a network with names.
+//!
+//! A container's name server is *absent*, then *open* (sockets and rules exist in its namespace; questions wait in
+//! them), then *served* (the daemon answers). The daemon is not the only holder of the sockets: while it is away
+//! questions wait, and it goes on with the same sockets. What it needs to know follows from the records.
+//!
+//! Names of the container's networks are answered from memory; everything else is passed on as it came to the servers
+//! that the container, the daemon or the host name, and the answer is passed back as it came.
+
+mod cache;
+mod door;
+mod forward;
+mod message;
+mod names;
+mod server;
+mod upstream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use hull_sys::Context;
+
+use crate::Result;
+use crate::networks::lock;
+
+pub use door::{Listeners, SERVER};
+pub(crate) use names::Names;
+use server::NameServer;
+use upstream::HostServers;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// What a container's name server has to know beyond the networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameSettings {
+    /// Servers for everything else, asked from the container's namespace; the host's where empty.
+    pub servers: Vec<IpAddr>,
+    /// Names (in lower case) that only this container knows others by: the other's name or short id.
+    pub links: BTreeMap<String, String>,
+    /// The user has set `ndots`: names without a dot do not leave.
+    pub ndots: bool,
+    /// The host's address; the gateway of the container's first network where absent.
+    pub host: Option<IpAddr>,
+}
+
+/// The name servers of all containers.
+#[derive(Debug)]
+pub(crate) struct NameServers {
+    pub(crate) names: Arc<Names>,
+    host: Arc<HostServers>,
+    served: Mutex<HashMap<String, NameServer>>,
+}
+
+impl Default for NameServers {
+    fn default() -> Self {
+        Self {
+            names: Arc::default(),
+            host: Arc::new(HostServers::new(Path::new(RESOLV_CONF))),
+            served: Mutex::default(),
+        }
+    }
+}
+
+impl NameServers {
+    /// Begins to answer for a container. To be called within a runtime.
+    pub(crate) fn serve(
+        &self,
+        container: &str,
+        namespace: OwnedFd,
+        listeners: Listeners,
+        settings: NameSettings,
+    ) -> Result<()> {
+        let (names, host) = (Arc::clone(&self.names), Arc::clone(&self.host));
+        let server = NameServer::start(container, namespace, listeners, settings, names, host);
+        let server = server.on("serve names of container", container)?;
+        lock(&self.served).insert(container.to_owned(), server);
+        Ok(())
+    }
+
+    /// Gives a name server other settings; says whether there is one.
+    pub(crate) fn configure(&self, container: &str, settings: NameSettings) -> bool {
+        let served = lock(&self.served);
+        let server = served.get(container);
+        server.map(|server| server.configure(settings)).is_some()
+    }
+
+    /// Answers no more for a container.
+    pub(crate) fn stop(&self, container: &str) {
+        lock(&self.served).remove(container);
+    }
+}

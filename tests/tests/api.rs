@@ -1,0 +1,348 @@
+//! The API itself, as it stands on the wire: versions, paths, methods, bodies, headers.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
+use hull_testkit::Daemon;
+use hull_testkit::http::Response;
+use serde_json::{Value, json};
+
+const JSON: &str = "Content-Type: application/json";
+
+fn get(daemon: &Daemon, path: &str) -> Response {
+    daemon.send("GET", path, &[], b"")
+}
+
+/// The status and the message of an answer.
+fn said(response: &Response) -> (u16, String) {
+    (response.status, response.message())
+}
+
+#[test]
+fn a_ping_says_who_is_there() {
+    let daemon = Daemon::start();
+    for method in ["GET", "HEAD"] {
+        let ping = daemon.send(method, "/_ping", &[], b"");
+        assert_eq!(ping.status, 200);
+        for (name, value) in [
+            ("Api-Version", "1.56"),
+            ("Docker-Experimental", "false"),
+            ("Ostype", "linux"),
+            ("Swarm", "inactive"),
+            ("Builder-Version", "1"),
+            ("Cache-Control", "no-cache, no-store, must-revalidate"),
+            ("Pragma", "no-cache"),
+            ("Content-Type", "text/plain; charset=utf-8"),
+        ] {
+            assert_eq!(ping.header(name), value, "{method} {name}");
+        }
+        assert!(ping.header("Server").starts_with("Docker/"), "{}", ping.head);
+        assert_eq!(ping.body, if method == "GET" { b"OK".as_slice() } else { b"" });
+    }
+    assert_eq!(get(&daemon, "/v1.24/_ping").status, 200);
+}
+
+#[test]
+fn versions_are_spoken_from_the_oldest_to_the_newest() {
+    let daemon = Daemon::start();
+    for version in ["1.24", "1.40", "1.51", "1.56", "1.43.7"] {
+        assert_eq!(get(&daemon, &format!("/v{version}/info")).status, 200, "{version}");
+    }
+    for (version, text) in [
+        ("1.99", "client version 1.99 is too new. Maximum supported API version is 1.56"),
+        ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.56"),
+        ("1.99999999999", "client version 1.99999999999 is too new. Maximum supported API version is 1.56"),
+    ] {
+        assert_eq!(said(&get(&daemon, &format!("/v{version}/info"))), (400, text.to_owned()));
+    }
+    let old = get(&daemon, "/v1.12/info");
+    let text = "client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a \
+                newer version\n";
+    assert_eq!((old.status, old.body.as_slice()), (400, text.as_bytes()));
+    assert_eq!(old.header("Content-Type"), "text/plain; charset=utf-8");
+    assert_eq!(get(&daemon, "/v1/info").status, 400);
+    assert_eq!(get(&daemon, "/version").json()["ApiVersion"], "1.56");
+    assert_eq!(get(&daemon, "/version").json()["MinAPIVersion"], "1.24");
+}
+
+#[test]
+fn unknown_paths_and_methods_are_not_found() {
+    let daemon = Daemon::start();
+    for (method, path) in [
+        ("GET", "/nosuchpath"),
+        ("GET", "/"),
+        ("GET", "/v1.43"),
+        ("GET", "/v1.43/"),
+        ("GET", "/vx.y/info"),
+        ("GET", "/info/"),
+        ("POST", "/info"),
+        ("HEAD", "/info"),
+        ("DELETE", "/containers/json"),
+        ("GET", "/containers/create"),
+        ("PATCH", "/containers/a/start"),
+    ] {
+        let answer = daemon.send(method, path, &[], b"");
+        assert_eq!(answer.status, 404, "{method} {path}");
+        assert_eq!(answer.header("Api-Version"), "1.56");
+        if !["HEAD", "DELETE"].contains(&method) {
+            assert_eq!(answer.json(), json!({"message": "page not found"}), "{method} {path}");
+        }
+    }
+    assert_eq!(said(&get(&daemon, "/containers/a/b/json")), (404, "No such container: a/b".to_owned()));
+    let options = daemon.send("OPTIONS", "/v1.43/any/route", &[], b"");
+    assert_eq!((options.status, options.body.as_slice()), (200, b"".as_slice()));
+}
+
+#[test]
+fn odd_slashes_lead_to_the_clean_path() {
+    let daemon = Daemon::start();
+    for (path, location) in
+        [("//containers/json?all=1", "/containers/json?all=1"), ("/v1.43/x/../info", "/v1.43/info")]
+    {
+        let moved = get(&daemon, path);
+        assert_eq!((moved.status, moved.header("Location")), (301, location));
+    }
+}
+
+#[test]
+fn bodies_are_json_and_nothing_else() {
+    let daemon = Daemon::start();
+    let post =
+        |path: &str, headers: &[&str], body: &str| said(&daemon.send("POST", path, headers, body.as_bytes()));
+    let is = |message: &str| (400, message.to_owned());
+    for path in ["/containers/create", "/networks/create", "/volumes/create", "/containers/x/exec", "/commit"]
+    {
+        assert_eq!(
+            post(path, &["Content-Type: text/plain"], "{}"),
+            is("unsupported Content-Type header (text/plain): must be 'application/json'"),
+            "{path}"
+        );
+        assert_eq!(
+            post(path, &[JSON], "{invalid json"),
+            is("invalid JSON: invalid character 'i' looking for beginning of object key string"),
+            "{path}"
+        );
+        assert_eq!(post(path, &[JSON], "{} trailing"), is("unexpected content after JSON"), "{path}");
+        assert_eq!(post(path, &[JSON], "{}{}"), is("unexpected content after JSON"), "{path}");
+    }
+    let nothing = is("invalid JSON: got EOF while reading request body");
+    assert_eq!(post("/containers/create", &[JSON], ""), nothing);
+    assert_eq!(post("/containers/create", &[JSON], "[1]").0, 400);
+    assert_eq!(post("/containers/create?name=x", &[JSON], &"[".repeat(100_000)).0, 400);
+    let huge = format!("{{\"Image\": \"{}\"}}", "a".repeat(9 << 20));
+    assert_eq!(post("/containers/create", &[JSON], &huge).0, 400);
+    let volume = post("/volumes/create", &[], "");
+    assert_eq!(volume.0, 201, "no body is no reason to complain: {volume:?}");
+}
+
+#[test]
+fn queries_are_read_as_docker_reads_them() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    let count = |path: &str| get(&daemon, path).json().as_array().map(Vec::len);
+    for (value, all) in [("1", true), ("true", true), ("yes", true), ("T", true), ("on", true), ("", false)] {
+        assert_eq!(count(&format!("/containers/json?all={value}")), Some(usize::from(all)), "{value}");
+    }
+    for value in ["0", "no", "false", "none", "False", "NO", "%20false%20"] {
+        assert_eq!(count(&format!("/containers/json?all={value}")), Some(0), "{value}");
+    }
+    let is = |message: &str| (400, message.to_owned());
+    let asked = |path: &str| said(&get(&daemon, path));
+    assert_eq!(asked("/containers/json?limit=x"), is("strconv.Atoi: parsing \"x\": invalid syntax"));
+    assert_eq!(asked("/containers/json?all=%zz"), is("invalid URL escape \"%zz\""));
+    assert_eq!(asked("/containers/json?a=1;b=2"), is("invalid semicolon separator in query"));
+}
+
+#[test]
+fn filters_come_in_two_forms_and_are_checked() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "--label", "a=b", "busybox"]).ok();
+    let asked = |filters: &str| {
+        let filters = filters.replace('{', "%7B").replace('}', "%7D").replace('"', "%22").replace('=', "%3D");
+        get(&daemon, &format!("/containers/json?all=1&filters={filters}"))
+    };
+    for filters in [r#"{"label":["a=b"]}"#, r#"{"label":{"a=b":true}}"#, r#"{"name":["b.x"],"id":null}"#] {
+        assert_eq!(asked(filters).json().as_array().map(Vec::len), Some(1), "{filters}");
+    }
+    for (filters, message) in [
+        (r#"{"frob":["x"]}"#, "invalid filter 'frob'"),
+        ("[]", "invalid filter"),
+        ("x", "invalid filter"),
+        (r#"{"label":1}"#, "invalid filter"),
+    ] {
+        assert_eq!(said(&asked(filters)), (400, message.to_owned()), "{filters}");
+    }
+    let dangling = get(&daemon, "/images/json?filters=%7B%22dangling%22:%5B%22maybe%22%5D%7D");
+    assert_eq!(said(&dangling), (400, "invalid filter 'dangling=[maybe]'".to_owned()));
+}
+
+/// Whether a field is there, by the pointer to it, in the newest version that lacks or has it and in its neighbour.
+fn there(daemon: &Daemon, path: &str, field: &str, minor: u16) -> bool {
+    let answer = get(daemon, &format!("/v1.{minor}{path}")).json();
+    let first = match &answer {
+        Value::Array(list) => list.first().cloned().unwrap_or_default(),
+        other => other.clone(),
+    };
+    first.pointer(field).is_some()
+}
+
+#[test]
+fn fields_come_and_go_with_the_versions() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "--annotation", "a=b", "busybox"]).ok();
+    for (path, field, since) in [
+        ("/containers/json?all=1", "/HostConfig/Annotations", 46),
+        ("/containers/json?all=1", "/Health", 52),
+        ("/images/json", "/Descriptor", 48),
+        ("/images/json?manifests=1", "/Manifests", 47),
+        ("/images/busybox/json", "/Descriptor", 48),
+        ("/images/busybox/json?manifests=1", "/Manifests", 48),
+        ("/info", "/FirewallBackend", 49),
+        ("/info", "/DiscoveredDevices", 50),
+        ("/system/df", "/ImageUsage", 52),
+    ] {
+        assert!(there(&daemon, path, field, since), "{path} {field} in 1.{since}");
+        assert!(!there(&daemon, path, field, since - 1), "{path} {field} before 1.{since}");
+    }
+    for (path, field, until) in [
+        ("/containers/box/json", "/NetworkSettings/IPAddress", 52),
+        ("/images/json", "/VirtualSize", 44),
+        ("/images/busybox/json", "/VirtualSize", 44),
+        ("/images/busybox/json", "/ContainerConfig", 45),
+        ("/images/busybox/json", "/Config/Hostname", 50),
+        ("/images/busybox/json", "/Config/OnBuild", 52),
+        ("/images/busybox/json", "/Parent", 52),
+        ("/info", "/RegistryConfig/AllowNondistributableArtifactsCIDRs", 49),
+        ("/info", "/RuncCommit/Expected", 49),
+        ("/info", "/BridgeNfIptables", 50),
+    ] {
+        assert!(there(&daemon, path, field, until - 1), "{path} {field} until 1.{until}");
+        assert!(!there(&daemon, path, field, until), "{path} {field} in 1.{until}");
+    }
+}
+
+#[test]
+fn disk_usage_has_two_forms() {
+    let daemon = Daemon::with_busybox();
+    let old = get(&daemon, "/v1.51/system/df").json();
+    assert!(old["LayersSize"].as_i64() > Some(0) && old["Images"][0]["Size"] == old["LayersSize"], "{old}");
+    let both = get(&daemon, "/v1.52/system/df").json();
+    assert_eq!(both["Images"], get(&daemon, "/v1.51/system/df").json()["Images"]);
+    assert_eq!(both["ImageUsage"]["TotalSize"], old["LayersSize"]);
+    assert_eq!(both["ImageUsage"]["Reclaimable"], old["LayersSize"], "nobody uses it");
+    let new = get(&daemon, "/v1.52/system/df?verbose=1").json();
+    assert!(new.get("Images").is_none() && new["ImageUsage"]["Items"][0]["Containers"] == 0, "{new}");
+    let one = get(&daemon, "/v1.44/system/df?type=volume").json();
+    assert_eq!(one, json!({"Volumes": []}));
+    let other = get(&daemon, "/system/df?type=frob");
+    assert_eq!(said(&other), (400, "unknown object type: frob".to_owned()));
+}
+
+/// The containers that a list with these filters shows, by name.
+fn listed(daemon: &Daemon, query: &str, filters: &Value) -> Vec<String> {
+    let list = listing(daemon, query, filters);
+    assert_eq!(list.status, 200, "{filters}: {}", list.message());
+    let list = list.json();
+    let names = list.as_array().unwrap().iter().map(|container| container["Names"][0].as_str().unwrap());
+    names.map(|name| name.trim_start_matches('/').to_owned()).collect()
+}
+
+fn listing(daemon: &Daemon, query: &str, filters: &Value) -> Response {
+    let escaped: String = filters.to_string().bytes().map(|byte| format!("%{byte:02x}")).collect();
+    get(daemon, &format!("/containers/json?filters={escaped}&{query}"))
+}
+
+#[test]
+fn containers_are_listed_by_every_filter() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "net"]).ok();
+    daemon.hull(["tag", "busybox", "other:1"]).ok();
+    let create = ["create", "--name", "first", "--label", "a=b", "-v", "data:/data", "busybox", "true"];
+    let first = daemon.hull(create).ok().to_owned();
+    daemon.hull(["create", "--name", "second", "--annotation", "note=1", "-v", "/tmp:/t", "other:1"]).ok();
+    let run =
+        ["run", "-d", "--name", "third", "--network", "net", "-p", "18077:80", "--expose", "90", "busybox"];
+    daemon.hull([run.as_slice(), &["sleep", "1000"]].concat()).ok();
+    daemon.hull(["run", "--name", "fourth", "--network", "none", "busybox", "sh", "-c", "exit 3"]).fails(3);
+    let net = daemon.hull(["network", "inspect", "-f", "{{.Id}}", "net"]).ok().to_owned();
+    for (query, filters, names) in [
+        ("", json!({}), "third"),
+        ("all=1", json!({}), "fourth third second first"),
+        ("limit=2", json!({}), "fourth third"),
+        ("limit=-1", json!({}), "third"),
+        ("all=1", json!({"before": ["third"]}), "second first"),
+        ("all=1", json!({"since": [first]}), "fourth third second"),
+        ("all=1", json!({"since": ["first"], "before": ["fourth"]}), "third second"),
+        ("all=1", json!({"name": ["ir"]}), "third first"),
+        ("all=1", json!({"name": ["^/first$"]}), "first"),
+        ("all=1", json!({"name": ["^first$", "second"]}), "second first"),
+        ("all=1", json!({"name": ["["]}), ""),
+        ("all=1", json!({"id": [&first[..20]]}), "first"),
+        ("all=1", json!({"id": [&first[1..20]]}), ""),
+        ("all=1", json!({"id": [first], "name": ["second"]}), ""),
+        ("all=1", json!({"label": ["a"]}), "first"),
+        ("all=1", json!({"label": ["a=c"]}), ""),
+        ("all=1", json!({"annotation": ["note=1"]}), "second"),
+        ("", json!({"status": ["created"]}), "second first"),
+        ("", json!({"status": ["exited", "running"]}), "fourth third"),
+        ("all=1", json!({"exited": ["3"]}), "fourth"),
+        ("all=1", json!({"exited": ["0"]}), ""),
+        ("", json!({"exited": ["3"]}), ""),
+        ("all=1", json!({"volume": ["data"]}), "first"),
+        ("all=1", json!({"volume": ["/t"]}), "second"),
+        ("all=1", json!({"volume": ["/tmp"]}), "second"),
+        ("all=1", json!({"network": ["net"]}), "third"),
+        ("all=1", json!({"network": [&net[..10]]}), "third"),
+        ("all=1", json!({"network": ["none", "net"]}), "fourth third"),
+        ("all=1", json!({"publish": ["18077"]}), "third"),
+        ("all=1", json!({"publish": ["18000-18100/tcp"]}), "third"),
+        ("all=1", json!({"publish": ["80"]}), ""),
+        ("all=1", json!({"expose": ["80/tcp"]}), "third"),
+        ("all=1", json!({"expose": ["90"], "publish": ["1"]}), "third"),
+        ("all=1", json!({"expose": ["80/udp"]}), ""),
+        ("all=1", json!({"ancestor": ["busybox"]}), "fourth third second first"),
+        ("all=1", json!({"ancestor": ["nosuch"]}), ""),
+        ("all=1", json!({"health": ["none"], "label": ["a=b"]}), "first"),
+        ("all=1", json!({"is-task": ["true"]}), ""),
+        ("all=1", json!({"is-task": ["false"], "name": ["first"]}), "first"),
+        ("all=1", json!({"isolation": ["x"], "name": ["first"]}), "first"),
+    ] {
+        assert_eq!(listed(&daemon, query, &filters).join(" "), names, "{query} {filters}");
+    }
+}
+
+#[test]
+fn filters_of_containers_are_checked() {
+    let daemon = Daemon::start();
+    for (filters, status, message) in [
+        (
+            json!({"status": ["rubbish"]}),
+            400,
+            "invalid filter 'status=rubbish': invalid value for state (rubbish): must be one of created, running, paused, \
+             restarting, removing, exited, dead",
+        ),
+        (
+            json!({"health": ["ill"]}),
+            400,
+            "invalid filter 'health=ill': invalid value for health (ill): must be one of none, starting, healthy, unhealthy",
+        ),
+        (json!({"exited": ["x"]}), 400, "strconv.Atoi: parsing \"x\": invalid syntax"),
+        (json!({"is-task": ["x"]}), 400, "invalid filter 'is-task=[x]'"),
+        (json!({"before": ["nosuch"]}), 404, "No such container: nosuch"),
+        (json!({"publish": ["1.2.3.4:80"]}), 400, "filter for 'publish' should not contain ':': 1.2.3.4:80"),
+        (json!({"expose": ["x"]}), 400, "error while looking up for expose x: invalid port: x/tcp"),
+    ] {
+        assert_eq!(said(&listing(&daemon, "all=1", &filters)), (status, message.to_owned()), "{filters}");
+    }
+}
+
+#[test]
+fn a_list_knows_an_image_by_its_name_while_it_has_it() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    let image = || get(&daemon, "/containers/json?all=1").json()[0].clone();
+    assert_eq!(image()["Image"], "busybox");
+    assert_eq!(image()["Health"], json!({"Status": "none", "FailingStreak": 0}));
+    daemon.hull(["tag", "busybox", "kept:1"]).ok();
+    daemon.hull(["rmi", "busybox"]).ok();
+    assert_eq!(image()["Image"], image()["ImageID"]);
+}
