@@ -173,7 +173,8 @@ fn log_lines_tell_what_was_asked_for() {
     daemon.hull([&["run"], &flags[..], &about[..]].concat()).ok();
     let log = daemon.hull(["logs", "--details", "box"]);
     assert_eq!(log.ok(), "COLOR=red,tag=box,tier=front text");
-    daemon.hull(["create", "--log-opt", "tag={{.Frob}}", "busybox"]).complains("invalid log tag").fails(1);
+    let wrong = ["run", "--log-opt", "tag={{.Frob}}", "busybox"];
+    daemon.hull(wrong).complains("failed to initialize logging driver: template: log-tag").fails(125);
 }
 
 #[test]

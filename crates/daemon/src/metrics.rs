@@ -149,8 +149,7 @@ pub(crate) async fn serve(daemon: Arc<Daemon>, listener: TcpListener, mut stop: 
 }
 
 async fn count_events(daemon: Arc<Daemon>) {
-    let (past, mut stream) = daemon.engine.events().subscribe();
-    daemon.metrics.events.fetch_add(past.len() as u64, Ordering::Relaxed);
+    let (_, mut stream) = daemon.engine.events().subscribe();
     while stream.next().await.is_some() {
         daemon.metrics.events.fetch_add(1, Ordering::Relaxed);
     }

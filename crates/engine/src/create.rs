@@ -157,7 +157,7 @@ impl Engine {
         if log.driver.is_empty() {
             log.driver = "json-file".into();
         }
-        crate::start::log_config(log, Path::new("/")).map(drop)
+        crate::start::check_log(log)
     }
 
     /// Keeps the layers of mounted images as long as the container is there.
@@ -190,7 +190,7 @@ impl Engine {
         let (path, args) = merge::command(&config).ok_or_else(|| Error::invalid("no command specified"))?;
         let directory = self.options.data_root.join("containers").join(id);
         let file = |name: &str| directory.join(name);
-        let logged = host.log_config.driver != "none";
+        let logged = host.log_config.driver == "json-file";
         let mut container = Container {
             id: id.into(),
             name: name.into(),

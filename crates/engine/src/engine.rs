@@ -17,6 +17,7 @@ use crate::containers::{Containers, Entry};
 use crate::events::{EventKind, Events};
 use crate::exec::Execs;
 use crate::machine::Machine;
+use crate::measure::Ticks;
 use crate::model::{Container, LogConfig, Ulimit};
 use crate::seccomp::Filters;
 use crate::store::Store;
@@ -109,6 +110,7 @@ pub struct Engine {
     pub(crate) volumes: Volumes,
     pub(crate) filters: Filters,
     pub(crate) events: Events,
+    pub(crate) ticks: Ticks,
     /// Directories that nobody names any more.
     pub(crate) reaper: Reaper,
     /// Health checks that ran, and that failed.
@@ -146,7 +148,7 @@ impl Engine {
         for container in recorded {
             containers.add(&Entry::new(container));
         }
-        let (execs, events) = (Execs::default(), Events::new());
+        let (execs, events) = (Execs::default(), Events::open(options.data_root.join("events")));
         let machine = Machine::look()?;
         let filters = Filters::new(options.seccomp_profile.as_deref())?;
         Ok(Self {
@@ -162,6 +164,7 @@ impl Engine {
             volumes,
             filters,
             events,
+            ticks: Ticks::default(),
             reaper: Reaper::default(),
             probes: AtomicU64::new(0),
             failed_probes: AtomicU64::new(0),
@@ -236,7 +239,9 @@ impl Engine {
         more: impl IntoIterator<Item = (String, String)>,
     ) {
         let mut attributes = container.config.labels.clone();
-        attributes.insert("image".into(), container.config.image.clone());
+        if !container.config.image.is_empty() {
+            attributes.insert("image".into(), container.config.image.clone());
+        }
         attributes.insert("name".into(), container.name.clone());
         attributes.extend(more);
         self.events.emit(EventKind::Container, action, &container.id, attributes);

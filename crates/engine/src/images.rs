@@ -46,7 +46,7 @@ impl Engine {
         progress: Sink,
     ) -> Result<()> {
         self.images.pull(name, platform, auth, progress).await?;
-        self.emit_image(name.clone().with_default_tag().familiar(), "pull");
+        self.emit_image(&name.clone().with_default_tag().familiar(), &name.familiar_name(), "pull");
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl Engine {
     /// Pushes an image, or all tags of a repository.
     pub async fn image_push(&self, name: &Reference, auth: Auth, progress: Sink) -> Result<()> {
         self.images.push(name, auth, progress).await?;
-        self.emit_image(name.familiar(), "push");
+        self.emit_image(&name.familiar(), &name.familiar_name(), "push");
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Engine {
     ) -> Result<Vec<Loaded>> {
         let loaded = self.images.load(archive, progress).await?;
         for image in &loaded {
-            self.emit_image(image.id.to_string(), "load");
+            self.emit_itself(&image.id, "load");
         }
         Ok(loaded)
     }
@@ -90,6 +90,9 @@ impl Engine {
     pub fn image_save(&self, names: Vec<String>) -> DuplexStream {
         let (writer, reader) = tokio::io::duplex(PIPE);
         let images = self.images.clone();
+        for image in names.iter().filter_map(|name| images.get(name).ok()) {
+            self.emit_itself(&image.id, "save");
+        }
         tokio::spawn(async move {
             if let Err(why) = images.save(&names, writer).await {
                 tracing::warn!("save {}: {why}", names.join(" "));
@@ -105,14 +108,14 @@ impl Engine {
         archive: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<Digest> {
         let id = self.images.import(import, archive).await?;
-        self.emit_image(id.to_string(), "import");
+        self.emit_itself(&id, "import");
         Ok(id)
     }
 
     /// Gives an image a name.
     pub async fn image_tag(&self, name: &str, target: &Reference) -> Result<()> {
         let (_, id) = self.images.tag(name, target).await?;
-        self.emit_image(id.to_string(), "tag");
+        self.emit_image(&id.to_string(), &target.clone().with_default_tag().familiar(), "tag");
         Ok(())
     }
 
@@ -182,19 +185,25 @@ impl Engine {
     fn emit_removed(&self, removed: &[Removed]) {
         for step in removed {
             match step {
-                Removed::Untagged { image, .. } => self.emit_image(image.to_string(), "untag"),
-                Removed::Deleted(id) => self.emit_image(id.to_string(), "delete"),
+                Removed::Untagged { image, .. } => self.emit_itself(image, "untag"),
+                Removed::Deleted(id) => self.emit_itself(id, "delete"),
                 Removed::DeletedLayer(_) => {}
             }
         }
     }
 
+    /// Tells that `action` happened to an image as such, whatever its names are.
+    fn emit_itself(&self, image: &Digest, action: &str) {
+        let id = image.to_string();
+        self.emit_image(&id, &id, action);
+    }
+
     /// Tells that `action` happened to an image, with its labels and the name that was used.
-    fn emit_image(&self, name: String, action: &str) {
-        let labels = self.images.get(&name).ok().and_then(|image| image.config.config.labels.clone());
+    fn emit_image(&self, id: &str, name: &str, action: &str) {
+        let labels = self.images.get(id).ok().and_then(|image| image.config.config.labels.clone());
         let mut attributes: BTreeMap<String, String> = labels.unwrap_or_default();
-        attributes.insert("name".to_owned(), name.clone());
-        self.events.emit(EventKind::Image, action, &name, attributes);
+        attributes.insert("name".to_owned(), name.to_owned());
+        self.events.emit(EventKind::Image, action, id, attributes);
     }
 }
 

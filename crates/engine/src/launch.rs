@@ -58,6 +58,9 @@ fn exit_code(failure: &Failure) -> i32 {
 }
 
 fn start_error(failure: &Failure) -> Error {
+    if failure.step == "log" {
+        return crate::start::not_initialized(&failure.op);
+    }
     let message = match failure.step.as_str() {
         // Docker looks users up before the runtime has its say.
         "user" => failure.to_string(),

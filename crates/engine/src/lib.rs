@@ -51,7 +51,7 @@ mod wait;
 pub use attach::{AttachInput, AttachOutput, Attachment};
 pub use engine::{Engine, Options};
 pub use error::{Error, Kind, Result};
-pub use events::{Event, EventKind, EventStream, Events};
+pub use events::{Event, EventKind, EventStream, Events, Past};
 pub use hull_image::Import as ImageImport;
 pub use hull_snapshot::{Change, ChangeKind};
 pub use images::CommitRequest;

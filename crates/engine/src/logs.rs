@@ -1,10 +1,12 @@
 //! Reading the logs of containers.
 //!
-//! Supervisors write them, in Docker's `json-file` format, rotated: `x.log` is the youngest file, `x.log.1` the one
-//! before. Readers need nobody's help: they read the files, and while they follow, the kernel tells them of changes.
+//! Supervisors write them, in the format of Docker's `json-file` or `local`, rotated: `x.log` is the youngest file, `x.log.1`
+//! the one before. Where a driver hands output on, a file beside it is what is read here. Readers need nobody's help: they read the files, and while they follow, the kernel tells them of changes.
 
 mod cursor;
+mod files;
 mod line;
+mod shape;
 mod watch;
 
 use std::io;
@@ -66,18 +68,18 @@ impl Engine {
         options: LogOptions,
         ends: Option<Ends>,
     ) -> Result<LogStream> {
-        if container.log_path.as_os_str().is_empty() {
+        let Some((path, format)) = container.log_file() else {
             return Err(Error::not_implemented("configured logging driver does not support reading"));
-        }
+        };
         let tty = container.config.tty;
         let (sender, chunks) = mpsc::channel(AHEAD);
         let watch = match &ends {
-            Some(_) => Some(Watch::on(&container.log_path)?),
+            Some(_) => Some(Watch::on(&path)?),
             None => None,
         };
-        let cursor = Cursor::new(container.log_path.clone(), options.tail);
+        let cursor = Cursor::new(path, format, options.tail, options.since);
         let until = options.until;
-        let reader = Reader { cursor, painter: Painter::new(options, tty) };
+        let reader = Reader { cursor, painter: Painter::new(options, tty, format) };
         match (watch, ends) {
             (Some(watch), Some(ends)) => drop(tokio::spawn(follow(reader, watch, ends, until, sender))),
             _ => drop(tokio::task::spawn_blocking(move || reader.read_to_end(&sender))),

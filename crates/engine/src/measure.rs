@@ -1,5 +1,9 @@
 //! What containers use: counters of the kernel, disk. Nothing is measured unless somebody asks.
 
+mod ticks;
+
+pub(crate) use ticks::Ticks;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,8 +22,10 @@ const TICK: u64 = 10_000_000;
 /// What one container uses now; for differences ask twice.
 #[derive(Debug, Clone)]
 pub struct StatsSample {
-    /// When.
-    pub read: Timestamp,
+    /// When; `None` if it does not run, and all else is zero.
+    pub read: Option<Timestamp>,
+    /// Whether the kernel counts by cgroup v2.
+    pub cgroup_v2: bool,
     /// Its cgroup's counters; zeros if it does not run.
     pub cgroup: hull_cgroup::Stats,
     /// Processor time of the whole machine, nanoseconds.
@@ -52,11 +58,25 @@ pub struct InterfaceStats {
 }
 
 impl Engine {
+    /// What a container uses at the next tick, at least half a second from now; all who watch it get the same.
+    pub async fn next_stats(&self, name: &str) -> Result<Arc<StatsSample>> {
+        let tick = self.ticks.next().await;
+        let id = self.container(name)?.id.clone();
+        let _permit = self.ticks.permits.acquire().await;
+        if let Some(found) = self.ticks.found(tick, &id) {
+            return Ok(found);
+        }
+        let sample = Arc::new(self.stats(&id).await?);
+        self.ticks.note(tick, &id, &sample);
+        Ok(sample)
+    }
+
     /// What a container uses now.
     pub async fn stats(&self, name: &str) -> Result<StatsSample> {
         let container = self.container(name)?;
         let mut sample = StatsSample {
-            read: Timestamp::now(),
+            read: None,
+            cgroup_v2: self.machine.cgroup_v2,
             cgroup: hull_cgroup::Stats::default(),
             system_cpu: 0,
             online_cpus: self.machine.processors,
@@ -65,6 +85,7 @@ impl Engine {
         if !container.state.status.is_running() {
             return Ok(sample);
         }
+        sample.read = Some(Timestamp::now());
         sample.cgroup = self.on_cgroup(&container, Cgroup::stats).await?;
         if sample.cgroup.memory.limit.is_none() {
             sample.cgroup.memory.limit = Some(self.machine.memory);

@@ -72,6 +72,10 @@ impl Engine {
         if !before.state.status.is_running() {
             return;
         }
+        if exit.log_dropped > 0 {
+            let (container, dropped) = (before.short_id(), exit.log_dropped);
+            tracing::warn!("container {container}: {dropped} bytes of output were not logged");
+        }
         self.tidy_up(entry, &before).await;
         let finished = exit.at.parse().unwrap_or_else(|_| Timestamp::now());
         let restarts = should_restart(&before, exit.code);
@@ -102,13 +106,11 @@ impl Engine {
     async fn tidy_up(&self, entry: &Entry, container: &Container) {
         entry.close_door();
         self.execs.forget_unstarted(&entry.id);
-        self.emit_networks(&container.network, entry, "disconnect");
         if let Err(error) = self.release_networks(&entry.id).await {
             tracing::error!(container = entry.id, "release its networks: {error}");
         }
         self.volumes.devices.release(&entry.id);
         self.unmount_volumes(&entry.id).await;
-        self.emit_mounts(container, "unmount");
         self.discard_shim_dir(container);
     }
 
@@ -129,6 +131,8 @@ impl Engine {
         let duration = ran_for(container, finished).as_secs().to_string();
         let facts = [("exitCode".to_owned(), exit.code.to_string()), ("execDuration".to_owned(), duration)];
         self.emit_with(container, "die", facts);
+        self.emit_networks(&container.network, entry, "disconnect");
+        self.emit_mounts(container, "unmount");
         entry.progress.send_modify(|progress| {
             progress.exits += 1;
             progress.last = model::Exit { code: exit.code, error: String::new() };

@@ -21,7 +21,7 @@ use crate::networks::Connected;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::{Engine, Error, Result, machine, propagation, supervisor};
 
-pub(crate) use log::config as log_config;
+pub(crate) use log::{check as check_log, not_initialized};
 
 /// A container whose init waits for the word.
 struct Created {
@@ -91,8 +91,8 @@ impl Engine {
             Ok(()) => {
                 self.watch(entry);
                 let container = entry.now();
-                self.emit_mounts(&container, "mount");
                 self.emit_networks(&container.network, entry, "connect");
+                self.emit_mounts(&container, "mount");
                 self.emit(&container, "start");
                 self.renew_links_to(&container);
                 self.watch_health(entry);

@@ -98,6 +98,9 @@ impl Engine {
             _ => return Err(Error::conflict(format!("container {} is not running", container.id))),
         }
         let columns = columns(ps_args)?;
+        if !columns.iter().any(|(_, title)| *title == "PID") {
+            return Err(Error::system("Couldn't find PID field in ps output"));
+        }
         let cgroup = container.cgroup_path(&self.options.cgroup_parent);
         let ended = Error::conflict(format!("container {} is not running", container.id));
         let top = tokio::task::spawn_blocking(move || -> Result<Top> {

@@ -9,7 +9,7 @@ mod kit;
 use std::io::{Read, Write, stdout};
 use std::time::{Duration, Instant};
 
-use hull_shim::protocol::{Attach, JsonFile, LogConfig, Request};
+use hull_shim::protocol::{Attach, LogConfig, LogFile, Request};
 use kit::{Client, Container, Host};
 
 const MEGABYTE: usize = 1_000_000;
@@ -47,9 +47,9 @@ fn throughputs(host: &Host, length: usize, megabytes: usize) {
 /// One container's output of the prepared data, in MB/s from start to exit.
 fn throughput(host: &Host, megabytes: usize, log: bool, attached: bool) -> f64 {
     let container = host.container(&["/bin/busybox", "cat", "/data"]);
-    let config = JsonFile::bounded(container.log_path());
+    let config = LogFile::bounded(container.log_path());
     let container =
-        container.with_log(if log { LogConfig::JsonFile(config) } else { LogConfig::None }).create();
+        container.with_log(if log { LogConfig::from(config) } else { LogConfig::default() }).create();
     let client =
         attached.then(|| container.connect(&Request::Attach(Attach { stdout: true, ..Attach::default() })));
     let reading = client.map(|(_, stream)| std::thread::spawn(move || swallow(Client(stream))));

@@ -6,4 +6,6 @@
 //! synchronous and know no runtime, so that an async engine wraps the sockets in whatever it uses.
 
 pub mod client;
+pub mod entry;
+pub mod log;
 pub mod protocol;

@@ -19,6 +19,8 @@ pub use hull_runtime::{Failure, Rootfs, Source};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use crate::log::{Destination, LogConfig, LogFile, LogFormat, RemoteLog};
+
 /// The file of the supervisor's [`Config`].
 pub const CONFIG: &str = "config.json";
 /// The supervisor's stream socket, mode 0600.
@@ -109,36 +111,6 @@ pub struct Terminal {
     pub rows: u16,
     /// Columns.
     pub cols: u16,
-}
-
-/// Where a supervisor keeps the container's output.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogConfig {
-    /// Nowhere: only attached clients see it.
-    None,
-    /// Docker's `json-file`: `{"log":"line\n","stream":"stdout","time":"RFC 3339"}` lines.
-    JsonFile(JsonFile),
-}
-
-/// Docker's `json-file` driver, bounded unless told otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JsonFile {
-    /// The file that is written; older ones have `.1`, `.2`, … behind the name, `.1` the youngest.
-    pub path: PathBuf,
-    /// Bytes after which the file is rotated; `None` never rotates.
-    pub max_size: Option<u64>,
-    /// How many files are kept, the current one included; at least 1.
-    pub max_file: u32,
-    /// What Docker's `labels`, `env` and `tag` options put into the `attrs` of each line.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attrs: BTreeMap<String, String>,
-}
-
-impl JsonFile {
-    /// The bounds of a log nobody gave bounds to: five files of 20 MiB.
-    pub fn bounded(path: PathBuf) -> Self {
-        Self { path, max_size: Some(20 << 20), max_file: 5, attrs: BTreeMap::new() }
-    }
 }
 
 /// What a daemon asks for: one line of JSON, the first thing on a connection.

@@ -8,7 +8,7 @@ mod kit;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use hull_shim::protocol::{Answer, Attach, JsonFile, Kill, LogConfig, Request, Resize, Stream, Terminal};
+use hull_shim::protocol::{Answer, Attach, Kill, LogConfig, LogFile, Request, Resize, Stream, Terminal};
 use kit::{Container, Host, eventually, records};
 
 fn kill(container: &Container<'_>) {
@@ -80,7 +80,8 @@ fn without_input_there_is_none() {
 #[test]
 fn megabytes_go_through_both_ways() {
     let host = Host::new();
-    let container = host.container(&["/bin/busybox", "cat"]).with_stdin(true).with_log(LogConfig::None).run();
+    let container =
+        host.container(&["/bin/busybox", "cat"]).with_stdin(true).with_log(LogConfig::default()).run();
     let mut client = container.attach(true);
     let mut writer = client.0.try_clone().unwrap();
     let data: Vec<u8> = (0..20_000_000u32).map(|number| (number % 251) as u8).collect();
@@ -306,8 +307,8 @@ fn an_exec_that_cannot_be() {
 fn logs_are_rotated() {
     let host = Host::new();
     let container = host.shell("i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done");
-    let log = JsonFile { max_size: Some(50_000), max_file: 3, ..JsonFile::bounded(container.log_path()) };
-    let container = container.with_log(LogConfig::JsonFile(log)).run();
+    let log = LogFile { max_size: Some(50_000), max_file: 3, ..LogFile::bounded(container.log_path()) };
+    let container = container.with_log(LogConfig::from(log)).run();
     container.end();
     let name = |number| container.home.join(format!("log.{number}"));
     assert!(!name(3).exists());
@@ -351,7 +352,7 @@ fn a_full_disk_stops_neither_the_container_nor_its_clients() {
     let log = small.join("log");
     let container = host
         .shell("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; sleep 0.2; exit 6")
-        .with_log(LogConfig::JsonFile(JsonFile::bounded(log.clone())))
+        .with_log(LogFile::bounded(log.clone()).into())
         .create();
     let client = container.attach(false);
     let container = container.start();

@@ -24,6 +24,7 @@ pub mod scm;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod time;
 pub mod trace;
 pub mod xattr;
 

@@ -8,6 +8,9 @@ wire! { snake_case
     pub struct Stats {
         name: String,
         id: String,
+        /// "linux"; since version 1.52.
+        #[serde(skip_serializing_if = "zero")]
+        os_type: String,
         /// RFC 3339 with nanoseconds.
         read: String,
         preread: String,

@@ -16,6 +16,6 @@ pub(crate) use json::document;
 pub(crate) use mount::wire_point as wire_mount_point;
 pub(crate) use network::{endpoint, network_request};
 pub(crate) use query::{
-    credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal, tail, timestamp,
-    until, window_size,
+    any_filters, credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal, tail,
+    timestamp, until, window_size,
 };

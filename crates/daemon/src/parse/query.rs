@@ -20,10 +20,14 @@ pub(crate) fn signal(query: &Query) -> Result<Option<Signal>, Error> {
 
 /// The `filters` of a list, which knows only `names`.
 pub(crate) fn filters(query: &Query, names: &[&str]) -> Result<Filters, Error> {
-    let filters =
-        Filters::parse(query.get("filters").unwrap_or("")).map_err(|why| invalid(why.to_string()))?;
+    let filters = any_filters(query)?;
     filters.accept(names).map_err(|why| invalid(why.to_string()))?;
     Ok(filters)
+}
+
+/// The parameter `filters` with whatever names it has.
+pub(crate) fn any_filters(query: &Query) -> Result<Filters, Error> {
+    Filters::parse(query.get("filters").unwrap_or("")).map_err(|why| invalid(why.to_string()))
 }
 
 /// A time: seconds since the epoch with up to nine decimals, or RFC 3339. Absent and zero are none.

@@ -2,23 +2,41 @@
 
 use std::collections::BTreeMap;
 
+use hull_api::version::ApiVersion;
 use hull_api::wire::stats as wire;
 use hull_engine::model::Container;
 use hull_engine::{InterfaceStats, StatsSample};
 
-use super::time;
+use super::time_or_never;
 
-/// A sample and the one before it: clients divide their differences.
-pub(crate) fn stats(container: &Container, before: Option<&StatsSample>, now: &StatsSample) -> wire::Stats {
+/// Since this version the operating system is told.
+const WITH_SYSTEM: ApiVersion = ApiVersion { major: 1, minor: 52 };
+
+/// A sample and the one before it: clients divide their differences. A container that does not run has zeros alone.
+pub(crate) fn stats(
+    container: &Container,
+    before: Option<&StatsSample>,
+    now: &StatsSample,
+    version: ApiVersion,
+) -> wire::Stats {
     let memory = &now.cgroup.memory;
-    wire::Stats {
+    let nothing = wire::Stats {
         name: format!("/{}", container.name),
         id: container.id.clone(),
-        read: time(now.read),
-        preread: super::time_or_never(before.map(|sample| sample.read)),
+        os_type: if version < WITH_SYSTEM { String::new() } else { "linux".to_owned() },
+        read: time_or_never(now.read),
+        preread: time_or_never(before.and_then(|sample| sample.read)),
+        ..wire::Stats::default()
+    };
+    if now.read.is_none() {
+        return nothing;
+    }
+    // Without a limit, v2 says the largest number there is, and v1 nothing.
+    let no_limit = if now.cgroup_v2 { u64::MAX } else { 0 };
+    wire::Stats {
         pids_stats: wire::PidsStats {
             current: now.cgroup.pids.current,
-            limit: now.cgroup.pids.limit.unwrap_or(u64::MAX),
+            limit: now.cgroup.pids.limit.unwrap_or(no_limit),
         },
         blkio_stats: blkio(now),
         cpu_stats: cpu(now),
@@ -31,7 +49,7 @@ pub(crate) fn stats(container: &Container, before: Option<&StatsSample>, now: &S
             limit: memory.limit.unwrap_or_else(total_memory),
         },
         networks: now.networks.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect(),
-        ..wire::Stats::default()
+        ..nothing
     }
 }
 
@@ -76,10 +94,21 @@ fn blkio(sample: &StatsSample) -> wire::BlkioStats {
             )
         };
     }
+    let bytes: Option<Vec<_>> = entries!(sample.cgroup.blkio.bytes);
+    if sample.cgroup_v2 {
+        let io_service_bytes_recursive = bytes.filter(|entries| !entries.is_empty());
+        return wire::BlkioStats { io_service_bytes_recursive, ..wire::BlkioStats::default() };
+    }
     wire::BlkioStats {
-        io_service_bytes_recursive: entries!(sample.cgroup.blkio.bytes),
+        io_service_bytes_recursive: bytes,
         io_serviced_recursive: entries!(sample.cgroup.blkio.requests),
-        ..wire::BlkioStats::default()
+        // The kernel's newer schedulers do not count these.
+        io_queue_recursive: Some(Vec::new()),
+        io_service_time_recursive: Some(Vec::new()),
+        io_wait_time_recursive: Some(Vec::new()),
+        io_merged_recursive: Some(Vec::new()),
+        io_time_recursive: Some(Vec::new()),
+        sectors_recursive: Some(Vec::new()),
     }
 }
 

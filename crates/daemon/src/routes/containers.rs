@@ -1,7 +1,6 @@
 //! `/containers`, one container at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -12,7 +11,6 @@ use hull_api::wire::container::{
     WaitError, WaitResponse,
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
-use hull_engine::StatsSample;
 use hull_engine::model::{AttachOptions, Created, LogOptions, WaitCondition};
 
 use crate::Daemon;
@@ -21,7 +19,6 @@ use crate::websocket::Handshake;
 use crate::{parse, render, streams};
 
 /// Between two samples of streamed stats.
-const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.query().get("name").map(str::to_owned);
@@ -239,52 +236,6 @@ pub(super) async fn wait(daemon: Arc<Daemon>, call: Call) -> Outcome {
         Ok(Bytes::from(bytes))
     });
     Ok(streamed("application/json", body))
-}
-
-/// Where a stream of samples stands.
-struct Sampling {
-    daemon: Arc<Daemon>,
-    id: String,
-    before: Option<StatsSample>,
-    once: bool,
-    done: bool,
-}
-
-pub(super) async fn stats(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let container = daemon.engine.container(call.param("id"))?;
-    let query = call.query();
-    let (once, one_shot) = (!query.flag_or("stream", true), query.flag("one-shot"));
-    if one_shot && !once {
-        return Err(invalid("cannot have stream=true and one-shot=true"));
-    }
-    let before = match one_shot {
-        true => None,
-        // The first answer comes with a difference; it takes a second, as Docker's does.
-        false => Some(daemon.engine.stats(&container.id).await?),
-    };
-    let state = Sampling { daemon, id: container.id.clone(), before, once, done: false };
-    let samples = stream::unfold(state, |mut state| async move {
-        if state.done {
-            return None;
-        }
-        if state.before.is_some() {
-            tokio::time::sleep(STATS_INTERVAL).await;
-        }
-        state.done = state.once;
-        let line = sample(&mut state).await?;
-        Some((Ok(Bytes::from(line)), state))
-    });
-    Ok(streamed("application/json", samples))
-}
-
-/// The next line; none when the container is gone.
-async fn sample(state: &mut Sampling) -> Option<Vec<u8>> {
-    let container = state.daemon.engine.container(&state.id).ok()?;
-    let now = state.daemon.engine.stats(&state.id).await.ok()?;
-    let mut line = serde_json::to_vec(&render::stats(&container, state.before.as_ref(), &now)).ok()?;
-    line.push(b'\n');
-    state.before = Some(now);
-    Some(line)
 }
 
 /// Since this version prunes and lists have today's defaults.

@@ -8,30 +8,18 @@ use futures_util::stream;
 use hull_api::filters::Filters;
 use hull_api::version::ApiVersion;
 use hull_api::wire::versions::Versioned;
-use hull_engine::{Event, EventKind, EventStream};
+use hull_engine::{Error, Event, EventKind, EventStream};
 use jiff::Timestamp;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, streamed};
+use crate::call::{Call, Outcome, invalid, streamed};
 use crate::{parse, render};
 
-/// The filters of events.
-const FILTERS: &[&str] = &[
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-];
+/// Objects that are meant by the beginning of their id or name.
+const OBJECTS: [&str; 9] =
+    ["container", "plugin", "volume", "network", "daemon", "node", "service", "secret", "config"];
+/// Actions with details behind a colon: one of these names among the wanted ones, and all are beginnings.
+const BEGINNINGS: [&str; 3] = ["health_status", "exec_create", "exec_start"];
 
 struct Telling {
     past: VecDeque<Event>,
@@ -43,84 +31,171 @@ struct Telling {
 
 pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
-    let filters = parse::filters(query, FILTERS)?;
-    let (since, until) = (parse::timestamp(query, "since")?, parse::timestamp(query, "until")?);
+    let filters = parse::any_filters(query)?;
+    let (since, until) = (moment(&call, "since")?, moment(&call, "until")?);
+    if let (Some(first), Some(last)) = (since, until)
+        && last < first
+    {
+        let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
+        return Err(invalid(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            text("since"),
+            text("until")
+        )));
+    }
     let (past, coming) = daemon.engine.events().subscribe();
+    let mut telling = Telling { past: VecDeque::new(), coming, until, filters, version: call.version };
     // Without `since`, a listener wants the future alone; with `until` alone, the past up to it.
-    let wanted = |event: &Event| match since {
-        Some(since) => event.time >= since,
-        None => until.is_some(),
-    };
-    let past = past.into_iter().filter(wanted).collect();
-    let telling = Telling { past, coming, until, filters, version: call.version };
+    if (since.is_some() || until.is_some())
+        && let Ok(past) = past
+    {
+        let wanted = telling.filters.clone();
+        let read = move || past.since(since).filter(|event| matches(&wanted, event)).collect();
+        telling.past = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+    }
     Ok(streamed("application/json", stream::unfold(telling, next_line)))
 }
 
-async fn next_line(mut telling: Telling) -> Option<(std::io::Result<Bytes>, Telling)> {
-    loop {
-        let event = next_event(&mut telling).await?;
-        if !matches(&telling.filters, &event) {
-            continue;
-        }
-        let mut event = render::event(&event);
-        event.speak(telling.version);
-        let mut line = serde_json::to_vec(&event).ok()?;
-        line.push(b'\n');
-        return Some((Ok(Bytes::from(line)), telling));
+/// A moment; 0 is one, too.
+fn moment(call: &Call, name: &str) -> Result<Option<Timestamp>, Error> {
+    match call.query().get(name) {
+        Some("0") => Ok(Some(Timestamp::UNIX_EPOCH)),
+        _ => parse::timestamp(call.query(), name),
     }
 }
 
-async fn next_event(telling: &mut Telling) -> Option<Event> {
-    let event = match (telling.past.pop_front(), telling.until) {
-        (Some(event), _) => event,
-        (None, None) => telling.coming.next().await?,
-        (None, Some(until)) => {
-            let left = until.duration_since(Timestamp::now()).try_into().unwrap_or_default();
-            tokio::time::timeout(left, telling.coming.next()).await.ok()??
+async fn next_line(mut telling: Telling) -> Option<(std::io::Result<Bytes>, Telling)> {
+    if let Some(event) = telling.past.pop_front() {
+        let line = telling.line(&event)?;
+        return Some((Ok(line), telling));
+    }
+    loop {
+        let event = match telling.until {
+            None => telling.coming.next().await?,
+            Some(until) => {
+                let left = until.duration_since(Timestamp::now()).try_into().unwrap_or_default();
+                tokio::time::timeout(left, telling.coming.next()).await.ok()??
+            }
+        };
+        if matches(&telling.filters, &event) {
+            let line = telling.line(&event)?;
+            return Some((Ok(line), telling));
         }
-    };
-    (telling.until.is_none_or(|until| event.time <= until)).then_some(event)
+    }
 }
 
-/// Whether a listener with these filters wants the event. An object matches by id, by the beginning of its id, and
-/// by name.
+impl Telling {
+    /// The event as it is sent; `None` if it is too young.
+    fn line(&self, event: &Event) -> Option<Bytes> {
+        if self.until.is_some_and(|until| event.time > until) {
+            return None;
+        }
+        let mut event = render::event(event);
+        event.speak(self.version);
+        let mut line = serde_json::to_vec(&event).ok()?;
+        line.push(b'\n');
+        Some(Bytes::from(line))
+    }
+}
+
+/// Whether a listener with these filters wants the event.
 fn matches(filters: &Filters, event: &Event) -> bool {
-    let attribute = |name: &str| event.attributes.get(name).map_or("", String::as_str);
-    let object = |key: &str, kind: EventKind| {
-        let mut wanted = filters.values(key).peekable();
-        wanted.peek().is_none()
-            || wanted.any(|name| {
-                let is_it = event.id == name || event.id.starts_with(name) || attribute("name") == name;
-                let is_on_it = key == "container" && attribute("container") == name;
-                (event.kind == kind && is_it) || is_on_it
-            })
+    let name = event.attributes.get("name").map_or("", String::as_str);
+    let is_object = |key: &&str| begins(filters, key, &event.id) || begins(filters, key, name);
+    let by_beginning = filters.values("event").any(|wanted| BEGINNINGS.contains(&wanted));
+    let action = match by_beginning {
+        true => begins(filters, "event", &event.action),
+        false => filters.matches("event", &event.action),
     };
-    let action = event.action.split(':').next().unwrap_or("");
-    (filters.matches("event", action) || filters.matches("event", &event.action))
+    action
         && filters.matches("type", event.kind.name())
         && filters.matches("scope", "local")
         && filters.matches_labels("label", &event.attributes)
-        && object("container", EventKind::Container)
-        && object("volume", EventKind::Volume)
-        && object("network", EventKind::Network)
-        && object("daemon", EventKind::Daemon)
-        && image(filters, event)
-        && ["config", "node", "plugin", "secret", "service"].iter().all(|key| !filters.has(key))
+        && OBJECTS.iter().all(|key| is_object(&key))
+        && image(filters, event, name)
 }
 
-/// An image matches by name with or without its tag, for its containers, too.
-fn image(filters: &Filters, event: &Event) -> bool {
-    let attribute = |name: &str| event.attributes.get(name).map_or("", String::as_str);
+/// Whether the filter is absent, or names the text or its beginning.
+fn begins(filters: &Filters, key: &str, text: &str) -> bool {
+    let mut wanted = filters.values(key).peekable();
+    wanted.peek().is_none() || wanted.any(|wanted| text.starts_with(wanted))
+}
+
+/// An image matches by id or name, with or without its tag, and with it what happens to its containers.
+fn image(filters: &Filters, event: &Event, name: &str) -> bool {
     let named = match event.kind {
-        EventKind::Image => [event.id.as_str(), attribute("name")],
-        _ => [attribute("image"), ""],
+        EventKind::Image => name,
+        _ => event.attributes.get("image").map_or("", String::as_str),
     };
-    let bare = |name: &str| match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
-        _ => name.to_owned(),
+    // As people write it: without the tag and the default registry.
+    let bare = |name: &str| {
+        let name = name.split('@').next().unwrap_or_default();
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => repository.to_owned(),
+            _ => name.to_owned(),
+        }
     };
-    let mut wanted = filters.values("image").peekable();
-    wanted.peek().is_none()
-        || wanted
-            .any(|image| named.iter().any(|name| !name.is_empty() && (*name == image || bare(name) == image)))
+    [event.id.as_str(), named]
+        .iter()
+        .any(|name| filters.matches("image", name) || filters.matches("image", &bare(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind, action: &str, id: &str, attributes: &[(&str, &str)]) -> Event {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let (action, id) = (action.to_owned(), id.to_owned());
+        Event { time: Timestamp::UNIX_EPOCH, kind, action, id, attributes: attributes.collect() }
+    }
+
+    fn wanted(filters: &str, event: &Event) -> bool {
+        matches(&Filters::parse(filters).expect("filters"), event)
+    }
+
+    #[test]
+    fn objects_are_meant_by_beginnings() {
+        let attributes = [("name", "web-1"), ("image", "docker.io/library/nginx:1.2"), ("tier", "front")];
+        let start = event(EventKind::Container, "start", "abcdef", &attributes);
+        for yes in [
+            r#"{}"#,
+            r#"{"container":["abc"]}"#,
+            r#"{"container":["web"]}"#,
+            r#"{"container":["x","web-1"]}"#,
+            r#"{"image":["nginx"]}"#,
+            r#"{"image":["docker.io/library/nginx:1.2"]}"#,
+            r#"{"event":["start"],"type":["container"],"scope":["local"]}"#,
+            r#"{"label":["tier=front"]}"#,
+            r#"{"frob":["ignored"]}"#,
+        ] {
+            assert!(wanted(yes, &start), "{yes}");
+        }
+        for no in [
+            r#"{"container":["eb"]}"#,
+            r#"{"image":["ngin"]}"#,
+            r#"{"event":["star"]}"#,
+            r#"{"type":["image"]}"#,
+            r#"{"scope":["swarm"]}"#,
+            r#"{"node":["n"]}"#,
+            r#"{"label":["tier=back"]}"#,
+        ] {
+            assert!(!wanted(no, &start), "{no}");
+        }
+    }
+
+    #[test]
+    fn actions_with_details_are_meant_by_their_names() {
+        let exec = event(EventKind::Container, "exec_create: sh -c true", "a", &[]);
+        assert!(wanted(r#"{"event":["exec_create"]}"#, &exec));
+        assert!(wanted(r#"{"event":["exec_create: sh -c true"]}"#, &exec));
+        assert!(!wanted(r#"{"event":["exec_start"]}"#, &exec));
+        let health = event(EventKind::Container, "health_status: healthy", "a", &[]);
+        assert!(wanted(r#"{"event":["health_status"]}"#, &health));
+        assert!(wanted(r#"{"event":["health_status: healthy"]}"#, &health));
+        assert!(!wanted(r#"{"event":["health_status: unhealthy"]}"#, &health));
+        assert!(!wanted(r#"{"event":["health"]}"#, &health));
+    }
 }

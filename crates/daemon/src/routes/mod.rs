@@ -11,6 +11,7 @@ mod listing;
 mod networks;
 mod plugins;
 mod registry;
+mod stats;
 mod swarm;
 mod system;
 mod transfer;
@@ -37,7 +38,7 @@ pub(crate) const TABLE: &[Route] = &[
     route!(GET "/containers/{id...}/logs" => containers::logs),
     route!(GET "/containers/{id...}/changes" => containers::changes),
     route!(GET "/containers/{id...}/export" => containers::export),
-    route!(GET "/containers/{id...}/stats" => containers::stats),
+    route!(GET "/containers/{id...}/stats" => stats::stats),
     route!(POST "/containers/{id...}/attach" => containers::attach),
     route!(GET "/containers/{id...}/attach/ws" => containers::attach_websocket),
     route!(POST "/containers/{id...}/start" => containers::start),

@@ -1,27 +1,32 @@
-//! A place in a rotated log, moving forward over whole lines.
+//! A place in a rotated log, moving forward over whole records.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use memchr::memrchr;
+use hull_shim::protocol::LogFormat;
+use jiff::Timestamp;
 
+use super::files::{Identity, Part, all, identity, open_if_any, younger_than};
+use super::shape;
 use crate::model::Tail;
 
 /// Bytes read at once.
 const BLOCK: usize = 256 * 1024;
-/// More rotated files than anybody keeps.
-const MAX_FILES: u32 = 10_000;
 
 /// A place in a rotated log. It holds its file open, so a rotation under it loses nothing.
 pub(super) struct Cursor {
     path: PathBuf,
+    format: LogFormat,
     tail: Option<Tail>,
+    /// Older files need not be read.
+    since: Option<Timestamp>,
     file: Option<File>,
+    /// Which one that is; the contents of a packed one are in another.
+    place: Identity,
     /// Files between this one and the youngest, in order.
-    next: VecDeque<File>,
+    next: VecDeque<Part>,
     /// What was read, and room for more.
     buffer: Vec<u8>,
     filled: usize,
@@ -31,11 +36,14 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// A place `tail` before the end of the log at `path`.
-    pub(super) fn new(path: PathBuf, tail: Tail) -> Self {
+    pub(super) fn new(path: PathBuf, format: LogFormat, tail: Tail, since: Option<Timestamp>) -> Self {
         Self {
             path,
+            format,
             tail: Some(tail),
+            since,
             file: None,
+            place: (0, 0),
             next: VecDeque::new(),
             buffer: Vec::new(),
             filled: 0,
@@ -43,7 +51,7 @@ impl Cursor {
         }
     }
 
-    /// The next whole lines; `None` if there are none yet.
+    /// The next whole records; `None` if there are none yet.
     pub(super) fn read(&mut self) -> io::Result<Option<&[u8]>> {
         if let Some(tail) = self.tail.take() {
             self.open(tail)?;
@@ -52,7 +60,9 @@ impl Cursor {
         self.filled -= std::mem::take(&mut self.given);
         loop {
             if self.file.is_none() {
-                self.file = open_if_any(&self.path)?;
+                if let Some(file) = open_if_any(&self.path)? {
+                    self.turn_to(Part::plain(file))?;
+                }
             }
             let Some(file) = &mut self.file else { return Ok(None) };
             let begun = self.filled;
@@ -64,9 +74,18 @@ impl Cursor {
                 outcome => outcome?,
             };
             self.filled += count;
-            if let Some(end) = memrchr(b'\n', &self.buffer[begun..self.filled]) {
-                self.given = begun + end + 1;
-                return Ok(Some(&self.buffer[..self.given]));
+            match shape::whole(self.format, &self.buffer[..self.filled], begun) {
+                Some(0) => {}
+                Some(end) => {
+                    self.given = end;
+                    return Ok(Some(&self.buffer[..end]));
+                }
+                // Torn by a crash of the machine; the supervisor went on in another file.
+                None => {
+                    self.filled = 0;
+                    io::Seek::seek(file, io::SeekFrom::End(0))?;
+                    continue;
+                }
             }
             if count == 0 && !self.turn_page()? {
                 return Ok(None);
@@ -77,14 +96,12 @@ impl Cursor {
     /// At the end of a file: goes on to the next, if there is one.
     fn turn_page(&mut self) -> io::Result<bool> {
         if let Some(next) = self.next.pop_front() {
-            self.file = Some(next);
-            self.filled = 0;
+            self.turn_to(next)?;
             return Ok(true);
         }
         let Some(file) = &self.file else { return Ok(false) };
-        let place = file.metadata()?;
         if open_if_any(&self.path)?.map(|file| file.metadata()).transpose()?.map(|now| identity(&now))
-            == Some(identity(&place))
+            == Some(self.place)
         {
             return Ok(false);
         }
@@ -92,92 +109,38 @@ impl Cursor {
         if file.metadata()?.len() > io::Seek::stream_position(&mut &*file)? {
             return Ok(true);
         }
-        self.next = younger_than(&self.path, identity(&place))?;
-        self.file = self.next.pop_front();
-        self.filled = 0;
-        Ok(self.file.is_some())
+        self.next = younger_than(&self.path, self.place)?;
+        let Some(next) = self.next.pop_front() else {
+            self.file = None;
+            return Ok(false);
+        };
+        self.turn_to(next).map(|()| true)
     }
 
     fn open(&mut self, tail: Tail) -> io::Result<()> {
-        let mut files = all(&self.path)?;
-        let Tail::Lines(wanted) = tail else {
-            self.next = files.into();
-            self.file = self.next.pop_front();
-            return Ok(());
+        let mut parts = all(&self.path, self.since)?;
+        let Tail::Lines(mut wanted) = tail else {
+            self.next = parts.into();
+            return self.next.pop_front().map_or(Ok(()), |first| self.turn_to(first));
         };
-        let mut wanted = wanted;
-        while let Some(mut file) = files.pop() {
-            let (offset, found) = lines_from_end(&file, wanted)?;
+        let mut files = VecDeque::new();
+        while let Some(part) = parts.pop() {
+            let (mut file, place) = part.open()?;
+            let (offset, found) = shape::from_end(self.format, &file, wanted)?;
             io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
-            self.next.push_front(file);
+            files.push_front(Part::at(file, place));
             wanted -= found;
             if wanted == 0 {
                 break;
             }
         }
-        self.file = self.next.pop_front();
+        self.next = files;
+        self.next.pop_front().map_or(Ok(()), |first| self.turn_to(first))
+    }
+
+    fn turn_to(&mut self, part: Part) -> io::Result<()> {
+        let (file, place) = part.open()?;
+        (self.file, self.place, self.filled) = (Some(file), place, 0);
         Ok(())
     }
-}
-
-/// Where the last `wanted` lines of a file begin, and how many there are (fewer, if the file is short).
-fn lines_from_end(file: &File, wanted: usize) -> io::Result<(u64, usize)> {
-    let mut end = file.metadata()?.len();
-    if wanted == 0 || end == 0 {
-        return Ok((end, 0));
-    }
-    let mut block = vec![0; BLOCK];
-    // The newline that ends the last line begins no further one; an unfinished last line is none yet.
-    let mut newlines = 0;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK as u64);
-        let block = &mut block[..(end - start) as usize];
-        file.read_exact_at(block, start)?;
-        for index in memchr::memrchr_iter(b'\n', block) {
-            if newlines == wanted {
-                return Ok((start + index as u64 + 1, wanted));
-            }
-            newlines += 1;
-        }
-        end = start;
-    }
-    Ok((0, newlines))
-}
-
-fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
-fn open_if_any(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Every file of the log, the oldest first.
-fn all(path: &Path) -> io::Result<Vec<File>> {
-    let mut files = Vec::new();
-    files.extend(open_if_any(path)?);
-    for number in 1..MAX_FILES {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        let Some(file) = open_if_any(Path::new(&name))? else { break };
-        files.push(file);
-    }
-    files.reverse();
-    Ok(files)
-}
-
-/// The files written after the one of that identity; all, if it is deleted by now.
-fn younger_than(path: &Path, old: (u64, u64)) -> io::Result<VecDeque<File>> {
-    let mut files: VecDeque<File> = all(path)?.into();
-    for index in 0..files.len() {
-        if identity(&files[index].metadata()?) == old {
-            files.drain(..=index);
-            break;
-        }
-    }
-    Ok(files)
 }

@@ -1,7 +1,9 @@
-//! One line of a log: from `json-file`'s JSON to what a client sees.
+//! One line of a log: from `json-file`'s JSON, or from an entry, to what a client sees.
 
 use std::collections::BTreeMap;
 
+use hull_shim::entry::{self, Frame};
+use hull_shim::protocol::{LogFormat, Stream};
 use jiff::Timestamp;
 use memchr::{memchr, memchr2};
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use crate::model::LogOptions;
 pub(super) struct Painter {
     options: LogOptions,
     tty: bool,
+    format: LogFormat,
 }
 
 /// One line, as the file has it. The text is still escaped.
@@ -35,13 +38,41 @@ struct AnyLine {
 }
 
 impl Painter {
-    pub(super) fn new(options: LogOptions, tty: bool) -> Self {
-        Self { options, tty }
+    pub(super) fn new(options: LogOptions, tty: bool, format: LogFormat) -> Self {
+        Self { options, tty, format }
     }
 
-    /// Appends what `lines` look like to `out`; false if all that follows is too young.
-    pub(super) fn paint(&self, lines: &[u8], out: &mut Vec<u8>) -> bool {
-        out.reserve(lines.len());
+    /// Appends what whole records look like to `out`; false if all that follows is too young.
+    pub(super) fn paint(&self, records: &[u8], out: &mut Vec<u8>) -> bool {
+        out.reserve(records.len());
+        match self.format {
+            LogFormat::JsonFile => self.paint_lines(records, out),
+            LogFormat::Entries => self.paint_entries(records, out),
+        }
+    }
+
+    fn paint_entries(&self, mut records: &[u8], out: &mut Vec<u8>) -> bool {
+        while let Frame::Whole(count) = entry::frame(records) {
+            let (frame, rest) = records.split_at(count);
+            records = rest;
+            let Some(entry) = entry::decode(frame) else { continue };
+            let time = Timestamp::from_nanosecond(i128::from(entry.time)).unwrap_or_default();
+            let stream: &[u8] = if entry.stream == Stream::Stderr { b"stderr" } else { b"stdout" };
+            let details = if self.options.details { " " } else { "" };
+            let more = self.paint_parts(stream, time.to_string().as_bytes(), details, out, |out| {
+                out.extend_from_slice(entry.line);
+                if entry.ends_line() {
+                    out.push(b'\n');
+                }
+            });
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn paint_lines(&self, lines: &[u8], out: &mut Vec<u8>) -> bool {
         let mut begin = 0;
         memchr::memchr_iter(b'\n', lines).all(|end| {
             let line = &lines[begin..=end];

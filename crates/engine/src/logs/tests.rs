@@ -2,7 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use flate2::GzBuilder;
+use flate2::write::GzEncoder;
+use hull_shim::entry::{Entry, OVERHEAD};
+use hull_shim::protocol::{LogFormat, Stream};
 
 use super::*;
 use crate::model::Tail;
@@ -17,9 +24,13 @@ fn everything() -> LogOptions {
 }
 
 fn read(path: PathBuf, options: LogOptions) -> String {
+    read_as(LogFormat::JsonFile, path, options)
+}
+
+fn read_as(format: LogFormat, path: PathBuf, options: LogOptions) -> String {
     let (sender, mut chunks) = mpsc::channel(1024);
-    let cursor = Cursor::new(path, options.tail);
-    Reader { cursor, painter: Painter::new(options, true) }.read_to_end(&sender);
+    let cursor = Cursor::new(path, format, options.tail, options.since);
+    Reader { cursor, painter: Painter::new(options, true, format) }.read_to_end(&sender);
     drop(sender);
     let mut all = Vec::new();
     while let Ok(chunk) = chunks.try_recv() {
@@ -105,7 +116,7 @@ fn torn_and_foreign_lines_do_no_harm() {
 #[test]
 fn frames_say_their_stream_and_length() {
     let mut out = Vec::new();
-    let painter = Painter::new(everything(), false);
+    let painter = Painter::new(everything(), false, LogFormat::JsonFile);
     assert!(painter.paint(line("hello\n", 1).as_bytes(), &mut out));
     assert_eq!(out, b"\x01\0\0\0\0\0\0\x06hello\n");
 }
@@ -195,7 +206,7 @@ fn a_rotation_under_a_reader_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("x.log");
     fs::write(&path, line("one\n", 1)).unwrap();
-    let mut cursor = Cursor::new(path.clone(), Tail::All);
+    let mut cursor = Cursor::new(path.clone(), LogFormat::JsonFile, Tail::All, None);
     assert!(cursor.read().unwrap().is_some());
     assert!(cursor.read().unwrap().is_none());
     let mut old = fs::OpenOptions::new().append(true).open(&path).unwrap();
@@ -205,4 +216,86 @@ fn a_rotation_under_a_reader_loses_nothing() {
     assert_eq!(cursor.read().unwrap(), Some(line("two\n", 2).as_bytes()));
     assert_eq!(cursor.read().unwrap(), Some(line("three\n", 3).as_bytes()));
     assert!(cursor.read().unwrap().is_none());
+}
+
+/// Entries as a supervisor writes them, numbered.
+fn entries(range: std::ops::Range<u32>) -> Vec<u8> {
+    let mut all = Vec::new();
+    for number in range {
+        let line = number.to_string();
+        let entry = Entry {
+            stream: Stream::Stdout,
+            time: i64::from(number) * 1_000_000_000,
+            line: line.as_bytes(),
+            piece: None,
+        };
+        let mut out = vec![0; line.len() + OVERHEAD];
+        let count = entry.put(&mut out);
+        all.extend_from_slice(&out[..count]);
+    }
+    all
+}
+
+/// Three files of ten entries each; the oldest one is packed.
+fn packed(directory: &tempfile::TempDir) -> PathBuf {
+    let path = directory.path().join("x.log");
+    let mut packer = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&entries(0..10)).unwrap();
+    fs::write(directory.path().join("x.log.2.gz"), packer.finish().unwrap()).unwrap();
+    fs::write(directory.path().join("x.log.1"), entries(10..20)).unwrap();
+    fs::write(&path, entries(20..30)).unwrap();
+    path
+}
+
+#[test]
+fn entries_are_read_across_packed_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = packed(&directory);
+    assert_eq!(read_as(LogFormat::Entries, path.clone(), everything()), numbers(0..30));
+    for count in [0, 1, 9, 10, 11, 25, 30, 31] {
+        let options = LogOptions { tail: Tail::Lines(count as usize), ..everything() };
+        let found = read_as(LogFormat::Entries, path.clone(), options);
+        assert_eq!(found, numbers(30u32.saturating_sub(count)..30), "{count}");
+    }
+    let since = Some("1970-01-01T00:00:28.000000001Z".parse().unwrap());
+    let options = LogOptions { since, timestamps: true, ..everything() };
+    assert_eq!(read_as(LogFormat::Entries, path, options), "1970-01-01T00:00:29.000000000Z 29\n");
+}
+
+#[test]
+fn a_torn_entry_hides_no_other_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = packed(&directory);
+    let torn = [entries(10..20), vec![0; 100]].concat();
+    fs::write(directory.path().join("x.log.1"), torn).unwrap();
+    assert_eq!(read_as(LogFormat::Entries, path, everything()), numbers(0..30));
+}
+
+#[test]
+fn old_files_are_not_opened_for_what_is_young() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = rotated(&directory);
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+    fs::File::open(directory.path().join("x.log.1")).unwrap().set_modified(old).unwrap();
+    let options = LogOptions { since: Some("2026-01-01T00:00:00Z".parse().unwrap()), ..everything() };
+    assert_eq!(read(path, options), numbers(20..30));
+}
+
+#[test]
+fn a_follower_is_not_led_back_by_packing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.log");
+    fs::write(&path, line("0\n", 0)).unwrap();
+    let mut cursor = Cursor::new(path.clone(), LogFormat::JsonFile, Tail::All, None);
+    assert!(cursor.read().unwrap().is_some());
+    // Rotated, packed as a supervisor does it, and begun anew.
+    let facts = fs::metadata(&path).unwrap();
+    let identity = [facts.dev().to_le_bytes(), facts.ino().to_le_bytes()].concat();
+    let mut packer = GzBuilder::new().extra(identity).write(Vec::new(), flate2::Compression::fast());
+    packer.write_all(line("0\n", 0).as_bytes()).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(directory.path().join("x.log.1.gz"), packer.finish().unwrap()).unwrap();
+    fs::write(&path, line("1\n", 1)).unwrap();
+    let next = cursor.read().unwrap().map(<[u8]>::to_vec);
+    assert_eq!(next, Some(line("1\n", 1).into_bytes()));
 }

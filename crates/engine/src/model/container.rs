@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use hull_shim::protocol::LogFormat;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerConfig, HostConfig, MountKind, MountPoint, NetworkSettings};
+
+/// What Go reads as true.
+const GO_TRUE: [&str; 6] = ["1", "t", "T", "true", "TRUE", "True"];
 
 /// Where a container is in its life.
 ///
@@ -169,7 +173,7 @@ pub struct Container {
     pub hostname_path: PathBuf,
     /// Its /etc/hosts on the host.
     pub hosts_path: PathBuf,
-    /// Its log; empty if output is not logged to a file.
+    /// Its log; empty if the driver is not `json-file`: see [`Container::log_file`].
     pub log_path: PathBuf,
     /// Ids of its exec sessions that still run. Not persisted.
     #[serde(skip)]
@@ -199,6 +203,20 @@ impl Container {
         options
             .filter_map(|option| option.strip_prefix("apparmor"))
             .find_map(|rest| rest.strip_prefix(['=', ':']))
+    }
+
+    /// The file that its output is read from, and how it looks inside; `None` if output is kept nowhere.
+    pub fn log_file(&self) -> Option<(PathBuf, LogFormat)> {
+        let log = &self.host.log_config;
+        let entries = |name: &str| Some((self.directory.join(name), LogFormat::Entries));
+        let cached = log.options.get("cache-disabled").is_none_or(|text| !GO_TRUE.contains(&text.as_str()));
+        match log.driver.as_str() {
+            "none" => None,
+            "local" => entries("local.log"),
+            "" | "json-file" => Some((self.log_path.clone(), LogFormat::JsonFile)),
+            _ if cached => entries("cached.log"),
+            _ => None,
+        }
     }
 
     /// The first 12 digits of the id.

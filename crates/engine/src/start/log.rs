@@ -1,194 +1,217 @@
 //! `--log-driver` and `--log-opt`.
+//!
+//! As in Docker, names of options (and what a driver's own check looks at) are refused when a container is created; what
+//! else is wrong with a value is told when it is started.
+
+mod attributes;
+mod fluentd;
+mod gelf;
+mod syslog;
+mod values;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
-use hull_shim::protocol::{self, JsonFile};
-use regex_lite::Regex;
+use hull_shim::protocol::{self, Destination, LogFile, LogFormat, RemoteLog};
 
 use crate::model::{Container, LogConfig};
 use crate::{Error, Result};
+use attributes::{of_container, tag};
+use values::{decimal_size, flag, integer, memory_size};
 
-/// What Docker knows in a tag, as `{{.Name}}`.
-const TAG_FIELDS: [&str; 7] = ["ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName"];
+/// The options of a driver.
+type Options = BTreeMap<String, String>;
 
-/// What the supervisor is told about the log.
-pub(crate) fn config(wanted: &LogConfig, path: &Path) -> Result<protocol::LogConfig> {
-    match wanted.driver.as_str() {
-        "none" => return Ok(protocol::LogConfig::None),
-        "" | "json-file" | "local" => {}
-        driver => {
-            return Err(Error::invalid(format!("logger: no log driver named '{driver}' is registered")));
-        }
+/// What every driver takes.
+const COMMON: [&str; 6] =
+    ["mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
+/// What drivers take that tell of the container.
+const TELLING: [&str; 5] = ["labels", "labels-regex", "env", "env-regex", "tag"];
+/// What files take.
+const FILES: [&str; 3] = ["max-size", "max-file", "compress"];
+/// Bytes that wait in non-blocking mode, unless told otherwise.
+const BUFFER: u64 = 1_000_000;
+
+/// Docker's check of a new container's options.
+pub(crate) fn check(wanted: &LogConfig) -> Result<()> {
+    let options = &wanted.options;
+    let driver = wanted.driver.as_str();
+    if driver == "none" {
+        return Ok(());
     }
-    let mut file = JsonFile::bounded(path.to_owned());
-    let invalid = |name: &str, value: &str| Error::invalid(format!("invalid value for {name}: {value:?}"));
-    let mut files = None;
-    for (name, value) in &wanted.options {
-        match name.as_str() {
-            "max-size" if value == "-1" => file.max_size = None,
-            "max-size" => {
-                file.max_size = Some(size(value).ok_or_else(|| invalid(name, value))?);
-                // Docker keeps one file unless told otherwise.
-                files = files.or(Some(1));
-            }
-            "max-file" => {
-                files =
-                    Some(value.parse().ok().filter(|count| *count > 0).ok_or_else(|| invalid(name, value))?);
-            }
-            // How output is buffered and old files are packed is the supervisor's own business.
-            "mode" | "max-buffer-size" | "compress" => {}
-            // What is told of the container itself: see `attributes`.
-            "labels" | "env" => {}
-            "labels-regex" | "env-regex" => drop(regex(value)?),
-            "tag" => drop(tag(value, |field| TAG_FIELDS.contains(&field).then(String::new))?),
-            _ => {
-                return Err(Error::invalid(format!(
-                    "unknown log opt '{name}' for {} log driver",
-                    wanted.driver
-                )));
-            }
-        }
+    check_mode(options)?;
+    if let Some(text) = options.get("cache-disabled").filter(|text| !text.is_empty()) {
+        flag(text).map_err(|_| Error::invalid(format!("invalid value for option cache-disabled: {text}")))?;
     }
-    file.max_file = files.unwrap_or(file.max_file);
-    Ok(protocol::LogConfig::JsonFile(file))
+    match driver {
+        "json-file" => known(options, &[&FILES, &TELLING], |name| {
+            format!("unknown log opt '{name}' for json-file log driver")
+        }),
+        "local" => known(options, &[&FILES], |name| format!("unknown log opt '{name}' for log driver local")),
+        "journald" => {
+            known(options, &[&TELLING], |name| format!("unknown log opt '{name}' for journald log driver"))
+        }
+        "syslog" => syslog::check(options),
+        "gelf" => gelf::check(options),
+        "fluentd" => fluentd::check(options),
+        other => Err(Error::invalid(format!("logger: no log driver named '{other}' is registered"))),
+    }
 }
 
-/// A container's log.
+fn check_mode(options: &Options) -> Result<()> {
+    let mode = options.get("mode").map_or("", String::as_str);
+    if !matches!(mode, "" | "blocking" | "non-blocking") {
+        return Err(Error::invalid(format!("logger: logging mode not supported: {mode}")));
+    }
+    let Some(size) = options.get("max-buffer-size") else { return Ok(()) };
+    if mode != "non-blocking" {
+        return Err(Error::invalid(
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+        ));
+    }
+    memory_size(size)
+        .map(drop)
+        .map_err(|error| Error::invalid(format!("error parsing option max-buffer-size: {error}")))
+}
+
+/// Refuses options that are in none of the lists.
+fn known(options: &Options, lists: &[&[&str]], unknown: impl Fn(&str) -> String) -> Result<()> {
+    let is_known = |name: &str| COMMON.contains(&name) || lists.iter().any(|list| list.contains(&name));
+    match options.keys().find(|name| !is_known(name)) {
+        Some(name) => Err(Error::invalid(unknown(name))),
+        None => Ok(()),
+    }
+}
+
+/// What a container's supervisor is told about the log.
 pub(super) fn of(container: &Container) -> Result<protocol::LogConfig> {
-    let mut log = config(&container.host.log_config, &container.log_path)?;
-    if let protocol::LogConfig::JsonFile(file) = &mut log {
-        file.attrs = attributes(container)?;
-    }
-    Ok(log)
+    configure(container).map_err(|error| not_initialized(&error.message))
 }
 
-/// What each line of the log tells of its container, as the log options say: labels, environment, tag.
-fn attributes(container: &Container) -> Result<BTreeMap<String, String>> {
+/// A log that could not be begun, in Docker's words.
+pub(crate) fn not_initialized(why: &str) -> Error {
+    Error::system(format!("failed to create task for container: failed to initialize logging driver: {why}"))
+}
+
+fn configure(container: &Container) -> Result<protocol::LogConfig> {
     let options = &container.host.log_config.options;
-    let variables: BTreeMap<_, _> =
-        container.config.env.iter().filter_map(|variable| variable.split_once('=')).collect();
-    let labels: BTreeMap<_, _> =
-        container.config.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let mut attributes = BTreeMap::new();
-    for (option, source) in [("labels", &labels), ("env", &variables)] {
-        let listed = options.get(option).map(String::as_str).unwrap_or_default();
-        let pattern = options.get(&format!("{option}-regex")).map(|text| regex(text)).transpose()?;
-        let matches = |name: &str| pattern.as_ref().is_some_and(|pattern| pattern.is_match(name));
-        for (name, value) in source {
-            if listed.split(',').any(|wanted| wanted == *name) || matches(name) {
-                attributes.insert((*name).to_owned(), (*value).to_owned());
-            }
+    let file = || container.log_file().map(|(path, _)| path).unwrap_or_default();
+    let destination = match container.host.log_config.driver.as_str() {
+        "none" => return Ok(protocol::LogConfig::default()),
+        "local" => return Ok(local(file(), options, "")?.into()),
+        "journald" => journald(container)?,
+        "syslog" => Destination::Syslog(syslog::config(container)?),
+        "gelf" => Destination::Gelf(gelf::config(container)?),
+        "fluentd" => Destination::Fluentd(fluentd::config(container)?),
+        _ => return Ok(json_file(container, file())?.into()),
+    };
+    let cache = container.log_file().map(|(path, _)| local(path, options, "cache-")).transpose()?;
+    let max_buffer = max_buffer(options, &destination)?;
+    Ok(protocol::LogConfig { file: cache, remote: Some(RemoteLog { destination, max_buffer }) })
+}
+
+/// How much may wait for a slow destination.
+fn max_buffer(options: &Options, destination: &Destination) -> Result<Option<u64>> {
+    if options.get("mode").is_some_and(|mode| mode == "non-blocking") {
+        return match options.get("max-buffer-size") {
+            Some(size) => memory_size(size).map(Some),
+            None => Ok(Some(BUFFER)),
+        };
+    }
+    match destination {
+        Destination::Fluentd(fluentd) if fluentd.connects_later => fluentd::max_buffer(options).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Docker's `json-file`; bounded, where Docker's is not, unless told otherwise.
+fn json_file(container: &Container, path: PathBuf) -> Result<LogFile> {
+    let options = &container.host.log_config.options;
+    let mut file = LogFile::bounded(path);
+    if let Some(size) = options.get("max-size") {
+        // Docker keeps one file unless told otherwise.
+        file.max_file = 1;
+        file.max_size = match size.as_str() {
+            "-1" => None,
+            size => Some(decimal_size(size)?).filter(|size| *size > 0),
+        };
+        if file.max_size.is_none() && size != "-1" {
+            return Err(Error::invalid("max-size must be a positive number"));
         }
     }
-    if let Some(text) = options.get("tag").filter(|text| !text.is_empty()) {
-        attributes.insert("tag".to_owned(), tag(text, |field| field_of(container, field))?);
+    if let Some(count) = options.get("max-file") {
+        file.max_file = u32::try_from(integer(count)?)
+            .ok()
+            .filter(|count| *count > 0)
+            .ok_or_else(|| Error::invalid("max-file cannot be less than 1"))?;
     }
-    Ok(attributes)
-}
-
-fn regex(text: &str) -> Result<Regex> {
-    Regex::new(text).map_err(|why| Error::invalid(format!("invalid regular expression {text:?}: {why}")))
-}
-
-/// Fills a tag: text with fields as `{{.Name}}`.
-fn tag(text: &str, field: impl Fn(&str) -> Option<String>) -> Result<String> {
-    let invalid = || Error::invalid(format!("invalid log tag template {text:?}"));
-    let (mut filled, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once("{{") {
-        let (name, after) = after.split_once("}}").ok_or_else(invalid)?;
-        let name = name.trim().strip_prefix('.').ok_or_else(invalid)?;
-        filled.push_str(before);
-        filled.push_str(&field(name).ok_or_else(invalid)?);
-        rest = after;
+    file.compress = options.get("compress").map(|text| flag(text)).transpose()?.unwrap_or(false);
+    if file.compress && (file.max_file == 1 || file.max_size.is_none()) {
+        return Err(Error::invalid(
+            "compress cannot be true when max-file is less than 2 or max-size is not set",
+        ));
     }
-    Ok(filled + rest)
+    file.attrs = of_container(container, str::to_owned)?;
+    let tag = tag(container, "")?;
+    if !tag.is_empty() {
+        file.attrs.insert("tag".to_owned(), tag);
+    }
+    Ok(file)
 }
 
-/// One of [`TAG_FIELDS`].
-fn field_of(container: &Container, field: &str) -> Option<String> {
-    let image = container.image_id.strip_prefix("sha256:").unwrap_or(&container.image_id);
-    Some(match field {
-        "ID" => container.short_id().to_owned(),
-        "FullID" => container.id.clone(),
-        "Name" => container.name.clone(),
-        "ImageID" => image.get(..12).unwrap_or(image).to_owned(),
-        "ImageFullID" => container.image_id.clone(),
-        "ImageName" => container.config.image.clone(),
-        "DaemonName" => "hull".to_owned(),
-        _ => return None,
-    })
-}
-
-/// Bytes of "10m", "1.5g", "4096": powers of 1024.
-fn size(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let text = text.trim_end_matches('b').trim_end_matches('i');
-    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
-    let factor = match unit {
-        "" => 1u64,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        "t" => 1 << 40,
-        _ => return None,
+/// Docker's `local`; its options have `prefix` before their names where it is the cache of another driver.
+fn local(path: PathBuf, options: &Options, prefix: &str) -> Result<LogFile> {
+    let option = |name: &str| options.get(&format!("{prefix}{name}"));
+    let invalid = |name: &str, value: &str, why: &Error| {
+        Error::invalid(format!("invalid value for {name}: {value}: {why}"))
     };
-    let number: f64 = text[..text.len() - unit.len()].parse().ok()?;
-    Some((number * factor as f64) as u64).filter(|size| *size > 0)
+    let mut file = LogFile { format: LogFormat::Entries, compress: true, ..LogFile::bounded(path) };
+    if let Some(size) = option("max-size") {
+        let bytes = decimal_size(size).map_err(|why| invalid("max-size", size, &why))?;
+        file.max_size = Some(bytes).filter(|bytes| *bytes > 0);
+    }
+    if let Some(text) = option("max-file") {
+        let count = integer(text).map_err(|why| invalid("max-file", text, &why))?;
+        let count =
+            u32::try_from(count).map_err(|_| Error::invalid("max file count cannot be less than 0"))?;
+        file.max_file = count.max(1);
+    }
+    if let Some(text) = option("compress") {
+        file.compress =
+            flag(text).map_err(|why| Error::invalid(format!("error reading compress log option: {why}")))?;
+    }
+    if file.compress && file.max_file == 1 {
+        return Err(Error::invalid("compression cannot be enabled when max file count is 1"));
+    }
+    Ok(file)
+}
+
+/// systemd's journal: the names that it knows of containers.
+fn journald(container: &Container) -> Result<Destination> {
+    let tag = tag(container, attributes::DEFAULT_TAG)?;
+    let mut fields: Options = of_container(container, journal_name)?;
+    for (name, value) in [
+        ("CONTAINER_ID", container.short_id()),
+        ("CONTAINER_ID_FULL", &container.id),
+        ("CONTAINER_NAME", &container.name),
+        ("CONTAINER_TAG", &tag),
+        ("IMAGE_NAME", &container.config.image),
+        ("SYSLOG_IDENTIFIER", &tag),
+    ] {
+        fields.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+    fields.remove("");
+    Ok(Destination::Journald { fields })
+}
+
+/// A name as the journal takes it: capital letters, digits and underscores, the first one no underscore.
+fn journal_name(name: &str) -> String {
+    let plain = |letter: char| match letter.to_ascii_uppercase() {
+        letter @ ('A'..='Z' | '0'..='9') => letter,
+        _ => '_',
+    };
+    name.chars().map(plain).collect::<String>().trim_start_matches('_').to_owned()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parsed(options: &[(&str, &str)]) -> Result<JsonFile> {
-        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let wanted = LogConfig { driver: "json-file".into(), options: options.collect() };
-        match config(&wanted, Path::new("/x.log"))? {
-            protocol::LogConfig::JsonFile(file) => Ok(file),
-            protocol::LogConfig::None => Err(Error::system("no file")),
-        }
-    }
-
-    #[test]
-    fn logs_are_bounded_unless_told_otherwise() {
-        let file = parsed(&[]).unwrap();
-        assert!(file.max_size.is_some() && file.max_file > 1);
-        assert_eq!(parsed(&[("max-size", "-1")]).unwrap().max_size, None);
-    }
-
-    #[test]
-    fn options_are_read_in_any_order() {
-        let file = parsed(&[("max-file", "3"), ("max-size", "1.5k")]).unwrap();
-        assert_eq!((file.max_size, file.max_file), (Some(1536), 3));
-        assert_eq!(parsed(&[("max-size", "10MB")]).unwrap().max_file, 1);
-    }
-
-    #[test]
-    fn lines_tell_of_their_container() {
-        let mut container = crate::model::fixture();
-        container.config.env = vec!["COLOR=red".into(), "SIZE=1".into(), "OTHER=x".into()];
-        container.config.labels = [("tier".to_owned(), "front".to_owned())].into();
-        container.host.log_config.options = [
-            ("env", "COLOR,ABSENT"),
-            ("env-regex", "^SI"),
-            ("labels", "tier"),
-            ("tag", "{{.Name}}/{{ .ID }}!"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        let found = attributes(&container).unwrap();
-        let pairs: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let tag = ("tag", "quiet_cook/0123456789ab!");
-        assert_eq!(pairs, [("COLOR", "red"), ("SIZE", "1"), tag, ("tier", "front")]);
-        assert!(TAG_FIELDS.iter().all(|field| field_of(&container, field).is_some()));
-    }
-
-    #[test]
-    fn wrong_options_are_refused() {
-        let wrong = [("tag", "{{.Frob}}"), ("tag", "{{.ID"), ("env-regex", "(")];
-        for option in [("max-size", "big"), ("max-file", "0"), ("frob", "1")].into_iter().chain(wrong) {
-            assert!(parsed(&[option]).is_err(), "{option:?}");
-        }
-    }
-}
+mod tests;

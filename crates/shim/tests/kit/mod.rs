@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hull_shim::client;
 use hull_shim::protocol::{
-    Answer, Attach, Config, Exec, Exit, Header, JsonFile, LogConfig, Request, Rootfs, Stream, Terminal,
+    Answer, Attach, Config, Exec, Exit, Header, LogConfig, LogFile, Request, Rootfs, Stream, Terminal,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -72,7 +72,7 @@ impl Host {
             shared: Vec::new(),
             sources: Default::default(),
             bundle: Default::default(),
-            log: LogConfig::JsonFile(JsonFile::bounded(home.join("log"))),
+            log: LogFile::bounded(home.join("log")).into(),
             id,
         };
         Container { home, config, pid: 0, shim_pid: 0, host: self }

@@ -7,7 +7,10 @@ const SECONDS_OF_DAY: i64 = 86_400;
 /// A moment, as `2006-01-02T15:04:05.999999999Z`: RFC 3339 in UTC, always with nine digits, so that a stamp can be
 /// written over another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp([u8; Stamp::SIZE]);
+pub(crate) struct Stamp {
+    text: [u8; Stamp::SIZE],
+    nanoseconds: i64,
+}
 
 impl Stamp {
     /// Bytes of every stamp.
@@ -18,8 +21,20 @@ impl Stamp {
         Self::of(rustix::time::clock_gettime(ClockId::Realtime))
     }
 
+    /// That moment, in nanoseconds since 1970.
+    pub(crate) fn at(nanoseconds: i64) -> Self {
+        let (tv_sec, tv_nsec) =
+            (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000));
+        Self::of(Timespec { tv_sec, tv_nsec })
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; Self::SIZE] {
-        &self.0
+        &self.text
+    }
+
+    /// The same, counted from 1970.
+    pub(crate) fn nanoseconds(&self) -> i64 {
+        self.nanoseconds
     }
 
     fn of(time: Timespec) -> Self {
@@ -33,13 +48,13 @@ impl Stamp {
         decimal(&mut text[14..16], second / 60 % 60);
         decimal(&mut text[17..19], second % 60);
         decimal(&mut text[20..29], time.tv_nsec);
-        Self(text)
+        Self { text, nanoseconds: time.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec) }
     }
 }
 
 impl std::fmt::Display for Stamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{}", char::from(*byte)))
+        self.text.iter().try_for_each(|byte| write!(f, "{}", char::from(*byte)))
     }
 }
 

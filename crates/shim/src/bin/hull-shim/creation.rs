@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hull_oci::runtime::{Process, Spec};
 use hull_runtime::{Create, Failure};
-use hull_shim::protocol::{Config, LogConfig, Shared};
+use hull_shim::protocol::{Config, Shared};
 use hull_sys::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SignalFd};
 use hull_sys::{Context, Result, signal};
 use rustix::fs::{Mode, OFlags};
@@ -23,7 +23,7 @@ const SIGNALS: &[i32] = &[SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure> {
     let signals = SignalFd::new(SIGNALS).map_err(failure)?;
     signal::become_subreaper().map_err(failure)?;
-    let log = open_log(&config.log).map_err(failure)?;
+    let log = Log::open(&config.log)?;
     let wish = Wish { terminal: config.terminal, stdin: config.open_stdin };
     let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
     let network = config.netns_fd.map(|_| inherited_namespace()).transpose().map_err(failure)?;
@@ -55,13 +55,6 @@ pub(crate) fn failure(error: hull_sys::Error) -> Failure {
 
 pub(crate) fn open_null(access: OFlags) -> Result<OwnedFd> {
     rustix::fs::open("/dev/null", access | OFlags::CLOEXEC, Mode::empty()).on("open", "/dev/null")
-}
-
-fn open_log(config: &LogConfig) -> Result<Option<Log>> {
-    match config {
-        LogConfig::None => Ok(None),
-        LogConfig::JsonFile(file) => Log::open(file).map(Some),
-    }
 }
 
 /// The mounts to be placed, by their place, and the namespaces that keep them, by name.

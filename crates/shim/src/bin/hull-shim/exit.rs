@@ -7,6 +7,7 @@ use hull_shim::protocol::{self, Answer, Exit, Stream};
 use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::clock::Stamp;
+use crate::log::Log;
 use crate::request::{exec_exited, exit_code};
 use crate::session::{Key, Phase, Session, Target};
 use crate::supervisor::Supervisor;
@@ -144,7 +145,8 @@ impl Supervisor {
             // What cannot be removed now, the daemon finds by its path.
             let _ = cgroup.remove();
         }
-        let log_dropped = self.container.log.take().map_or(0, |log| log.dropped());
+        let log_dropped = self.container.log.as_ref().map_or(0, |log| log.dropped());
+        self.log_until = self.container.log.as_mut().and_then(Log::close);
         if let Some(exit) = self.container.exit_mut() {
             (exit.oom, exit.log_dropped) = (oom, log_dropped);
         }

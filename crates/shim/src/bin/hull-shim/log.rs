@@ -1,236 +1,91 @@
-//! Docker's `json-file`, written.
-//!
-//! ```text
-//! Open ──write fails──► Failing ──next batch is written──► Open
-//!   └──rotate──► Open (a new file; the old one has `.1` behind its name)
-//! ```
-//!
-//! Output becomes records in a buffer, which is written when it is full and when its chunk of output ends; so the
-//! file is never behind the container by more than what is being read. A crash of the supervisor loses nothing
-//! that was read but the chunk at hand. When the disk is full, output is counted and dropped, whole records at
-//! a time: the file stays a sequence of lines of JSON, and the container never waits for it.
+//! A container's log: a file of its own, a logger that hands it on, or both.
 
+mod binary;
+mod file;
+mod json;
+pub(crate) mod packer;
 mod record;
+mod remote;
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
-use hull_shim::protocol::{JsonFile, Stream};
-use hull_sys::memory::Pages;
-use hull_sys::{Context, Result};
-use rustix::fs::{FallocateFlags, Mode, OFlags};
-use rustix::io::Errno;
+use hull_runtime::Failure;
+use hull_shim::protocol::{LogConfig, Stream};
 
-pub(crate) use self::record::LIMIT;
-use self::record::Recorder;
+pub(crate) use self::json::LIMIT;
+use self::remote::Remote;
 use crate::clock::Stamp;
+use crate::creation::failure;
 
-const BUFFER: usize = 256 << 10;
-/// Space on disk that a file takes at once while it grows by writes of so much: block by block, writing takes half as long
-/// again. A supervisor that is killed leaves what it took too much with the file.
-const AHEAD: u64 = 8 << 20;
-const MUCH: usize = 64 << 10;
-
-/// A container's log.
+/// Where output goes.
 pub(crate) struct Log {
-    path: PathBuf,
-    max_size: u64,
-    max_file: u32,
-    /// `None` after a rotation that could not make the new file; the next batch tries again.
-    file: Option<File>,
-    size: u64,
-    /// Up to where space on disk was asked for; what is not needed is given back.
-    reserved: u64,
-    buffer: Pages,
-    used: usize,
-    /// How much room a record may take.
-    room: usize,
-    recorders: [Recorder; 2],
-    dropped: u64,
+    file: Option<file::Writer>,
+    remote: Option<Remote>,
 }
 
 impl Log {
-    /// Opens the file for appending.
-    pub(crate) fn open(config: &JsonFile) -> Result<Self> {
-        let (file, size) = open(&config.path)?;
-        let recorders = [Stream::Stdout, Stream::Stderr].map(|stream| Recorder::new(stream, &config.attrs));
-        let room = recorders[0].room();
-        Ok(Self {
-            path: config.path.clone(),
-            max_size: config.max_size.unwrap_or(u64::MAX),
-            max_file: config.max_file.max(1),
-            file: Some(file),
-            size,
-            reserved: 0,
-            buffer: Pages::new(BUFFER + room)?,
-            used: 0,
-            room,
-            recorders,
-            dropped: 0,
-        })
+    /// Opens what there is to be opened; `None` if output goes nowhere.
+    pub(crate) fn open(config: &LogConfig) -> Result<Option<Self>, Failure> {
+        let remote = config.remote.as_ref().map(Remote::open).transpose()?;
+        let file = config.file.as_ref().map(file::Writer::open).transpose().map_err(failure)?;
+        Ok((file.is_some() || remote.is_some()).then_some(Self { file, remote }))
     }
 
     /// Logs all lines of `text` that are complete or too long; how many bytes that was. The rest belongs in front
     /// of what is read next.
     pub(crate) fn append(&mut self, stream: Stream, text: &[u8], now: &Stamp) -> usize {
-        self.recorder(stream).stamp(now);
-        let mut at = 0;
-        while at < text.len() {
-            if self.buffer.len() - self.used < self.room {
-                self.flush();
-            }
-            let recorder = &self.recorders[usize::from(stream == Stream::Stderr)];
-            let left = self.max_size.saturating_sub(self.size + self.used as u64);
-            let enough = usize::try_from(left).unwrap_or(usize::MAX).max(1);
-            let (taken, written) = recorder.lines(&text[at..], &mut self.buffer[self.used..], enough);
-            if taken == 0 {
-                break;
-            }
-            at += taken;
-            self.wrote(written);
-        }
-        self.flush();
-        at
+        // Both cut lines at the same places.
+        let handed = self.remote.as_mut().map(|remote| remote.append(stream, text, now));
+        let written = self.file.as_mut().map(|file| file.append(stream, text, now));
+        written.or(handed).unwrap_or(text.len())
     }
 
     /// Logs what is left when the stream has ended: a line without a newline.
     pub(crate) fn finish(&mut self, stream: Stream, rest: &[u8], now: &Stamp) {
-        if rest.is_empty() {
-            return;
+        if let Some(remote) = &mut self.remote {
+            remote.finish(stream, rest, now);
         }
-        self.recorder(stream).stamp(now);
-        let recorder = &self.recorders[usize::from(stream == Stream::Stderr)];
-        let written = recorder.rest(rest, &mut self.buffer[self.used..]);
-        self.wrote(written);
-        self.flush();
+        if let Some(file) = &mut self.file {
+            file.finish(stream, rest, now);
+        }
     }
 
-    /// Bytes of records that could not be written.
+    /// Bytes of records that could not be written, or were dropped for a destination that is slow or away.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
+        self.file.as_ref().map_or(0, file::Writer::dropped) + self.remote.as_ref().map_or(0, Remote::dropped)
     }
 
-    /// Gives the buffer's memory and space on disk back until the next output.
+    /// Gives memory and space on disk back until the next output.
     pub(crate) fn rest(&mut self) {
-        self.buffer.release();
-        self.release_space();
-    }
-
-    /// Asks for the space of the next `count` bytes, and more. It is no error to get none: not every file system can.
-    fn reserve_space(&mut self, count: usize) {
-        let Some(file) = self.file.as_ref().filter(|_| self.size + count as u64 > self.reserved) else {
-            return;
-        };
-        let length = AHEAD.min(self.max_size.saturating_sub(self.size)).max(count as u64);
-        let _ = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, self.size, length);
-        self.reserved = self.size + length;
-    }
-
-    fn release_space(&mut self) {
-        if std::mem::take(&mut self.reserved) > self.size
-            && let Some(file) = &self.file
-            // Not to our idea of its size: somebody may have emptied it.
-            && let Ok(stat) = rustix::fs::fstat(file)
-        {
-            // Blocks behind the end, if they stay, go with the file.
-            let _ = rustix::fs::ftruncate(file, stat.st_size as u64);
+        if let Some(file) = &mut self.file {
+            file.rest();
+        }
+        if let Some(remote) = &mut self.remote {
+            remote.rest();
         }
     }
 
-    fn recorder(&mut self, stream: Stream) -> &mut Recorder {
-        &mut self.recorders[usize::from(stream == Stream::Stderr)]
+    /// Whether the container has to wait until the logger has taken what is on its way.
+    pub(crate) fn behind(&self) -> bool {
+        self.remote.as_ref().is_some_and(Remote::behind)
     }
 
-    /// Records are in the buffer; the file is rotated if they fill it.
-    fn wrote(&mut self, count: usize) {
-        self.used += count;
-        if self.size + self.used as u64 >= self.max_size {
-            self.flush();
-        }
-        // A full disk does not fill the file.
-        if self.size >= self.max_size {
-            self.rotate();
+    /// What to wait for, if something is on its way to the logger.
+    pub(crate) fn pending(&self) -> Option<BorrowedFd<'_>> {
+        self.remote.as_ref().and_then(Remote::pending)
+    }
+
+    /// Sends what is on its way to the logger.
+    pub(crate) fn flush(&mut self) {
+        if let Some(remote) = &mut self.remote {
+            remote.flush();
         }
     }
 
-    /// Writes the buffer to the file, or drops it.
-    fn flush(&mut self) {
-        let used = std::mem::take(&mut self.used);
-        if used == 0 {
-            return;
-        }
-        if self.file.is_none() {
-            self.reopen();
-        }
-        if used >= MUCH {
-            self.reserve_space(used);
-        }
-        let written = self.file.as_ref().map_or(0, |file| write(file, self.size, &self.buffer[..used]));
-        self.size += written as u64;
-        self.dropped += (used - written) as u64;
-    }
-
-    /// Renames the files one number up, the oldest one out of existence, and begins a new one.
-    fn rotate(&mut self) {
-        self.release_space();
+    /// The file is complete. Until when to wait for the logger to take the rest.
+    pub(crate) fn close(&mut self) -> Option<Instant> {
         self.file = None;
-        // Before the names move: ext4 writes a file to disk at once that takes the name of another one.
-        let _ = std::fs::remove_file(self.name(self.max_file - 1));
-        for number in (1..self.max_file).rev() {
-            // The first rotations find no files of the higher numbers.
-            let _ = std::fs::rename(self.name(number - 1), self.name(number));
-        }
-        self.reopen();
-    }
-
-    /// The name of the file that was rotated so many times.
-    fn name(&self, number: u32) -> PathBuf {
-        match number {
-            0 => self.path.clone(),
-            _ => PathBuf::from(format!("{}.{number}", self.path.display())),
-        }
-    }
-
-    fn reopen(&mut self) {
-        if let Ok((file, size)) = open(&self.path) {
-            (self.file, self.size) = (Some(file), size);
-        }
+        self.remote.as_mut().map(Remote::close)
     }
 }
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.release_space();
-    }
-}
-
-fn open(path: &PathBuf) -> Result<(File, u64)> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o640)).on("open log", path)?;
-    let size = rustix::fs::fstat(&fd).on("stat log", path)?.st_size;
-    Ok((File::from(fd), size as u64))
-}
-
-/// Appends as many whole records as the disk takes to a file of `size` bytes; how many bytes that was.
-fn write(file: &File, size: u64, records: &[u8]) -> usize {
-    let mut at = 0;
-    while at < records.len() {
-        match rustix::io::write(file, &records[at..]) {
-            Ok(count) if count > 0 => at += count,
-            Err(Errno::INTR) => {}
-            _ => return keep_whole(file, size, &records[..at]),
-        }
-    }
-    at
-}
-
-/// Cuts the file after the last whole one of the `written` records.
-fn keep_whole(file: &File, size: u64, written: &[u8]) -> usize {
-    let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    // Should this fail as well, readers skip the broken line.
-    let _ = rustix::fs::ftruncate(file, size + whole as u64);
-    whole
-}
-
-#[cfg(test)]
-mod tests;

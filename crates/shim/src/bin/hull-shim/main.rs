@@ -1,5 +1,7 @@
 //! `hull-shim DIR`: the supervisor of one container. The daemon spawns it; people do not.
 //!
+//! Under other names it is what a container needs beside it: [`init`], the [`logger`] and the packer of old logs.
+//!
 //! ```text
 //!            create()               Start                init ends            output and exec sessions end
 //! (nothing) ─────────► Created ───────────────► Running ───────────► Exited ──────────────────────────────► Drained
@@ -23,6 +25,7 @@
 //! One thread, no async runtime: a process that clones must have one thread, and all there is to do is to
 //! wait for descriptors. Buffers are given back when nothing moves, so that an idle container costs little memory.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +46,7 @@ mod exec;
 mod exit;
 mod init;
 mod log;
+mod logger;
 mod outbox;
 mod pace;
 mod request;
@@ -51,8 +55,12 @@ mod supervisor;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| PathBuf::from(name).ends_with(init::NAME)) {
-        return init::run(arguments);
+    let name = arguments.next().map(PathBuf::from).unwrap_or_default();
+    match name.file_name().and_then(OsStr::to_str) {
+        Some(init::NAME) => return init::run(arguments),
+        Some(logger::NAME) => return logger::run(),
+        Some(log::packer::NAME) => return log::packer::run(arguments),
+        _ => {}
     }
     let Some(dir) = arguments.next().map(PathBuf::from) else { return ExitCode::from(2) };
     match clone::clone(&Clone::default()) {

@@ -4,7 +4,7 @@
 //! ([`Supervisor::settle`], in [`crate::exit`]), so that their changes depend on what is, not on what came first.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hull_shim::protocol::{self, Answer, Stream};
@@ -19,6 +19,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::container::{Container, log_chunk, log_rest};
 use crate::copy::{Buffer, Chunk, FULL_PIPE, Streams};
 use crate::exec::Session as ExecSession;
+use crate::log::Log;
 use crate::session::{Key, Phase, Received, Session, Target};
 
 /// When nothing has moved for so long, memory is given back.
@@ -41,6 +42,8 @@ pub(crate) struct Supervisor {
     next_key: Key,
     buffer: Buffer,
     program: Option<Program>,
+    /// The container is drained; until then the logger has time to take what was written last.
+    pub(crate) log_until: Option<Instant>,
     /// Something has moved since memory was given back.
     warm: bool,
 }
@@ -53,6 +56,7 @@ enum Source {
     Output(Target, usize),
     Input(Target),
     Session(Key),
+    Log,
 }
 
 impl Supervisor {
@@ -67,6 +71,7 @@ impl Supervisor {
             next_key: 0,
             buffer: Buffer::new()?,
             program: None,
+            log_until: None,
             warm: true,
         })
     }
@@ -115,7 +120,12 @@ impl Supervisor {
     }
 
     fn finished(&self) -> bool {
-        self.container.exit().is_some() && self.sessions.is_empty()
+        let takes = |until| Instant::now() < until && self.log_pending().is_some();
+        self.container.exit().is_some() && self.sessions.is_empty() && !self.log_until.is_some_and(takes)
+    }
+
+    fn log_pending(&self) -> Option<BorrowedFd<'_>> {
+        self.container.log.as_ref().and_then(Log::pending)
     }
 
     /// Waits for something to become ready; nothing is when the time for something else has come.
@@ -140,6 +150,9 @@ impl Supervisor {
         add(Source::Signals, PollFd::new(&self.signals, PollFlags::IN));
         if let Some(listener) = &self.listener {
             add(Source::Listener, PollFd::new(listener, PollFlags::IN));
+        }
+        if let Some(log) = self.log_pending() {
+            add(Source::Log, PollFd::from_borrowed_fd(log, PollFlags::OUT));
         }
         for (target, streams) in self.all_streams() {
             if let Some(input) = streams.input.as_ref().filter(|input| input.is_pending()) {
@@ -167,7 +180,7 @@ impl Supervisor {
         streams_of(&mut self.container, &mut self.execs, target)
     }
 
-    /// Whether a client is so far behind that the process has to wait. One that has ended does not: what it
+    /// Whether a client, or the logger, is so far behind that the process has to wait. One that has ended does not: what it
     /// wrote last is read, so that its log is complete.
     fn held_up(&self, target: Target) -> bool {
         let ended = match target {
@@ -177,7 +190,8 @@ impl Supervisor {
         let wants = |session: &Session| {
             session.wants(target, Stream::Stdout) || session.wants(target, Stream::Stderr)
         };
-        !ended && self.sessions.values().any(|session| session.behind() && wants(session))
+        let logger = target == Target::Container && self.container.log.as_ref().is_some_and(Log::behind);
+        !ended && (logger || self.sessions.values().any(|session| session.behind() && wants(session)))
     }
 
     fn input_behind(&self, target: Target) -> bool {
@@ -191,7 +205,8 @@ impl Supervisor {
     /// How long nothing may happen before something is to be done anyway.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let execs = self.execs.values().filter_map(ExecSession::give_up);
-        let deadline = self.container.give_up().into_iter().chain(self.gathering(now)).chain(execs).min();
+        let deadline = self.container.give_up().into_iter().chain(self.gathering(now)).chain(execs);
+        let deadline = deadline.chain(self.log_until).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let quiet = self.warm.then_some(QUIET);
         left.into_iter().chain(quiet).min()
@@ -210,6 +225,7 @@ impl Supervisor {
             Source::Output(target, index) => self.pump_in_order(target, index),
             Source::Input(target) => self.flush_input(target),
             Source::Session(key) => self.serve(key, events),
+            Source::Log => self.container.log.iter_mut().for_each(Log::flush),
         }
     }
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::*;
 
-fn log_in(dir: &Path) -> JsonFile {
-    JsonFile::bounded(dir.join("x-json.log"))
+fn log_in(dir: &Path) -> LogFile {
+    LogFile::bounded(dir.join("x-json.log"))
 }
 
 fn records(path: &Path) -> Vec<Value> {
@@ -24,7 +24,7 @@ fn records_are_dockers() {
     let dir = tempfile::tempdir().expect("directory");
     let mut config = log_in(dir.path());
     config.attrs.insert("tag".into(), "a\"b".into());
-    let mut log = Log::open(&config).expect("log");
+    let mut log = Writer::open(&config).expect("log");
     assert_eq!(log.append(Stream::Stdout, b"one\ntwo\nthr", &Stamp::now()), 8);
     log.finish(Stream::Stderr, b"end", &Stamp::now());
     let records = records(&config.path);
@@ -40,8 +40,8 @@ fn records_are_dockers() {
 #[test]
 fn rotation_keeps_the_youngest_and_loses_nothing_of_them() {
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: Some(10_000), max_file: 3, ..log_in(dir.path()) };
-    let mut log = Log::open(&config).expect("log");
+    let config = LogFile { max_size: Some(10_000), max_file: 3, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
     let text: String = (0..1_000).map(|number| format!("line {number}\n")).collect();
     assert_eq!(log.append(Stream::Stdout, text.as_bytes(), &Stamp::now()), text.len());
     let name = |number| dir.path().join(format!("x-json.log.{number}"));
@@ -57,8 +57,8 @@ fn rotation_keeps_the_youngest_and_loses_nothing_of_them() {
 #[test]
 fn a_file_alone_starts_again() {
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: Some(1_000), max_file: 1, ..log_in(dir.path()) };
-    let mut log = Log::open(&config).expect("log");
+    let config = LogFile { max_size: Some(1_000), max_file: 1, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
     for number in 0..100 {
         log.append(Stream::Stdout, format!("line {number}\n").as_bytes(), &Stamp::now());
     }
@@ -69,8 +69,8 @@ fn a_file_alone_starts_again() {
 #[test]
 fn large_output_comes_back_whole() {
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: None, ..log_in(dir.path()) };
-    let mut log = Log::open(&config).expect("log");
+    let config = LogFile { max_size: None, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
     let text: String =
         (0..100_000).map(|number| format!("{number} {}\n", "é\"x".repeat(number % 7))).collect();
     let mut carry = 0;
@@ -85,8 +85,8 @@ fn large_output_comes_back_whole() {
 #[test]
 fn any_bytes_in_any_pieces_come_back() {
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: None, ..log_in(dir.path()) };
-    let mut log = Log::open(&config).expect("log");
+    let config = LogFile { max_size: None, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
     let mut state = 1u64;
     let mut roll = |sides: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -125,8 +125,8 @@ fn any_bytes_in_any_pieces_come_back() {
 fn space_on_disk_is_given_back() {
     use std::os::unix::fs::MetadataExt;
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: Some(3 << 20), max_file: 2, ..log_in(dir.path()) };
-    let mut log = Log::open(&config).expect("log");
+    let config = LogFile { max_size: Some(3 << 20), max_file: 2, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
     let text = "0123456789".repeat(9) + "\n";
     log.append(Stream::Stdout, text.repeat(50_000).as_bytes(), &Stamp::now());
     let excess = |path: &Path| {
@@ -144,8 +144,8 @@ fn space_on_disk_is_given_back() {
 #[test]
 fn a_log_that_somebody_empties_goes_on_from_nothing() {
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: None, ..log_in(dir.path()) };
-    let mut log = Log::open(&config).expect("log");
+    let config = LogFile { max_size: None, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
     log.append(Stream::Stdout, "x\n".repeat(100_000).as_bytes(), &Stamp::now());
     File::options().write(true).truncate(true).open(&config.path).expect("empty it");
     log.rest();
@@ -159,7 +159,7 @@ fn a_reopened_log_continues() {
     let dir = tempfile::tempdir().expect("directory");
     let config = log_in(dir.path());
     for _ in 0..2 {
-        Log::open(&config).expect("log").append(Stream::Stdout, b"x\n", &Stamp::now());
+        Writer::open(&config).expect("log").append(Stream::Stdout, b"x\n", &Stamp::now());
     }
     assert_eq!(records(&config.path).len(), 2);
 }
@@ -167,9 +167,9 @@ fn a_reopened_log_continues() {
 #[test]
 fn a_log_that_is_too_long_already_is_rotated() {
     let dir = tempfile::tempdir().expect("directory");
-    let config = JsonFile { max_size: Some(100), max_file: 2, ..log_in(dir.path()) };
+    let config = LogFile { max_size: Some(100), max_file: 2, ..log_in(dir.path()) };
     std::fs::write(&config.path, [b'\n'; 1000]).expect("file");
-    let mut log = Log::open(&config).expect("log");
+    let mut log = Writer::open(&config).expect("log");
     assert_eq!(log.append(Stream::Stdout, b"x\ny\n", &Stamp::now()), 4);
     assert_eq!(records(&config.path).len(), 1);
 }
@@ -179,5 +179,54 @@ fn a_log_that_is_a_link_is_refused() {
     let dir = tempfile::tempdir().expect("directory");
     let config = log_in(dir.path());
     std::os::unix::fs::symlink("/etc/passwd", &config.path).expect("link");
-    assert!(Log::open(&config).is_err_and(|error| error.is(Errno::LOOP)));
+    assert!(Writer::open(&config).is_err_and(|error| error.is(Errno::LOOP)));
+}
+
+/// What a file of entries holds: streams, texts with their newlines, ordinals.
+fn entries(path: &Path) -> Vec<(Stream, Vec<u8>, u32)> {
+    let bytes = std::fs::read(path).expect("log file");
+    let (mut rest, mut found) = (&bytes[..], Vec::new());
+    while let Frame::Whole(count) = frame(rest) {
+        let entry = hull_shim::entry::decode(&rest[..count]).expect("an entry");
+        let newline: &[u8] = if entry.ends_line() { b"\n" } else { b"" };
+        let ordinal = entry.piece.as_ref().map_or(0, |piece| piece.ordinal);
+        found.push((entry.stream, [entry.line, newline].concat(), ordinal));
+        rest = &rest[count..];
+    }
+    assert!(rest.is_empty());
+    found
+}
+
+#[test]
+fn entries_hold_any_bytes_and_count_the_pieces_of_long_lines() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = LogFile { format: LogFormat::Entries, ..log_in(dir.path()) };
+    let mut log = Writer::open(&config).expect("log");
+    let long = [vec![b'x'; 2 * super::super::LIMIT + 5], b"\n".to_vec()].concat();
+    let text = [b"a\xff\n\n", &long[..], b"end"].concat();
+    assert_eq!(log.append(Stream::Stdout, &text, &Stamp::now()), text.len() - 3);
+    log.finish(Stream::Stderr, b"end", &Stamp::now());
+    let found = entries(&config.path);
+    let ordinals: Vec<u32> = found.iter().map(|(_, _, ordinal)| *ordinal).collect();
+    assert_eq!(ordinals, [0, 0, 1, 2, 3, 1]);
+    let all: Vec<u8> = found.iter().flat_map(|(_, text, _)| text.clone()).collect();
+    assert_eq!(all, text);
+    assert_eq!(found[5].0, Stream::Stderr);
+}
+
+#[test]
+fn a_torn_entry_is_left_behind() {
+    let dir = tempfile::tempdir().expect("directory");
+    let config = LogFile { format: LogFormat::Entries, max_file: 3, ..log_in(dir.path()) };
+    let append = |text: &[u8]| {
+        Writer::open(&config).expect("log").append(Stream::Stdout, text, &Stamp::now());
+    };
+    append(b"one\n");
+    append(b"two\n");
+    assert_eq!(entries(&config.path).len(), 2, "a whole one is gone on with");
+    let file = File::options().write(true).open(&config.path).expect("file");
+    file.set_len(config.path.metadata().expect("metadata").len() - 3).expect("tear");
+    append(b"three\n");
+    assert_eq!(entries(&config.path).len(), 1);
+    assert!(dir.path().join("x-json.log.1").exists());
 }

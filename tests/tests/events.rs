@@ -1,0 +1,172 @@
+//! What is told of what happened, and for how long it is known.
+
+use std::time::Duration;
+
+use hull_testkit::Daemon;
+use serde_json::{Value, json};
+
+/// The daemon's time, as its clients ask for events.
+fn now() -> String {
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+}
+
+/// Everything that happened since then and that the filters want.
+fn events(daemon: &Daemon, since: &str, filters: &Value) -> Vec<Value> {
+    let filters = filters.to_string().replace('"', "%22").replace(' ', "%20");
+    let answer =
+        daemon.api("GET", &format!("/v1.51/events?since={since}&until={}&filters={filters}", now()), None);
+    assert_eq!(answer.status, 200, "{}", answer.message());
+    let text = String::from_utf8(answer.body).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect()
+}
+
+/// "type action" of each.
+fn told(events: &[Value]) -> Vec<String> {
+    let word = |event: &Value, name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    events.iter().map(|event| format!("{} {}", word(event, "Type"), word(event, "Action"))).collect()
+}
+
+#[test]
+fn a_life_is_told_in_order() {
+    let daemon = Daemon::with_busybox();
+    let since = now();
+    daemon
+        .hull([
+            "run",
+            "--rm",
+            "--name",
+            "box",
+            "--label",
+            "tier=front",
+            "-v",
+            "data:/data",
+            "busybox",
+            "true",
+        ])
+        .ok();
+    let all = events(&daemon, &since, &json!({}));
+    let expected = [
+        "volume create",
+        "container create",
+        "container attach",
+        "network connect",
+        "volume mount",
+        "container start",
+        "container die",
+        "network disconnect",
+        "volume unmount",
+        "container destroy",
+    ];
+    assert_eq!(told(&all), expected);
+    let start = &all[5];
+    assert_eq!(start["Actor"]["Attributes"], json!({ "image": "busybox", "name": "box", "tier": "front" }));
+    assert_eq!((&start["status"], &start["from"]), (&json!("start"), &json!("busybox")));
+    assert_eq!(start["id"], start["Actor"]["ID"]);
+    let id = &start["id"];
+    let mount = json!({ "container": id, "destination": "/data", "driver": "local", "propagation": "",
+        "read/write": "true" });
+    assert_eq!((&all[4]["Actor"]["ID"], &all[4]["Actor"]["Attributes"]), (&json!("data"), &mount));
+    assert_eq!(all[8]["Actor"]["Attributes"], json!({ "container": id, "driver": "local" }));
+    let network = json!({ "container": id, "name": "bridge", "type": "bridge" });
+    assert_eq!(all[3]["Actor"]["Attributes"], network);
+    assert_eq!(all[6]["Actor"]["Attributes"]["exitCode"], "0");
+    assert!(all[6]["Actor"]["Attributes"]["execDuration"].is_string());
+    let times: Vec<i64> = all.iter().filter_map(|event| event["timeNano"].as_i64()).collect();
+    assert!(times.is_sorted() && times.len() == all.len());
+}
+
+#[test]
+fn the_past_survives_the_daemon() {
+    let mut daemon = Daemon::with_busybox();
+    let since = now();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    daemon.kill9();
+    daemon.restart();
+    daemon.hull(["rm", "box"]).ok();
+    let found = events(&daemon, &since, &json!({ "container": ["box"] }));
+    assert_eq!(told(&found), ["container create", "container destroy"]);
+    daemon.restart();
+    assert_eq!(events(&daemon, &since, &json!({ "event": ["destroy"] })).len(), 1);
+    assert!(events(&daemon, "0", &json!({ "type": ["container"] })).len() >= 2, "since the beginning");
+}
+
+#[test]
+fn bounds_are_moments() {
+    let daemon = Daemon::with_busybox();
+    let before = now();
+    daemon.hull(["volume", "create", "one"]).ok();
+    let between = now();
+    daemon.hull(["volume", "create", "two"]).ok();
+    assert_eq!(events(&daemon, &before, &json!({})).len(), 2);
+    assert_eq!(events(&daemon, &between, &json!({})).len(), 1);
+    let until = |until: &str| daemon.api("GET", &format!("/events?until={until}"), None).body;
+    assert_eq!(
+        String::from_utf8_lossy(&until(&between)).matches("timeNano").count(),
+        2,
+        "and the image's load"
+    );
+    let wrong = daemon.api("GET", &format!("/events?since={between}&until={before}"), None);
+    assert_eq!(wrong.status, 400);
+    let message = format!("`since` time ({between}) cannot be after `until` time ({before})");
+    assert_eq!(wrong.message(), message);
+    // The client asks for whole seconds.
+    std::thread::sleep(Duration::from_millis(1100));
+    let cli = daemon.docker(["events", "--since", "1m", "--until", "0s", "--filter", "type=volume"]);
+    assert_eq!(cli.lines().len(), 2, "{cli:#?}");
+    let newest = daemon.api("GET", &format!("/v1.52/events?since={before}&until={}", now()), None);
+    assert!(!String::from_utf8_lossy(&newest.body).contains("\"status\""));
+}
+
+#[test]
+fn details_are_found_by_their_names() {
+    let daemon = Daemon::with_busybox();
+    let since = now();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "100"]).ok();
+    daemon.hull(["exec", "box", "sh", "-c", "exit 3"]).fails(3);
+    daemon.hull(["rename", "box", "crate"]).ok();
+    daemon.hull(["pause", "crate"]).ok();
+    daemon.hull(["unpause", "crate"]).ok();
+    daemon.hull(["top", "crate"]).ok();
+    daemon.hull(["kill", "crate"]).ok();
+    daemon.hull(["wait", "crate"]).ok();
+    daemon.hull(["tag", "busybox", "other:tag"]).ok();
+    daemon.hull(["rmi", "other:tag"]).ok();
+    let one = |action: &str| {
+        let mut found = events(&daemon, &since, &json!({ "event": [action] }));
+        assert_eq!(found.len(), 1, "{action}: {found:#?}");
+        found.remove(0)
+    };
+    let attribute =
+        |event: &Value, name: &str| event["Actor"]["Attributes"][name].as_str().unwrap_or("").to_owned();
+    assert_eq!(one("exec_create")["Action"], "exec_create: sh -c exit 3");
+    assert_eq!(one("exec_start")["Action"], "exec_start: sh -c exit 3");
+    assert_eq!(attribute(&one("exec_die"), "exitCode"), "3");
+    assert_eq!(attribute(&one("exec_die"), "execID").len(), 64);
+    assert_eq!(attribute(&one("rename"), "oldName"), "/box");
+    assert_eq!(attribute(&one("kill"), "signal"), "9");
+    assert_eq!(attribute(&one("die"), "exitCode"), "137");
+    for action in ["pause", "unpause", "top"] {
+        assert_eq!(attribute(&one(action), "name"), "crate");
+    }
+    assert_eq!(attribute(&one("tag"), "name"), "other:tag");
+    assert!(one("tag")["Actor"]["ID"].as_str().is_some_and(|id| id.starts_with("sha256:")));
+    assert_eq!(one("untag")["Actor"]["ID"], one("tag")["Actor"]["ID"]);
+}
+
+#[test]
+fn listeners_are_told_as_it_happens() {
+    let daemon = Daemon::with_busybox();
+    let listener = daemon.spawn_docker([
+        "events",
+        "--filter",
+        "type=network",
+        "--format",
+        "{{.Action}} {{.Actor.Attributes.name}}",
+    ]);
+    std::thread::sleep(Duration::from_millis(500));
+    daemon.hull(["network", "create", "net"]).ok();
+    daemon.hull(["network", "rm", "net"]).ok();
+    listener.wait_for("create net\ndestroy net\n");
+    drop(listener);
+}
