@@ -12,7 +12,7 @@ fn post(daemon: &Daemon, path: &str, body: &Value) -> Response {
 fn create(daemon: &Daemon, config: &Value) -> String {
     let created = post(daemon, "/containers/box/exec", config);
     assert_eq!(created.status, 201, "{}", created.head);
-    created.json()["Id"].as_str().unwrap().to_owned()
+    created.json()["Id"].as_str().expect("an id").to_owned()
 }
 
 fn inspect(daemon: &Daemon, id: &str) -> Value {

@@ -197,7 +197,7 @@ fn a_reopening_finds_both_families() {
         flush_table();
         let networks = world.open();
         networks.reconcile(&[server.id.clone()].into()).unwrap();
-        assert_eq!(networks.endpoints(&server.id).unwrap(), [server.endpoint.clone()]);
+        assert_eq!(networks.endpoints(&server.id).unwrap(), std::slice::from_ref(&server.endpoint));
         assert_eq!(ask(world.client.as_fd(), HOST6, 8080)[0], Some(IpAddr::V6(CLIENT6)));
         flush_table();
         assert!(networks.heal().unwrap());

@@ -18,8 +18,6 @@ use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status, 
 use crate::websocket::Handshake;
 use crate::{parse, render, streams};
 
-/// Between two samples of streamed stats.
-
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.query().get("name").map(str::to_owned);
     let (platform, version) = (parse::platform(call.query()), call.version);

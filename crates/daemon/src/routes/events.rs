@@ -111,7 +111,7 @@ fn matches(filters: &Filters, event: &Event) -> bool {
         && filters.matches("type", event.kind.name())
         && filters.matches("scope", "local")
         && filters.matches_labels("label", &event.attributes)
-        && OBJECTS.iter().all(|key| is_object(&key))
+        && OBJECTS.iter().all(is_object)
         && image(filters, event, name)
 }
 

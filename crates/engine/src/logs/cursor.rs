@@ -59,10 +59,10 @@ impl Cursor {
         self.buffer.copy_within(self.given..self.filled, 0);
         self.filled -= std::mem::take(&mut self.given);
         loop {
-            if self.file.is_none() {
-                if let Some(file) = open_if_any(&self.path)? {
-                    self.turn_to(Part::plain(file))?;
-                }
+            if self.file.is_none()
+                && let Some(file) = open_if_any(&self.path)?
+            {
+                self.turn_to(Part::plain(file))?;
             }
             let Some(file) = &mut self.file else { return Ok(None) };
             let begun = self.filled;

@@ -188,7 +188,7 @@ impl Writer {
             packer.stop(&numbered(&self.path, 1));
         }
         // Before the names move: ext4 writes a file to disk at once that takes the name of another one.
-        self.each_form(self.max_file - 1, |file| std::fs::remove_file(file));
+        self.each_form(self.max_file - 1, std::fs::remove_file);
         for number in (1..self.max_file).rev() {
             // The first rotations find no files of the higher numbers.
             let _ = std::fs::rename(self.name(number - 1), self.name(number));
