@@ -14,7 +14,7 @@ use hull_cgroup::Cgroup;
 use jiff::Timestamp;
 
 use crate::model::{Container, DiskUsage, Info, NetworkMode, Status, Volume, VolumeUsage};
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 /// Nanoseconds of one tick of proc_stat(5): USER_HZ is 100 on every architecture.
 const TICK: u64 = 10_000_000;
@@ -62,13 +62,17 @@ impl Engine {
     pub async fn next_stats(&self, name: &str) -> Result<Arc<StatsSample>> {
         let tick = self.ticks.next().await;
         let id = self.container(name)?.id.clone();
-        let _permit = self.ticks.permits.acquire().await;
-        if let Some(found) = self.ticks.found(tick, &id) {
-            return Ok(found);
+        let cell = self.ticks.cell(tick, &id);
+        let mut own = None;
+        let measure = async || {
+            let _permit = self.ticks.permits.acquire().await;
+            let sample = own.insert(Arc::new(self.stats(&id).await?));
+            Ok::<_, Error>(Arc::downgrade(sample))
+        };
+        match cell.get_or_try_init(measure).await?.upgrade() {
+            Some(sample) => Ok(sample),
+            None => Ok(Arc::new(self.stats(&id).await?)),
         }
-        let sample = Arc::new(self.stats(&id).await?);
-        self.ticks.note(tick, &id, &sample);
-        Ok(sample)
     }
 
     /// What a container uses now.

@@ -1,13 +1,13 @@
 //! One look a second for everybody who watches.
 //!
-//! Watchers wait for the same ticks. The first one that asks for a container at a tick measures it; the others get what it
-//! has found, for as long as somebody holds it. Without watchers nothing runs, and nothing is kept.
+//! Watchers wait for the same ticks. The first one that asks for a container at a tick measures it; the others wait for
+//! what it finds, and get that as long as somebody holds it. Without watchers nothing runs, and nothing is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::StatsSample;
 
@@ -17,6 +17,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TOO_SOON: Duration = Duration::from_millis(500);
 /// Containers that are measured at once: more would only be more threads.
 const AT_ONCE: usize = 4;
+
+/// A sample, for as long as a watcher holds it.
+pub(super) type Found = OnceCell<Weak<StatsSample>>;
 
 /// The ticks, and what was found at the last one.
 pub(crate) struct Ticks {
@@ -28,7 +31,7 @@ pub(crate) struct Ticks {
 #[derive(Default)]
 struct Tick {
     number: u64,
-    samples: HashMap<String, Weak<StatsSample>>,
+    samples: HashMap<String, Arc<Found>>,
 }
 
 impl Default for Ticks {
@@ -48,18 +51,12 @@ impl Ticks {
         number
     }
 
-    /// What was found of a container at that tick.
-    pub(super) fn found(&self, number: u64, id: &str) -> Option<Arc<StatsSample>> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.number == number { last.samples.get(id)?.upgrade() } else { None }
-    }
-
-    /// Notes what was found.
-    pub(super) fn note(&self, number: u64, id: &str, sample: &Arc<StatsSample>) {
+    /// Where what is found of a container at that tick is noted, by whoever is the first to ask.
+    pub(super) fn cell(&self, number: u64, id: &str) -> Arc<Found> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last.number != number {
             *last = Tick { number, samples: HashMap::new() };
         }
-        last.samples.insert(id.to_owned(), Arc::downgrade(sample));
+        Arc::clone(last.samples.entry(id.to_owned()).or_default())
     }
 }
