@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "this is the one crate that speaks to the kernel directly")]
 
 mod error;
+mod thread;
 
 pub mod activation;
 pub mod bpf;

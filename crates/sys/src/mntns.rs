@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::mount::{self, Propagation};
+use crate::thread::on_a_thread;
 use crate::{Context, Result};
 
 /// Makes a mount namespace in which the detached mount `root` is all there is.
@@ -52,15 +53,4 @@ pub fn copy_of(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
 pub fn current() -> Result<OwnedFd> {
     let path = "/proc/thread-self/ns/mnt";
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)
-}
-
-fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("mntns".to_owned())
-            .stack_size(256 << 10)
-            .spawn_scoped(scope, work)
-            .op("spawn thread")?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }

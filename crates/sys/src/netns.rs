@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+use crate::thread::on_a_thread;
 use crate::{Context, Result};
 
 /// Makes a network namespace and runs `inside` in it. It ends with the last descriptor, socket or process of it.
@@ -33,15 +34,4 @@ pub fn within<T: Send>(namespace: BorrowedFd<'_>, inside: impl FnOnce() -> T + S
 pub fn current() -> Result<OwnedFd> {
     let path = "/proc/thread-self/ns/net";
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", path)
-}
-
-fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("netns".to_owned())
-            .stack_size(256 << 10)
-            .spawn_scoped(scope, work)
-            .op("spawn thread")?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }

@@ -281,18 +281,24 @@ fn check_wish(rows: &Rows<'_>, network: &Network, ipam: &Ipam, address: Ipv4Addr
             "user specified IP address is supported on user defined networks only".to_owned(),
         ));
     }
-    if !ipam.chosen {
+    let taken = !lease::usable(ipam, address) || rows.has_address(&network.id, address)?;
+    judge_wish(address.into(), ipam.chosen, ipam.subnet.contains(&address), taken)
+}
+
+/// Whether an address may be had that a user wishes for: in a network whose subnet was `chosen`, `within` it, not `taken`.
+fn judge_wish(address: IpAddr, chosen: bool, within: bool, taken: bool) -> Result<()> {
+    if !chosen {
         return Err(Error::Invalid(
             "user specified IP address is supported only when connecting to networks with user configured subnets"
                 .to_owned(),
         ));
     }
-    if !ipam.subnet.contains(&address) {
+    if !within {
         return Err(Error::Invalid(format!(
             "no configured subnet or ip-range contain the IP address {address}"
         )));
     }
-    match !lease::usable(ipam, address) || rows.has_address(&network.id, address)? {
+    match taken {
         true => Err(Error::Forbidden("Address already in use".to_owned())),
         false => Ok(()),
     }
@@ -328,21 +334,8 @@ fn choose_address6(rows: &Rows<'_>, network: &Network, wish: Option<Ipv6Addr>) -
 }
 
 fn check_wish6(rows: &Rows<'_>, network: &Network, ipam: &Ipam6, address: Ipv6Addr) -> Result<()> {
-    if !ipam.chosen {
-        return Err(Error::Invalid(
-            "user specified IP address is supported only when connecting to networks with user configured subnets"
-                .to_owned(),
-        ));
-    }
-    if !ipam.subnet.contains(&address) {
-        return Err(Error::Invalid(format!(
-            "no configured subnet or ip-range contain the IP address {address}"
-        )));
-    }
-    match !lease::usable6(ipam, address) || rows.has_address6(&network.id, address)? {
-        true => Err(Error::Forbidden("Address already in use".to_owned())),
-        false => Ok(()),
-    }
+    let taken = !lease::usable6(ipam, address) || rows.has_address6(&network.id, address)?;
+    judge_wish(address.into(), ipam.chosen, ipam.subnet.contains(&address), taken)
 }
 
 fn with_prefix(address: Ipv4Addr, ipam: &Ipam) -> Result<Ipv4Net> {
