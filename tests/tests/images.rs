@@ -48,6 +48,11 @@ fn what_is_saved_is_loaded_again() {
     let saved = fs::read(&archive).unwrap();
     load(&daemon, &saved).says("Loaded image: saved:1").ok();
     assert_eq!(id(&daemon, "saved:1"), image.id().to_string());
+    // By a whole id there are no names.
+    daemon.hull(["save", "-o", archive.to_str().unwrap(), &image.id().to_string()]).ok();
+    daemon.hull(["rmi", "saved:1"]).says("Untagged: saved:1").ok();
+    load(&daemon, &fs::read(&archive).unwrap()).says("Loaded image ID: sha256:").ok();
+    assert_eq!(id(&daemon, &image.id().to_string()), image.id().to_string());
     fs::remove_file(archive).unwrap();
 }
 

@@ -6,6 +6,7 @@
 //! open one for each conversation.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -43,9 +44,9 @@ impl Bare {
         Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new() })
     }
 
-    /// Whether the client has read all that was sent, where that can be known.
-    pub(crate) fn is_read(&self) -> Option<bool> {
-        self.connection.is_read()
+    /// A descriptor that tells what the client has yet to read, if there is one.
+    pub(crate) fn telling(&self) -> Option<OwnedFd> {
+        self.connection.telling()
     }
 
     fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

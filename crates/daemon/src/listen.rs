@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -45,28 +45,22 @@ impl Drop for Unlink {
 
 /// Either end of whatever was connected.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Sync + Unpin {
-    /// Whether the other end has read all that was sent. None if that cannot be known: a TCP peer's kernel
-    /// acknowledges what its program has yet to read.
-    fn is_read(&self) -> Option<bool>;
+    /// A copy of the descriptor, if it tells what of all that was sent the other end has yet to read. A TCP peer's
+    /// kernel acknowledges what its program has not read.
+    fn telling(&self) -> Option<OwnedFd> {
+        None
+    }
 }
 
 impl Connection for UnixStream {
-    fn is_read(&self) -> Option<bool> {
-        Some(hull_sys::socket::unread(self).ok()? == 0)
+    fn telling(&self) -> Option<OwnedFd> {
+        self.as_fd().try_clone_to_owned().ok()
     }
 }
 
-impl Connection for TcpStream {
-    fn is_read(&self) -> Option<bool> {
-        None
-    }
-}
+impl Connection for TcpStream {}
 
-impl Connection for TlsStream<TcpStream> {
-    fn is_read(&self) -> Option<bool> {
-        None
-    }
-}
+impl Connection for TlsStream<TcpStream> {}
 
 /// A connection that was accepted; a TLS handshake may still be owed, by its own task.
 pub(crate) enum Accepted {

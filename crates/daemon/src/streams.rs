@@ -4,6 +4,7 @@
 //! place; what even that does not know, HTTP/1.0 for one, gets 200 and the output as the body, without a way in.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -44,7 +45,6 @@ pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment
                     Err(_) => return tracing::error!("an upgraded connection is none of ours"),
                 };
                 let (connection, ahead) = (connection.io.into_inner(), connection.read_buf);
-                head_is_read(&connection).await;
                 converse(ahead, connection, attachment).await;
             }
             Err(why) => tracing::debug!("upgrade a connection: {why}"),
@@ -62,13 +62,11 @@ pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment
 
 /// Waits until the client has read the head of the answer: docker-py for one reads it through a buffer, goes on with
 /// the socket itself, and loses what came in the same breath. With a slower daemon that does not happen.
-async fn head_is_read(connection: &Bare) {
+async fn head_is_read(client: Option<OwnedFd>) {
+    let Some(client) = client else { return tokio::time::sleep(HEAD_PAUSE).await };
     let deadline = Instant::now() + HEAD_TIME;
-    loop {
+    while hull_sys::socket::unread(&client).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
         tokio::time::sleep(HEAD_PAUSE).await;
-        if connection.is_read().unwrap_or(true) || Instant::now() > deadline {
-            return;
-        }
     }
 }
 
@@ -80,6 +78,7 @@ pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
 /// Copies both ways until the output ends. The client's half-close ends the input alone; the client's
 /// disappearance ends both.
 async fn converse(ahead: Bytes, connection: Bare, attachment: Attachment) {
+    let client = connection.telling();
     let (mut from_client, mut to_client) = tokio::io::split(connection);
     let Attachment { mut output, mut input, .. } = attachment;
     let reader = tokio::spawn(async move {
@@ -93,20 +92,26 @@ async fn converse(ahead: Bytes, connection: Bare, attachment: Attachment) {
         let _ = input.shutdown().await;
         from_client
     });
-    let _ = copy(&mut output, &mut to_client).await;
+    let _ = copy(&mut output, &mut to_client, head_is_read(client)).await;
     let _ = to_client.shutdown().await;
     reader.abort();
 }
 
+/// Copies until the end; nothing is written before `ready`.
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
+    ready: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
+    let mut ready = Some(ready);
     loop {
         let n = from.read(&mut buffer).await?;
         if n == 0 {
             return Ok(());
+        }
+        if let Some(ready) = ready.take() {
+            ready.await;
         }
         to.write_all(&buffer[..n]).await?;
         to.flush().await?;

@@ -69,9 +69,10 @@ fn choose(names: &[Named], word: &str) -> Result<Vec<(Named, Option<Reference>)>
             };
             names.iter().filter(tag).map(|named| (named.clone(), named.entry.name.clone())).collect()
         }
+        // A whole id reads like a tag of a repository "sha256".
         Ok(reference) => {
-            let named = by_name(names, &reference).ok_or_else(|| Error::no_such_image(word))?;
-            vec![(named.clone(), named.entry.name.clone().filter(|name| name.tag().is_some()))]
+            let tag = |named: &Named| named.entry.name.clone().filter(|name| name.tag().is_some());
+            by_name(names, &reference).map(|named| (named.clone(), tag(named))).into_iter().collect()
         }
         Err(_) => Vec::new(),
     };
