@@ -5,7 +5,8 @@ import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { GenericContainer, Network, Wait } from "testcontainers";
 
-const PAGE = ["sh", "-c", "echo hi > /page; echo is ready; exec httpd -f -p 80 -h /"];
+// It goes on saying so: on a busy machine, who begins to follow Docker 20.10's log has missed a line that came just then.
+const PAGE = ["sh", "-c", "echo hi > /page; while echo is ready; do sleep 0.5; done & exec httpd -f -p 80 -h /"];
 
 const web = () => new GenericContainer("busybox:latest").withCommand(PAGE).withExposedPorts(80);
 const page = async (container) => (await fetch(`http://${container.getHost()}:${container.getMappedPort(80)}/page`)).text();
