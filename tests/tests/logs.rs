@@ -519,3 +519,22 @@ fn the_journal_gets_records_in_datagrams_or_in_memory() {
     // It goes when the socket does.
     assert!(Command::new("umount").args(["-l", "/run"]).status().expect("umount").success());
 }
+
+#[test]
+fn the_drivers_that_are_listed_are_the_ones_that_are_accepted() {
+    let daemon = Daemon::with_busybox();
+    let info = daemon.api("GET", "/info", None).json();
+    let listed: Vec<&str> =
+        info["Plugins"]["Log"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert_eq!(listed, ["fluentd", "gelf", "journald", "json-file", "local", "syslog"]);
+    for driver in listed {
+        let options =
+            if driver == "gelf" { json!({ "gelf-address": "udp://127.0.0.1:1" }) } else { json!({}) };
+        let config = json!({ "Image": "busybox", "HostConfig": { "LogConfig": { "Type": driver, "Config": options } } });
+        let made = daemon.api("POST", "/containers/create", Some(&config));
+        assert_eq!(made.status, 201, "{driver}: {}", made.message());
+    }
+    let unknown = json!({ "Image": "busybox", "HostConfig": { "LogConfig": { "Type": "nothing" } } });
+    let refused = daemon.api("POST", "/containers/create", Some(&unknown));
+    assert_ne!(refused.status, 201);
+}

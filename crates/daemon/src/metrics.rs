@@ -25,15 +25,15 @@ use crate::Daemon;
 /// The bounds of Prometheus' own histograms, in seconds.
 const BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// What is timed: the routes, the family and its label's value.
+/// What is timed: the routes, as their table writes them, the family and its label's value.
 const TIMED: &[(Method, &str, Family, &str)] = &[
     (Method::POST, "/containers/create", Family::Container, "create"),
-    (Method::POST, "/containers/{id}/start", Family::Container, "start"),
-    (Method::DELETE, "/containers/{id}", Family::Container, "delete"),
-    (Method::GET, "/containers/{id}/changes", Family::Container, "changes"),
+    (Method::POST, "/containers/{id...}/start", Family::Container, "start"),
+    (Method::DELETE, "/containers/{id...}", Family::Container, "delete"),
+    (Method::GET, "/containers/{id...}/changes", Family::Container, "changes"),
     (Method::POST, "/commit", Family::Container, "commit"),
-    (Method::POST, "/networks/{id}/connect", Family::Network, "connect"),
-    (Method::POST, "/networks/{id}/disconnect", Family::Network, "release"),
+    (Method::POST, "/networks/{id...}/connect", Family::Network, "connect"),
+    (Method::POST, "/networks/{id...}/disconnect", Family::Network, "release"),
     (Method::GET, "/info", Family::Host, "system_info"),
     (Method::GET, "/version", Family::Host, "system_version"),
 ];
@@ -293,17 +293,18 @@ fn process(page: &mut Page) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::TABLE;
 
     #[test]
     fn a_histogram_counts_up_to_each_bound() {
         let metrics = Metrics::default();
         let start = |millis| {
             let took = Duration::from_millis(millis);
-            metrics.note(&Method::POST, "/containers/{id}/start", StatusCode::NO_CONTENT, took);
+            metrics.note(&Method::POST, "/containers/{id...}/start", StatusCode::NO_CONTENT, took);
         };
         start(3);
         start(30);
-        metrics.note(&Method::POST, "/containers/{id}/start", StatusCode::NOT_FOUND, Duration::ZERO);
+        metrics.note(&Method::POST, "/containers/{id...}/start", StatusCode::NOT_FOUND, Duration::ZERO);
         let mut page = Page(String::new());
         page.histograms(Family::Container, &metrics.timed.lock().unwrap());
         let name = "engine_daemon_container_actions_seconds";
@@ -316,6 +317,14 @@ mod tests {
             format!("{name}_count{{action=\"create\"}} 0"),
         ] {
             assert!(page.0.lines().any(|found| found == line), "{line}:\n{}", page.0);
+        }
+    }
+
+    #[test]
+    fn what_is_timed_is_a_row_of_the_table() {
+        for (method, pattern, _, label) in TIMED {
+            let is_there = TABLE.iter().any(|route| route.method == *method && route.pattern == *pattern);
+            assert!(is_there, "{label}: {method} {pattern}");
         }
     }
 

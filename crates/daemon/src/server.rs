@@ -84,11 +84,9 @@ async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<R
         *reply.body_mut() = crate::call::full("");
     }
     let took = started.elapsed();
-    // That a name may have slashes is of no interest to whoever counts.
-    let pattern = pattern.replace("...", "");
-    watched.metrics.note(&method, &pattern, reply.status(), took);
+    watched.metrics.note(&method, pattern, reply.status(), took);
     if let Some(traces) = &watched.traces {
-        traces.note(parent.as_ref(), &method, &pattern, &path, reply.status(), took);
+        traces.note(parent.as_ref(), &method, pattern, &path, reply.status(), took);
     }
     tracing::debug!(%method, path, status = reply.status().as_u16(), ?took, "request");
     Ok(reply)

@@ -89,6 +89,8 @@ impl Traces {
         status: StatusCode,
         took: Duration,
     ) {
+        // That a name may have slashes is of no interest to whoever reads a trace.
+        let pattern = &pattern.replace("...", "");
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (trace, parent) = match parent.and_then(|value| lineage(value.to_str().ok()?)) {
             // Whoever began the trace does not want it recorded.

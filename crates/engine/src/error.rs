@@ -75,6 +75,12 @@ impl Error {
     }
 }
 
+/// What the system says of a failure, in the form that messages of Docker end with: lower case, without a number.
+pub(crate) fn said(error: &std::io::Error) -> String {
+    let text = error.to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

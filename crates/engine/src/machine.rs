@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use hull_oci::runtime::Capability::{self, *};
 use hull_sys::Context;
 
+use crate::error::said;
 use crate::model::{BlkioDeviceRate, DeviceMapping, Resources};
 use crate::spec::{Devices, HostDevice, Throttles};
 use crate::{Error, Result};
@@ -137,8 +138,7 @@ fn map_device(mapping: &DeviceMapping, nodes: &mut Vec<HostDevice>) -> Result<()
     };
     let access = if mapping.cgroup_permissions.is_empty() { "rwm" } else { &mapping.cgroup_permissions };
     let gone = |why: std::io::Error| {
-        let why = why.to_string().to_lowercase();
-        let why = why.split(" (os error").next().unwrap_or_default();
+        let why = said(&why);
         Error::system(format!(
             "error gathering device information while adding custom device \"{}\": {why}",
             mapping.path_on_host

@@ -10,6 +10,7 @@ use hull_shim::protocol::Source;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::error::said;
 use crate::model::{Container, MountKind, MountPoint};
 use crate::spec::SHM;
 use crate::{Engine, Error, Result};
@@ -73,8 +74,7 @@ pub(crate) fn below(directory: &Path, subpath: &str) -> Result<OwnedFd> {
             directory.display()
         ))),
         Err(errno) => {
-            let why = std::io::Error::from(errno).to_string().to_lowercase();
-            let why = why.split(" (os error").next().unwrap_or_default().to_owned();
+            let why = said(&errno.into());
             Err(Error::invalid(format!("cannot access path {}: {why}", whole.display())))
         }
     }

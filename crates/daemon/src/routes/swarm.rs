@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use hull_api::filters::Filters;
+use hull_engine::model::go_bool;
 use hull_engine::{Error, Kind};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -133,10 +134,7 @@ async fn body(call: Call) -> Result<Map<String, Value>, Error> {
 /// A query that Go reads as a boolean.
 fn boolean(call: &Call, key: &str) -> Result<(), Error> {
     match call.query().get(key) {
-        None
-        | Some("1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False") => {
-            Ok(())
-        }
-        Some(other) => Err(invalid(format!("invalid value for {key}: {other}"))),
+        Some(other) if go_bool(other).is_none() => Err(invalid(format!("invalid value for {key}: {other}"))),
+        _ => Ok(()),
     }
 }

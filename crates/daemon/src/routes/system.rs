@@ -96,7 +96,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 volume: daemon.engine.volume_drivers(),
                 network: names(&["bridge", "host", "null"]),
                 authorization: None,
-                log: names(&["json-file", "none"]),
+                log: names(daemon.engine.log_drivers()),
             },
             memory_limit: info.limits.is_some_and(|host| host.memory),
             swap_limit: info.limits.is_some_and(|host| host.swap),

@@ -6,7 +6,7 @@ use http::StatusCode;
 use hull_api::filters::Filters;
 use hull_api::wire::volume::{VolumeCreateRequest, VolumeList, VolumePruneResponse};
 use hull_engine::Error;
-use hull_engine::model::{Volume, VolumeRequest};
+use hull_engine::model::{Volume, VolumeRequest, go_bool};
 
 use super::containers::V1_42;
 use crate::Daemon;
@@ -87,11 +87,9 @@ fn everything(filters: &Filters) -> Result<bool, Error> {
     let values: Vec<&str> = filters.values("all").collect();
     match values[..] {
         [] => Ok(false),
-        ["1" | "t" | "T" | "true" | "TRUE" | "True"] => Ok(true),
-        ["0" | "f" | "F" | "false" | "FALSE" | "False"] => Ok(false),
-        [other] => Err(invalid(format!(
-            "invalid filter 'all': strconv.ParseBool: parsing {other:?}: invalid syntax"
-        ))),
+        [word] => go_bool(word).ok_or_else(|| {
+            invalid(format!("invalid filter 'all': strconv.ParseBool: parsing {word:?}: invalid syntax"))
+        }),
         _ => Err(invalid(format!("invalid filter 'all=[{}]': only one value is expected", values.join(" ")))),
     }
 }

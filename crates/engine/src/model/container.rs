@@ -6,10 +6,7 @@ use hull_shim::protocol::LogFormat;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerConfig, HostConfig, MountKind, MountPoint, NetworkSettings};
-
-/// What Go reads as true.
-const GO_TRUE: [&str; 6] = ["1", "t", "T", "true", "TRUE", "True"];
+use super::{ContainerConfig, HostConfig, MountKind, MountPoint, NetworkSettings, go_bool};
 
 /// Where a container is in its life.
 ///
@@ -209,7 +206,7 @@ impl Container {
     pub fn log_file(&self) -> Option<(PathBuf, LogFormat)> {
         let log = &self.host.log_config;
         let entries = |name: &str| Some((self.directory.join(name), LogFormat::Entries));
-        let cached = log.options.get("cache-disabled").is_none_or(|text| !GO_TRUE.contains(&text.as_str()));
+        let cached = log.options.get("cache-disabled").is_none_or(|text| go_bool(text) != Some(true));
         match log.driver.as_str() {
             "none" => None,
             "local" => entries("local.log"),

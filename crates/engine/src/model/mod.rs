@@ -3,6 +3,7 @@
 //! None of this is wire format. The daemon's routes turn Docker's JSON into these types at the rim;
 //! the store keeps the same types as its records.
 
+mod boolean;
 mod config;
 mod container;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod requests;
 #[cfg(test)]
 pub(crate) use fixture::fixture;
 
+pub use boolean::go_bool;
 pub use config::{ContainerConfig, Healthcheck};
 pub use container::{Container, Health, HealthProbe, HealthStatus, State, Status};
 pub use host::{

@@ -1,5 +1,6 @@
 //! `--security-opt`.
 
+use crate::model::go_bool;
 use crate::{Error, Result};
 
 /// What `--security-opt` asked for.
@@ -57,7 +58,7 @@ impl SecurityOptions {
         // "name=value"; "name:value" is the old form.
         let (name, value) =
             option.split_once('=').or_else(|| option.split_once(':')).ok_or_else(|| invalid(1))?;
-        let switch = || boolean(value).ok_or_else(|| invalid(2)).map(Some);
+        let switch = || go_bool(value).ok_or_else(|| invalid(2)).map(Some);
         match (name, value) {
             ("no-new-privileges", _) => self.no_new_privileges = switch()?,
             ("writable-cgroups", _) => self.writable_cgroups = switch()?,
@@ -71,15 +72,6 @@ impl SecurityOptions {
             _ => return Err(invalid(2)),
         }
         Ok(())
-    }
-}
-
-/// Go's booleans.
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
     }
 }
 

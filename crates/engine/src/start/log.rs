@@ -15,13 +15,15 @@ use std::path::PathBuf;
 use hull_shim::protocol::{self, Destination, LogFile, LogFormat, RemoteLog};
 
 use crate::model::{Container, LogConfig};
-use crate::{Error, Result};
+use crate::{Engine, Error, Result};
 use attributes::{of_container, tag};
 use values::{decimal_size, flag, integer, memory_size};
 
 /// The options of a driver.
 type Options = BTreeMap<String, String>;
 
+/// The drivers, without "none", which is the absence of one.
+const DRIVERS: [&str; 6] = ["fluentd", "gelf", "journald", "json-file", "local", "syslog"];
 /// What every driver takes.
 const COMMON: [&str; 6] =
     ["mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
@@ -31,6 +33,13 @@ const TELLING: [&str; 5] = ["labels", "labels-regex", "env", "env-regex", "tag"]
 const FILES: [&str; 3] = ["max-size", "max-file", "compress"];
 /// Bytes that wait in non-blocking mode, unless told otherwise.
 const BUFFER: u64 = 1_000_000;
+
+impl Engine {
+    /// The names of the log drivers that containers may have.
+    pub fn log_drivers(&self) -> &'static [&'static str] {
+        &DRIVERS
+    }
+}
 
 /// Docker's check of a new container's options.
 pub(crate) fn check(wanted: &LogConfig) -> Result<()> {

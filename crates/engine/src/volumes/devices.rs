@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::local;
+use crate::error::said;
 use crate::model::{Container, Device, MountPoint};
 use crate::{Error, Result};
 
@@ -182,8 +183,7 @@ fn failed(mount: &MountPoint, device: &Device, options: &[String], flags: u32, e
     let data = shown.collect::<Vec<_>>().join(",");
     let flags = if flags == 0 { String::new() } else { format!(", flags: {flags:#x}") };
     let data = if data.is_empty() { data } else { format!(", data: {data}") };
-    let why = std::io::Error::from(errno).to_string().to_lowercase();
-    let why = why.split(" (os error").next().unwrap_or_default();
+    let why = said(&errno.into());
     let (from, to) = (&device.device, &mount.source);
     Error::system(format!("failed to mount local volume: mount {from}:{to}{flags}{data}: {why}"))
 }

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
+use crate::model::go_bool;
 use crate::{Error, Result};
 
 /// `strconv.ParseBool`.
 pub(super) fn flag(text: &str) -> Result<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(syntax("ParseBool", text)),
-    }
+    go_bool(text).ok_or_else(|| syntax("ParseBool", text))
 }
 
 /// `strconv.Atoi`.
