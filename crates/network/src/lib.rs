@@ -32,6 +32,7 @@ pub use config::{Config, Pool};
 pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
+pub use firewall::{Noticed, Watch};
 pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request};
 pub use networks::{Networks, Reconciled};
 pub use port::{PortBinding, Protocol, Published};

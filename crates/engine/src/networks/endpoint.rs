@@ -29,6 +29,7 @@ pub(super) fn endpoint_request(
         interface: option("ifname").cloned(),
         sysctls: option("sysctls").iter().flat_map(|list| list.split(',')).map(String::from).collect(),
         ports,
+        publishes: false,
         hostname: container.config.hostname.clone(),
         aliases: wish.aliases.clone().unwrap_or_default(),
     })

@@ -48,6 +48,7 @@ impl Networks {
     /// network that is not internal gives the default route. The networks `host` and `none` have no endpoints.
     pub fn connect(&self, namespace: BorrowedFd<'_>, request: EndpointRequest) -> Result<Endpoint> {
         let switches = interface::switches(&request.sysctls)?;
+        self.follow_bridge_filter()?;
         let mut attachment = self.record(&request)?;
         self.link(&mut attachment, namespace)?;
         interface::set(namespace, &attachment.recorded.endpoint.interface, &switches)?;
@@ -109,7 +110,10 @@ impl Networks {
     }
 
     fn withdraw(&self, endpoint: &Endpoint) -> Result<()> {
-        match target(endpoint) {
+        if endpoint.ports.is_empty() {
+            return Ok(());
+        }
+        match target(&self.find(&endpoint.network_id)?, endpoint)? {
             Some(target) => Ok(self.firewall.withdraw(&target)?),
             None => Ok(()),
         }
@@ -135,10 +139,11 @@ impl Networks {
             }
             let address = choose_address(rows, &bridged, request.ipv4)?;
             let address6 = choose_address6(rows, &network, request.ipv6)?;
-            let owner = Owner { endpoint: &id, name: &request.name, address, ipv6: address6.is_some() };
+            let addresses = (Some(address), address6.map(|address| address.addr()));
+            let owner =
+                Owner { publishes: request.publishes, ..self.owner(&bridged, &id, &request.name, addresses) };
             let wishes = if network.internal { &[][..] } else { &request.ports };
-            let default_ip = bridged.settings.host_ip.unwrap_or(self.config.default_ip);
-            let reservation = self.ports.reserve(owner, wishes, default_ip)?;
+            let reservation = self.ports.reserve(owner, wishes, 0)?;
             let recorded = Recorded {
                 default_route: !network.internal && !others.iter().any(|other| other.default_route),
                 endpoint: Endpoint {
@@ -167,7 +172,7 @@ impl Networks {
 
     fn publish(&self, attachment: &Attachment<'_>) -> Result<()> {
         let endpoint = &attachment.recorded.endpoint;
-        let Some(target) = target(endpoint) else { return Ok(()) };
+        let Some(target) = target(&attachment.network, endpoint)? else { return Ok(()) };
         self.healed(self.firewall.publish(&target))?;
         match Bridged::of(&attachment.network)? {
             Some(bridged) => bridge::accept_loopback_answers(&bridged.settings.bridge),
@@ -194,11 +199,13 @@ impl Networks {
 }
 
 /// What leads to an endpoint; `None` without published ports.
-pub(super) fn target(endpoint: &Endpoint) -> Option<Target> {
+pub(super) fn target(network: &Network, endpoint: &Endpoint) -> Result<Option<Target>> {
+    let Some(bridged) = Bridged::of(network)? else { return Ok(None) };
     let ports = endpoint.ports.clone();
-    (!ports.is_empty()).then(|| Target {
-        address: endpoint.address.addr(),
+    Ok((!ports.is_empty()).then(|| Target {
+        address: Some(endpoint.address.addr()),
         address6: endpoint.address6.map(|address| address.addr()),
         ports,
-    })
+        trusted: bridged.settings.trusted,
+    }))
 }

@@ -58,6 +58,9 @@ impl Networks {
                     users.join(", ")
                 )));
             }
+            for link in self.extensions(&network.id)? {
+                add_leftover(rows, &link)?;
+            }
             let made = rows.made_link(&network.id)?;
             rows.remove_network(&network.id)?;
             if let Some(link) = needed_link(&network)?.filter(|_| made) {
