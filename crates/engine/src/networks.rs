@@ -154,6 +154,7 @@ impl Engine {
             publish(&mut settings.ports, &endpoint);
             settings.networks.insert(name, fill_in(wish, container, &endpoint));
         }
+        self.pace(container, sandbox.as_fd())?;
         Ok(connected)
     }
 
@@ -264,7 +265,11 @@ impl Engine {
         if now.state.status.is_running() {
             let request = endpoint_request(&now, &network.name, &settings, Vec::new())?;
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
-            let connect = move || networks.connect(namespace.as_fd(), request);
+            let (engine, container) = (Arc::clone(self), Arc::clone(&now));
+            let connect = move || {
+                let endpoint = networks.connect(namespace.as_fd(), request)?;
+                engine.pace(&container, namespace.as_fd()).map(|()| endpoint)
+            };
             let endpoint = tokio::task::spawn_blocking(connect).await??;
             settings = fill_in(settings, &now, &endpoint);
         }

@@ -11,6 +11,7 @@
 mod attach;
 mod definition;
 mod interface;
+mod pace;
 mod reconcile;
 mod unlink;
 
@@ -31,6 +32,7 @@ use crate::route::Routes;
 use crate::sweeper::Sweeper;
 use crate::{Config, Driver, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
+pub use pace::Rates;
 pub use reconcile::Reconciled;
 
 /// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most,
