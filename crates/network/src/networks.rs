@@ -8,10 +8,15 @@
 //! Locks, outermost first: the database, the reserved ports, a netlink socket. None is held across the others' work
 //! except the database's over the reservation of ports.
 
+mod address;
 mod attach;
+mod bridged;
 mod definition;
+mod driver;
 mod interface;
 mod pace;
+mod plan;
+mod predefined;
 mod reconcile;
 mod unlink;
 
@@ -22,16 +27,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::bridge::Settings;
 use crate::dns::{NameServers, NameSettings};
 use crate::firewall::Firewall;
-use crate::network::Ipam;
 use crate::records::Records;
 use crate::reservation::Ports;
 use crate::route::Routes;
 use crate::sweeper::Sweeper;
-use crate::{Config, Driver, Endpoint, Error, Listeners, Network, Result, Sandbox};
+use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
+use bridged::Bridged;
 pub use pace::Rates;
 pub use reconcile::Reconciled;
 
@@ -170,25 +174,6 @@ impl Networks {
             }
         }
         Ok(())
-    }
-}
-
-/// A bridge network with what its options say.
-struct Bridged<'a> {
-    network: &'a Network,
-    ipam: &'a Ipam,
-    settings: Settings,
-}
-
-impl<'a> Bridged<'a> {
-    /// `None` for host and none.
-    fn of(network: &'a Network) -> Result<Option<Self>> {
-        let (Driver::Bridge, Some(ipam)) = (network.driver, network.ipam.first()) else { return Ok(None) };
-        Ok(Some(Self { network, ipam, settings: Settings::parse(&network.id, &network.options)? }))
-    }
-
-    fn passage(&self) -> crate::firewall::Passage {
-        self.settings.passage(self.network, self.ipam)
     }
 }
 

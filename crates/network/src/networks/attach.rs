@@ -1,27 +1,23 @@
 //! Putting containers into networks and taking them out.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering;
 
-use ipnet::{Ipv4Net, Ipv6Net};
-
+use super::address::{choose_address, choose_address6, with_prefix};
 use super::{Bridged, Networks, interface, lock, new_id};
 use crate::firewall::Target;
-use crate::network::{Ipam, Ipam6};
-use crate::records::{Recorded, Rows};
+use crate::records::Recorded;
 use crate::reservation::{Owner, Reservation};
-use crate::route::{Pair, PortMode, Routes};
-use crate::{Endpoint, EndpointRequest, Error, MacAddr, Network, Result, bridge, lease};
+use crate::route::Routes;
+use crate::{Endpoint, EndpointRequest, Error, MacAddr, Network, Result, bridge};
 
 /// What `connect` has done so far; dropped, it undoes it. Failures of undoing are left to `reconcile`, which
 /// finds the row.
-struct Attachment<'a> {
-    networks: &'a Networks,
-    network: Network,
-    recorded: Recorded,
-    reservation: Option<Reservation<'a>>,
-    linked: bool,
+pub(super) struct Attachment<'a> {
+    pub(super) networks: &'a Networks,
+    pub(super) network: Network,
+    pub(super) recorded: Recorded,
+    pub(super) reservation: Option<Reservation<'a>>,
+    pub(super) linked: bool,
 }
 
 impl Attachment<'_> {
@@ -169,49 +165,6 @@ impl Networks {
         })
     }
 
-    fn link(&self, attachment: &mut Attachment<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
-        let Some(bridged) = Bridged::of(&attachment.network)? else { return Ok(()) };
-        let mut inside = Routes::inside(namespace)?;
-        let endpoint = &attachment.recorded.endpoint;
-        let outside = attachment.recorded.link();
-        let mut routes = lock(&self.routes);
-        let bridge = match routes.find(&bridged.settings.bridge)? {
-            Some(bridge) => bridge,
-            None => restore_bridge(&mut routes, &bridged)?,
-        };
-        attachment.linked = true;
-        routes.add_pair(&Pair {
-            outside: &outside,
-            bridge: bridge.index,
-            inside: &endpoint.interface,
-            namespace,
-            mac: endpoint.mac,
-            mtu: bridged.settings.mtu,
-            ipv6: self.ipv6,
-        })?;
-        let filtered = self.filtered.load(Ordering::Relaxed);
-        let mode = bridge::port_mode(&bridged.settings, !endpoint.ports.is_empty(), filtered);
-        if mode != PortMode::default() {
-            routes.set_port_mode(&outside, mode)?;
-        }
-        drop(routes);
-        let leads = attachment.recorded.default_route;
-        let gateway = endpoint.gateway.filter(|_| leads).map(IpAddr::V4);
-        inside.configure(&endpoint.interface, endpoint.address, gateway)?;
-        if let Some(address) = endpoint.address6 {
-            interface::enable_ipv6(namespace, &endpoint.interface)?;
-            let gateway = endpoint.gateway6.filter(|_| leads).map(IpAddr::V6);
-            inside.configure(&endpoint.interface, address, gateway)?;
-        }
-        // The kernel passes on that a link has a carrier when it finds the time, and drops packets until then; it
-        // does so at once for a link that is asked for: the port first, which then gives the bridge its carrier.
-        let mut routes = lock(&self.routes);
-        for name in [&outside, &bridged.settings.bridge] {
-            routes.find(name)?;
-        }
-        Ok(())
-    }
-
     fn publish(&self, attachment: &Attachment<'_>) -> Result<()> {
         let endpoint = &attachment.recorded.endpoint;
         let Some(target) = target(endpoint) else { return Ok(()) };
@@ -248,97 +201,4 @@ pub(super) fn target(endpoint: &Endpoint) -> Option<Target> {
         address6: endpoint.address6.map(|address| address.addr()),
         ports,
     })
-}
-
-/// A bridge that somebody has removed is made again rather than reported.
-fn restore_bridge(routes: &mut Routes, bridged: &Bridged<'_>) -> Result<crate::route::Link> {
-    bridge::ensure(routes, &bridged.settings, bridged.network)?;
-    let name = &bridged.settings.bridge;
-    let found = routes.find(name)?;
-    Ok(found.ok_or_else(|| hull_sys::Error::new("find link", name, rustix::io::Errno::NODEV))?)
-}
-
-fn choose_address(rows: &Rows<'_>, bridged: &Bridged<'_>, wish: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
-    let (network, ipam) = (bridged.network, bridged.ipam);
-    if let Some(address) = wish {
-        return check_wish(rows, network, ipam, address).map(|()| address);
-    }
-    let last = rows.last_address(&network.id)?;
-    let next = lease::next(ipam, last, |address| rows.has_address(&network.id, address))?;
-    let address = next.ok_or_else(|| {
-        Error::Unavailable(format!(
-            "no available IPv4 addresses on this network's address pools: {} ({})",
-            network.name, network.id
-        ))
-    })?;
-    rows.set_last_address(&network.id, address)?;
-    Ok(address)
-}
-
-fn check_wish(rows: &Rows<'_>, network: &Network, ipam: &Ipam, address: Ipv4Addr) -> Result<()> {
-    if network.predefined() {
-        return Err(Error::Invalid(
-            "user specified IP address is supported on user defined networks only".to_owned(),
-        ));
-    }
-    let taken = !lease::usable(ipam, address) || rows.has_address(&network.id, address)?;
-    judge_wish(address.into(), ipam.chosen, ipam.subnet.contains(&address), taken)
-}
-
-/// Whether an address may be had that a user wishes for: in a network whose subnet was `chosen`, `within` it, not `taken`.
-fn judge_wish(address: IpAddr, chosen: bool, within: bool, taken: bool) -> Result<()> {
-    if !chosen {
-        return Err(Error::Invalid(
-            "user specified IP address is supported only when connecting to networks with user configured subnets"
-                .to_owned(),
-        ));
-    }
-    if !within {
-        return Err(Error::Invalid(format!(
-            "no configured subnet or ip-range contain the IP address {address}"
-        )));
-    }
-    match taken {
-        true => Err(Error::Forbidden("Address already in use".to_owned())),
-        false => Ok(()),
-    }
-}
-
-/// The IPv6 address in a network that has IPv6.
-fn choose_address6(rows: &Rows<'_>, network: &Network, wish: Option<Ipv6Addr>) -> Result<Option<Ipv6Net>> {
-    let Some(ipam) = &network.ipam6 else {
-        return match wish {
-            None => Ok(None),
-            Some(address) => Err(Error::Invalid(format!(
-                "no configured subnet or ip-range contain the IP address {address}"
-            ))),
-        };
-    };
-    let address = match wish {
-        Some(address) => check_wish6(rows, network, ipam, address).map(|()| address)?,
-        None => {
-            let last = rows.last_address6(&network.id)?;
-            let next = lease::next6(ipam, last, |address| rows.has_address6(&network.id, address))?;
-            let address = next.ok_or_else(|| {
-                Error::Unavailable(format!(
-                    "no available IPv6 addresses on this network's address pools: {} ({})",
-                    network.name, network.id
-                ))
-            })?;
-            rows.set_last_address6(&network.id, address)?;
-            address
-        }
-    };
-    let address = Ipv6Net::new(address, ipam.subnet.prefix_len());
-    address.map(Some).map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
-}
-
-fn check_wish6(rows: &Rows<'_>, network: &Network, ipam: &Ipam6, address: Ipv6Addr) -> Result<()> {
-    let taken = !lease::usable6(ipam, address) || rows.has_address6(&network.id, address)?;
-    judge_wish(address.into(), ipam.chosen, ipam.subnet.contains(&address), taken)
-}
-
-fn with_prefix(address: Ipv4Addr, ipam: &Ipam) -> Result<Ipv4Net> {
-    Ipv4Net::new(address, ipam.subnet.prefix_len())
-        .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
 }
