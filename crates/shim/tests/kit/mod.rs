@@ -70,6 +70,7 @@ impl Host {
             seccomp: None,
             netns_fd: None,
             shared: Vec::new(),
+            runtime: None,
             sources: Default::default(),
             bundle: Default::default(),
             log: LogFile::bounded(home.join("log")).into(),
