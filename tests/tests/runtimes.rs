@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 /// A daemon that knows a program of this host as the runtime `other`.
 fn with(program: &str) -> Daemon {
     let daemon = Daemon::start_with(&[&format!("--add-runtime=other={program}")]);
-    let archive = images::busybox(daemon.dir()).unwrap();
-    daemon.hull(["load", "-q", "-i", archive.to_str().unwrap()]).ok();
-    std::fs::remove_file(archive).unwrap();
+    let archive = images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    std::fs::remove_file(archive).expect("remove");
     daemon
 }
 
@@ -125,9 +125,9 @@ fn lives_as_any_other(program: &str) {
     assert_eq!(daemon.hull(["exec", "-u", "7", "cc", "sh", "-c", "id -u; exit 5"]).code, 5);
     assert_ne!(daemon.hull(["exec", "cc", "/no/such/program"]).code, 0);
     assert!(daemon.hull(["exec", "-t", "cc", "tty"]).ok().starts_with("/dev/"));
-    daemon.hull(["cp", "cc:/part/file", daemon.dir().join("file").to_str().unwrap()]).ok();
-    assert_eq!(std::fs::read_to_string(daemon.dir().join("file")).unwrap(), "in\n");
-    std::fs::remove_file(daemon.dir().join("file")).unwrap();
+    daemon.hull(["cp", "cc:/part/file", daemon.dir().join("file").to_str().expect("utf-8")]).ok();
+    assert_eq!(std::fs::read_to_string(daemon.dir().join("file")).expect("a copy"), "in\n");
+    std::fs::remove_file(daemon.dir().join("file")).expect("remove");
     daemon.hull(["pause", "cc"]).ok();
     assert_eq!(inspect(&daemon, "cc")["State"]["Status"], "paused");
     daemon.hull(["unpause", "cc"]).ok();

@@ -17,6 +17,9 @@ const VERSION_2: [&str; 8] =
 /// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
 const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of a_profile_confines security_modules";
 
+/// Of the tests of other runtimes, what a hybrid host cannot show.
+const OF_RUNTIMES: &str = "crun_runs";
+
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
 
@@ -32,7 +35,7 @@ const OF_THE_HOST: [&str; 6] = [
 ];
 
 /// How long the machine may take, in seconds: it may have to be emulated.
-const PATIENCE: &str = "300";
+const PATIENCE: &str = "400";
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
@@ -99,7 +102,11 @@ fn on_version_2(tests: &[(&str, &Path)], asked: bool) -> Option<(String, String)
 
 /// A test binary, with the names of the tests that are wanted if not all are.
 fn words(target: &str, binary: &Path) -> String {
-    let filter = if target == "spec" { OF_THE_SPEC } else { "" };
+    let filter = match target {
+        "spec" => OF_THE_SPEC,
+        "runtimes" => OF_RUNTIMES,
+        _ => "",
+    };
     format!("{} {filter}", binary.display())
 }
 

@@ -52,7 +52,6 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
         dns_search: settings.dns_search.clone(),
         network: network(settings)?,
         images: images(settings),
-        ..defaults
     })
 }
 

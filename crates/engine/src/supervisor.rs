@@ -66,7 +66,7 @@ pub(crate) fn end(dir: &Path) -> io::Result<()> {
     let kill = Request::Kill(protocol::Kill { signal: 9, exec: None, all: true });
     if client::request(dir, &kill).is_ok() {
         // It tells its end when it has written all that it writes.
-        let _ = client::request(dir, &Request::Wait);
+        let _ = client::connect(dir).and_then(|mut stream| client::wait(&mut stream, dir));
     }
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

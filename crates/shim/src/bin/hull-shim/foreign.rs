@@ -212,8 +212,8 @@ fn last_error(log: &Path) -> Option<String> {
     let bytes = fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_MAX)..]).into_owned();
     let entries = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let errors = entries.filter(|entry| matches!(entry["level"].as_str(), Some("error" | "fatal")));
-    errors.last().and_then(|entry| entry["msg"].as_str().map(|said| said.trim().to_owned()))
+    let mut errors = entries.filter(|entry| matches!(entry["level"].as_str(), Some("error" | "fatal")));
+    errors.next_back().and_then(|entry| entry["msg"].as_str().map(|said| said.trim().to_owned()))
 }
 
 /// A failure in the runtime's own words.
