@@ -12,6 +12,7 @@ mod bridge;
 mod config;
 mod conntrack;
 mod dns;
+mod egress;
 mod endpoint;
 mod error;
 mod firewall;
@@ -30,11 +31,12 @@ mod sysctl;
 
 pub use config::{Config, Pool};
 pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
+pub use egress::Egress;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
 pub use firewall::{Noticed, Watch};
 pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request};
-pub use networks::{Networks, Reconciled};
+pub use networks::{Networks, Rates, Reconciled};
 pub use port::{PortBinding, Protocol, Published};
 pub use sandbox::Sandbox;
 

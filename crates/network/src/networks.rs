@@ -15,6 +15,7 @@ mod definition;
 mod driver;
 mod extension;
 mod interface;
+mod pace;
 mod plan;
 mod ports;
 mod predefined;
@@ -37,6 +38,7 @@ use crate::sweeper::Sweeper;
 use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
 use bridged::Bridged;
+pub use pace::Rates;
 pub use reconcile::Reconciled;
 
 /// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most,

@@ -1,5 +1,7 @@
 //! Links, addresses and routes of one network namespace, over rtnetlink(7).
 
+mod queue;
+
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 

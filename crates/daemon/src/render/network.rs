@@ -26,6 +26,7 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         containers: endpoints.map(|endpoint| (endpoint.container.clone(), container(endpoint))).collect(),
         options: network.options.clone(),
         labels: network.labels.clone(),
+        status: with_containers.then(|| super::subnets::status(network)),
         ..wire::Network::default()
     }
 }

@@ -38,6 +38,16 @@ where the container's network mode publishes nothing, 500 with Docker's words fo
 or nothing. The events are `port add` and `port remove`.
 "#;
 
+const OWN_FIELDS: &str = "
+## Fields that Docker does not have
+
+| where | field | what |
+|---|---|---|
+| `HostConfig` | `Egress` | what may leave the container: `[\"deny\", \"allow=CIDR[:port[-port]]\", ...]`; absent: everything |
+| `HostConfig`, updates | `NetworkRateIn`, `NetworkRateOut` | bytes a second on each of its networks; -1 in an update: no limit |
+| stats, in `networks` | `rx_rate`, `tx_rate` | these limits |
+";
+
 fn document() -> String {
     let mut text = format!(
         "# The API, endpoint by endpoint\n\nHull speaks versions {MIN} to {MAX} of the Docker Engine API. This table is made of the \
@@ -51,8 +61,7 @@ fn document() -> String {
         let path = pattern.replace("...", "");
         writeln!(text, "| {method} | `{path}` | {} |", answer(route.served_by)).expect("a string takes all");
     }
-    text.push_str(OWN);
-    text
+    text + OWN_FIELDS + OWN
 }
 
 #[test]

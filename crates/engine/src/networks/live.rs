@@ -39,7 +39,11 @@ impl Engine {
             let others = self.networks.endpoints(&now.id)?;
             request.publishes = others.iter().all(|other| other.gateway.is_none() && other.gateway6.is_none());
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
-            let connect = move || networks.connect(namespace.as_fd(), request);
+            let (engine, container) = (Arc::clone(self), Arc::clone(&now));
+            let connect = move || {
+                let endpoint = networks.connect(namespace.as_fd(), request)?;
+                engine.pace(&container, namespace.as_fd()).map(|()| endpoint)
+            };
             let endpoint = tokio::task::spawn_blocking(connect).await??;
             settings = fill_in(settings, &now, &endpoint);
         }

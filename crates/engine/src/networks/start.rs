@@ -133,6 +133,7 @@ impl Engine {
             ports.extend(endpoint.ports);
         }
         settings.ports = published(&container.config.exposed_ports, &ports);
+        self.pace(container, sandbox.as_fd())?;
         Ok(connected)
     }
 
