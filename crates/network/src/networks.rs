@@ -12,12 +12,15 @@ mod address;
 mod attach;
 mod bridged;
 mod definition;
+mod departure;
 mod driver;
 mod interface;
 mod plan;
 mod predefined;
 mod reconcile;
 mod unlink;
+mod vlan;
+mod way_out;
 
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
@@ -35,6 +38,7 @@ use crate::sweeper::Sweeper;
 use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
 use bridged::Bridged;
+use departure::Departing;
 pub use reconcile::Reconciled;
 
 /// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most,
@@ -52,6 +56,7 @@ pub struct Networks {
     /// Whether bridged frames passed the IP firewall when last looked.
     filtered: AtomicBool,
     sweeper: Sweeper,
+    departing: Arc<Departing>,
     spare: Mutex<Option<Sandbox>>,
     name_servers: NameServers,
 }
@@ -71,6 +76,7 @@ impl Networks {
             ipv6: crate::sysctl::has_ipv6(),
             filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
             sweeper: Sweeper::start()?,
+            departing: Arc::default(),
             spare: Mutex::default(),
             name_servers: NameServers::default(),
         };
