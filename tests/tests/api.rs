@@ -135,6 +135,24 @@ fn bodies_are_json_and_nothing_else() {
 }
 
 #[test]
+fn fields_are_read_in_any_case() {
+    let daemon = Daemon::with_busybox();
+    let body = json!({
+        "image": "busybox", "cmd": ["true"], "labels": {"Tier": "a", "tier": "b"},
+        "hostconfig": {"networkmode": "none", "memory": 64 << 20, "Sysctls": {"net.core.somaxconn": "9"}},
+    });
+    let created = daemon.api("POST", "/containers/create?name=box", Some(&body));
+    assert_eq!(created.status, 201, "{}", created.message());
+    let shown = get(&daemon, "/containers/box/json").json();
+    assert_eq!(shown["HostConfig"]["NetworkMode"], "none");
+    assert_eq!(shown["HostConfig"]["Memory"], 64 << 20);
+    assert_eq!(shown["HostConfig"]["Sysctls"], json!({"net.core.somaxconn": "9"}));
+    assert_eq!((&shown["Config"]["Labels"], &shown["Config"]["Cmd"]), (&body["labels"], &body["cmd"]));
+    let twice = daemon.send("POST", "/volumes/create", &[JSON], br#"{"Name": "one", "Name": "two"}"#);
+    assert_eq!(twice.json()["Name"], "two");
+}
+
+#[test]
 fn queries_are_read_as_docker_reads_them() {
     let daemon = Daemon::with_busybox();
     daemon.hull(["create", "--name", "box", "busybox"]).ok();

@@ -100,6 +100,8 @@ fn macvlan_is_on_the_wire() {
     assert!(!daemon.hull(["exec", "two", "ls", "/sys/class/net"]).ok().contains("eth0"));
     daemon.hull(["network", "connect", "--ip", "10.66.0.30", "lan", "two"]).ok();
     ping("two").says("10.66.0.30");
+    let paced = ["run", "--rm", "--network-rate-in", "1m", "--network", "lan", "busybox", "true"];
+    daemon.hull(paced).complains("cannot hold a rate inwards").fails(125);
     daemon.hull(["restart", "-t", "0", "one"]).ok();
     assert!(wire.reaches("10.66.0.20"));
     daemon.hull(["network", "rm", "lan"]).complains("has active endpoints").fails(1);

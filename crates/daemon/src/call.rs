@@ -114,6 +114,12 @@ impl Call {
         parse::document(&bytes).map_err(invalid)
     }
 
+    /// The same as it stands there.
+    pub(crate) async fn document(self) -> Result<serde_json::Value, Error> {
+        let (bytes, _) = self.expect_json().await?;
+        parse::value(&bytes).map_err(invalid)
+    }
+
     /// Reads the body as JSON where there may be none: nothing, or the `null` of older clients. A body that is
     /// announced must be one.
     pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(self) -> Result<T, Error> {

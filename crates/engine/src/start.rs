@@ -18,6 +18,7 @@ use crate::launch::NotStarted;
 use crate::model::{Container, Exit, MountKind, NetworkMode, NetworkSettings, Status};
 use crate::name_server::Door;
 use crate::networks::Connected;
+use crate::pace::confine;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::{Engine, Error, Result, machine, propagation, supervisor};
 
@@ -150,6 +151,7 @@ impl Engine {
     fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
         self.require_links(container)?;
         let sandbox = self.sandbox(container)?;
+        confine(container, sandbox.as_ref())?;
         make_bind_sources(container)?;
         propagation::check(container)?;
         self.write_own_files(container)?;

@@ -15,6 +15,7 @@ mod definition;
 mod departure;
 mod driver;
 mod interface;
+mod pace;
 mod plan;
 mod predefined;
 mod reconcile;
@@ -39,6 +40,7 @@ use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
 use bridged::Bridged;
 use departure::Departing;
+pub use pace::Rates;
 pub use reconcile::Reconciled;
 
 /// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most,

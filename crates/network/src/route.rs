@@ -1,5 +1,6 @@
 //! Links, addresses and routes of one network namespace, over rtnetlink(7).
 
+mod queue;
 mod vlan;
 
 use std::net::IpAddr;

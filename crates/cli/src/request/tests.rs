@@ -2,6 +2,7 @@
 
 use super::*;
 use clap::{Args as _, FromArgMatches as _};
+use hull_api::wire::StrSlice;
 
 fn request(words: &[&str]) -> Result<ContainerCreateRequest, String> {
     let command =

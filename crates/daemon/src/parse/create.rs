@@ -10,14 +10,35 @@ use hull_api::wire::mount::{BindOptions, Mount};
 use hull_api::wire::network::NetworkingConfig;
 use hull_engine::{Error, model};
 use hull_oci::Platform;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{container, host, network};
+use super::{container, host, json, network};
 use crate::call::invalid;
 
 /// The option of an endpoint's driver that sets kernel parameters of its interface.
 const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
-/// Reads the body; also warnings about how it is understood.
+/// The body's two halves, which share one object; none of `null`.
+pub(crate) fn create_body(document: &Value) -> Result<Option<ContainerCreateRequest>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Beside {
+        host_config: Option<HostConfig>,
+        networking_config: Option<NetworkingConfig>,
+    }
+    if document.is_null() {
+        return Ok(None);
+    }
+    let beside: Beside = json::read(document).map_err(invalid)?;
+    Ok(Some(ContainerCreateRequest {
+        config: json::read(document).map_err(invalid)?,
+        host_config: beside.host_config.unwrap_or_default(),
+        networking_config: beside.networking_config.unwrap_or_default(),
+    }))
+}
+
+/// Understands the body; also warnings about how it is understood.
 pub(crate) fn create_request(
     name: Option<&str>,
     platform: Option<Platform>,
@@ -244,7 +265,7 @@ mod tests {
     use super::*;
 
     fn read(minor: u16, body: Value) -> Result<(model::CreateRequest, Vec<String>), String> {
-        let body = serde_json::from_value(body).unwrap();
+        let body = create_body(&body).unwrap();
         create_request(None, None, body, ApiVersion { major: 1, minor }).map_err(|error| error.message)
     }
 

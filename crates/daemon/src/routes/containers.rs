@@ -7,8 +7,7 @@ use futures_util::stream;
 use http::StatusCode;
 use hull_api::version::ApiVersion;
 use hull_api::wire::container::{
-    ContainerCreateRequest, ContainerCreateResponse, ContainerPruneResponse, FilesystemChange, TopResponse,
-    WaitError, WaitResponse,
+    ContainerCreateResponse, ContainerPruneResponse, FilesystemChange, TopResponse, WaitError, WaitResponse,
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
 use hull_engine::model::{AttachOptions, Created, LogOptions, WaitCondition};
@@ -22,7 +21,7 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.query().get("name").map(str::to_owned);
     let (platform, version) = (parse::platform(call.query()), call.version);
     // Read whatever the query says: a client that still sends would lose the answer.
-    let body: Option<ContainerCreateRequest> = call.json().await?;
+    let body = parse::create_body(&call.document().await?)?;
     let (request, more) = parse::create_request(name.as_deref(), platform?, body, version)?;
     let Created { id, mut warnings } = daemon.engine.create(request).await?;
     warnings.extend(more);

@@ -35,7 +35,18 @@ impl Engine {
         if now.state.status.is_running() {
             let request = endpoint_request(&now, &network.name, &settings, Vec::new())?;
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
-            let connect = move || networks.connect(namespace.as_fd(), request);
+            let (engine, container) = (Arc::clone(self), Arc::clone(&now));
+            let connect = move || {
+                let endpoint = networks.connect(namespace.as_fd(), request)?;
+                match engine.pace(&container, namespace.as_fd()) {
+                    Ok(()) => Ok(endpoint),
+                    Err(error) => {
+                        // The refusal is what the user has to hear of.
+                        let _ = networks.disconnect(namespace.as_fd(), &container.id, &endpoint.network_id);
+                        Err(error)
+                    }
+                }
+            };
             let endpoint = tokio::task::spawn_blocking(connect).await??;
             settings = fill_in(settings, &now, &endpoint);
         }

@@ -131,6 +131,7 @@ impl Engine {
             publish(&mut settings.ports, &endpoint);
             settings.networks.insert(name, fill_in(wish, container, &endpoint));
         }
+        self.pace(container, sandbox.as_fd())?;
         Ok(connected)
     }
 

@@ -56,10 +56,8 @@ impl Drop for Attachment<'_> {
         if self.reservation.is_none() {
             return;
         }
-        if self.linked {
-            if let Some(link) = self.recorded.host_link() {
-                let _ = lock(&self.networks.routes).remove(&link);
-            }
+        if let Some(link) = self.recorded.host_link().filter(|_| self.linked) {
+            let _ = lock(&self.networks.routes).remove(&link);
         }
         let _ = self.networks.records.change(|rows| rows.remove_endpoint(&self.recorded.endpoint.id));
     }
