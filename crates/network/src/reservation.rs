@@ -94,10 +94,10 @@ impl Ports {
         wishes: &[PortBinding],
         already: usize,
     ) -> Result<Reservation<'_>, Error> {
-        let mut reservation =
-            Reservation { ports: self, endpoint: owner.endpoint.to_owned(), published: Vec::new() };
+        let mut reservation = self.nothing(owner.endpoint);
         let hold = already + wishes.iter().map(PortBinding::count).sum::<usize>() <= HELD_AT_MOST;
         for wish in wishes {
+            let before = reservation.published.len();
             let places = host_ips(wish, owner)?;
             let (routed, places): (Vec<IpAddr>, Vec<IpAddr>) =
                 places.into_iter().partition(|ip| owner.routed[usize::from(ip.is_ipv6())]);
@@ -107,8 +107,14 @@ impl Ports {
                 self.publish(owner, wish, &places, hold, published)
                     .map_err(|cause| Error::publishing(owner.name, owner.endpoint, cause))?;
             }
+            reservation.published[before..].sort_by_key(|port| port.host_ip.is_ipv6());
         }
         Ok(reservation)
+    }
+
+    /// No port at all.
+    pub(crate) fn nothing(&self, endpoint: &str) -> Reservation<'_> {
+        Reservation { ports: self, endpoint: endpoint.to_owned(), published: Vec::new() }
     }
 
     /// Ports for one wish; the error is Docker's text.

@@ -63,7 +63,7 @@ fn changes_by_others_are_noticed_and_own_ones_are_not() {
         networks.publish_ports(&server.id, &[publish(Protocol::Udp, 8080, 80)]).unwrap();
         networks.rebuild_firewall().unwrap();
         assert_eq!(watch.look().unwrap(), Noticed::Nothing);
-        nft("table ip own { chain forward { type filter hook forward priority 10; } }\ntable inet hull { }");
+        nft("table ip own { chain forward { type filter hook forward priority 10; }; }\ntable inet hull { }");
         assert_eq!(watch.look().unwrap(), Noticed::Nothing, "tables of others");
         let ports = elements("ports");
         for (number, commands) in [
@@ -72,7 +72,7 @@ fn changes_by_others_are_noticed_and_own_ones_are_not() {
             "flush chain ip hull inbound",
             "flush map ip hull ports",
             "delete element ip hull bridges { hull0 }",
-            "flush ruleset\ntable ip own { chain forward { type filter hook forward priority 10; } }",
+            "flush ruleset\ntable ip own { chain forward { type filter hook forward priority 10; }; }",
         ]
         .iter()
         .enumerate()
@@ -93,7 +93,7 @@ fn changes_by_others_are_noticed_and_own_ones_are_not() {
         let elements: Vec<String> = (1..6000).map(|port| port.to_string()).collect();
         for _ in 0..4 {
             nft(&format!(
-                "table ip own {{ set s {{ type inet_service; elements = {{ {} }} }} }}",
+                "table ip own {{ set s {{ type inet_service; elements = {{ {} }}; }}; }}",
                 elements.join(", ")
             ));
             nft("delete table ip own");

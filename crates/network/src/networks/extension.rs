@@ -92,7 +92,7 @@ impl Networks {
         }
         // What is behind it is apart from the containers at the network's own bridge, too.
         let filtered = self.filtered.load(std::sync::atomic::Ordering::Relaxed);
-        routes.set_port_mode(&names.above, bridge::port_mode(settings, true, filtered, false))?;
+        routes.set_port_mode(&names.above, bridge::port_mode(settings, false, filtered, false))?;
         for name in [&names.above, &names.below, &names.bridge] {
             routes.up(name)?;
         }

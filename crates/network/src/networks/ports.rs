@@ -14,21 +14,22 @@ use crate::port::joined;
 use crate::records::Recorded;
 use crate::reservation::Owner;
 use crate::route::Link;
-use crate::{Endpoint, Error, Network, PortBinding, Published, Result, bridge};
+use crate::{Driver, Endpoint, Error, Network, PortBinding, Published, Result, bridge};
 
 impl Networks {
-    /// Publishes further ports of a running container: at the endpoint that has its default route, and at those in
+    /// Publishes further ports of a running container: at the endpoint that has the others, and at those in
     /// routed networks. Returns its endpoints as they are then. On failure nothing has changed.
     pub fn publish_ports(&self, container: &str, wishes: &[PortBinding]) -> Result<Vec<Endpoint>> {
-        let endpoints = self.endpoints_of(container)?;
-        if !endpoints.iter().any(|(_, recorded)| recorded.default_route) {
+        let mut endpoints = self.endpoints_of(container)?;
+        endpoints.retain(|(network, _)| network.driver == Driver::Bridge && !network.internal);
+        let Some(publisher) = publisher(&endpoints).map(|recorded| recorded.endpoint.id.clone()) else {
             return Err(Error::Conflict(format!(
                 "container {container} is in no network that ports can be published by"
             )));
-        }
+        };
         let mut done = Vec::new();
-        for (network, recorded) in endpoints.iter().filter(|(network, _)| !network.internal) {
-            match self.add_ports(network, recorded, wishes) {
+        for (network, recorded) in &endpoints {
+            match self.add_ports(network, recorded, wishes, recorded.endpoint.id == publisher) {
                 Ok(added) => done.push((network, recorded, added)),
                 Err(error) => {
                     for (network, recorded, added) in done {
@@ -81,12 +82,13 @@ impl Networks {
         network: &Network,
         recorded: &Recorded,
         wishes: &[PortBinding],
+        publishes: bool,
     ) -> Result<Vec<Published>> {
         let Some(bridged) = Bridged::of(network)? else { return Ok(Vec::new()) };
         let endpoint = &recorded.endpoint;
-        let addresses = (Some(endpoint.address.addr()), endpoint.address6.map(|address| address.addr()));
+        let addresses = (endpoint.address.map(|address| address.addr()), endpoint.address6.map(|address| address.addr()));
         let own = self.owner(&bridged, &endpoint.id, &endpoint.name, addresses);
-        let owner = Owner { publishes: recorded.default_route, ..own };
+        let owner = Owner { publishes, ..own };
         let (reservation, before, after) = self.records.change(|rows| {
             let before = rows.endpoint(&endpoint.id)?;
             let already = before.ports.iter().map(|port| usize::from(port.count)).sum();
@@ -132,7 +134,7 @@ impl Networks {
     /// The firewall's side, and how it went: it may have to be made anew.
     fn change(&self, network: &Network, before: &Endpoint, after: &Endpoint) -> Result<SysResult<()>> {
         let none = |endpoint: &Endpoint| Target {
-            address: Some(endpoint.address.addr()),
+            address: endpoint.address.map(|address| address.addr()),
             address6: endpoint.address6.map(|address| address.addr()),
             ports: Vec::new(),
             trusted: Vec::new(),
@@ -158,4 +160,12 @@ impl Networks {
         drop(routes);
         bridge::accept_loopback_answers(&bridged.settings.bridge)
     }
+}
+
+/// The endpoint that has the container's ports of the host: the one that has some already; else, as at a start, that of
+/// the highest priority, the oldest among equals.
+fn publisher(endpoints: &[(Network, Recorded)]) -> Option<&Recorded> {
+    let has_ports = |recorded: &&Recorded| recorded.endpoint.ports.iter().any(|port| !port.is_routed());
+    let all = || endpoints.iter().map(|(_, recorded)| recorded);
+    all().find(has_ports).or_else(|| all().rev().max_by_key(|recorded| recorded.priority))
 }

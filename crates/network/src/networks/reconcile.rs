@@ -41,7 +41,8 @@ impl Networks {
         // Links first: the row of a link that is made meanwhile is older than the link.
         let links = lock(&self.routes).links()?;
         let endpoints = self.records.read(|rows| rows.endpoints())?;
-        let present = |recorded: &Recorded| links.iter().any(|link| link.name == recorded.link());
+        let listed = |name: String| links.iter().any(|link| link.name == name);
+        let present = |recorded: &Recorded| recorded.host_link().is_none_or(listed);
         let (kept, gone): (Vec<_>, Vec<_>) = endpoints
             .into_iter()
             .partition(|recorded| live.contains(&recorded.endpoint.container) && present(recorded));
@@ -231,7 +232,7 @@ impl Networks {
             };
             let of_network = endpoints.iter().filter(|recorded| recorded.endpoint.network_id == network.id);
             let ports = of_network.map(|recorded| (recorded.link(), !recorded.endpoint.ports.is_empty()));
-            let joints = extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, true));
+            let joints = extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, false));
             for (port, publishes) in ports.chain(joints) {
                 match lock(&self.routes).set_port_mode(&port, mode(&port, publishes)) {
                     // It is just ending.

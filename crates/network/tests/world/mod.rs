@@ -87,7 +87,7 @@ impl Container {
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
-        self.endpoint.address.addr()
+        self.endpoint.address.expect("an IPv4 address").addr()
     }
 }
 
@@ -189,11 +189,20 @@ pub(crate) fn wait_for_no_container_links() {
 
 /// Waits until the host has no more veths of containers than these.
 pub(crate) fn wait_for_no_container_links_but(number: usize) {
+    let gone = || links().iter().filter(|name| name.starts_with("veth")).count() <= number;
+    assert!(eventually(gone), "links are left: {:?}", links());
+}
+
+/// Whether it comes to be so within some seconds.
+pub(crate) fn eventually(is_so: impl Fn() -> bool) -> bool {
     let start = Instant::now();
-    while links().iter().filter(|name| name.starts_with("veth")).count() > number {
-        assert!(start.elapsed() < Duration::from_secs(20), "links are left: {:?}", links());
+    while !is_so() {
+        if start.elapsed() > Duration::from_secs(20) {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// How many elements a set of the table has; `None` without the table.
