@@ -117,7 +117,7 @@ impl Default for Transaction {
 impl Transaction {
     /// A change of other tables than those that everything is in, under this name.
     pub(crate) fn in_table(table: &'static str) -> Self {
-        Self { table, family: Family::default(), messages: Vec::new() }
+        Self { table, family: Family::default(), messages: Vec::new(), rules: 0, elements: BTreeMap::new() }
     }
 
     /// What follows is about the table of this family.
