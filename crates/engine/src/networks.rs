@@ -34,7 +34,7 @@ impl Engine {
     /// The gateway of the default bridge: the host, as containers see it.
     pub(crate) fn default_gateway(&self) -> Option<String> {
         let bridge = self.networks.find("bridge").ok()?;
-        bridge.ipam.first().map(|ipam| ipam.gateway.to_string())
+        bridge.ipam.first()?.gateway.map(|gateway| gateway.to_string())
     }
 
     /// Looks after the firewall for as long as the engine lives: what somebody else has flushed is made again.

@@ -28,8 +28,9 @@ mod route;
 mod sandbox;
 mod sweeper;
 mod sysctl;
+mod vlan;
 
-pub use config::{Config, Pool};
+pub use config::{Config, Pool, Pool6};
 pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
 pub use egress::Egress;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};

@@ -12,6 +12,7 @@ mod address;
 mod attach;
 mod bridged;
 mod definition;
+mod departure;
 mod driver;
 mod interface;
 mod pace;
@@ -19,6 +20,8 @@ mod plan;
 mod predefined;
 mod reconcile;
 mod unlink;
+mod vlan;
+mod way_out;
 
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
@@ -36,6 +39,7 @@ use crate::sweeper::Sweeper;
 use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
 use bridged::Bridged;
+use departure::Departing;
 pub use pace::Rates;
 pub use reconcile::Reconciled;
 
@@ -54,6 +58,7 @@ pub struct Networks {
     /// Whether bridged frames passed the IP firewall when last looked.
     filtered: AtomicBool,
     sweeper: Sweeper,
+    departing: Arc<Departing>,
     spare: Mutex<Option<Sandbox>>,
     name_servers: NameServers,
 }
@@ -73,6 +78,7 @@ impl Networks {
             ipv6: crate::sysctl::has_ipv6(),
             filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
             sweeper: Sweeper::start()?,
+            departing: Arc::default(),
             spare: Mutex::default(),
             name_servers: NameServers::default(),
         };

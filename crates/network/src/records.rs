@@ -33,13 +33,16 @@ CREATE TABLE IF NOT EXISTS networks (
     labels TEXT NOT NULL,
     made_bridge INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE IF NOT EXISTS network_facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+";
+const ENDPOINTS: &str = "
 CREATE TABLE IF NOT EXISTS network_endpoints (
     id TEXT PRIMARY KEY,
     network TEXT NOT NULL REFERENCES networks (id),
     container TEXT NOT NULL,
     name TEXT NOT NULL,
     interface TEXT NOT NULL,
-    address INTEGER NOT NULL,
+    address INTEGER,
     mac TEXT NOT NULL,
     default_route INTEGER NOT NULL,
     hostname TEXT NOT NULL,
@@ -48,20 +51,33 @@ CREATE TABLE IF NOT EXISTS network_endpoints (
     UNIQUE (network, address),
     UNIQUE (container, network)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS network_facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+";
+/// What an endpoint needed before there were networks without IPv4: the table is made anew, with the rows that it has.
+const NEEDED_ADDRESS: &str =
+    "SELECT 1 FROM pragma_table_info('network_endpoints') WHERE name = 'address' AND \"notnull\"";
+const ENDPOINTS_BEFORE: &str = "ALTER TABLE network_endpoints RENAME TO network_endpoints_before";
+const ENDPOINTS_OVER: &str = "
+INSERT INTO network_endpoints (id, network, container, name, interface, address, mac, default_route, hostname, aliases,
+    ports, address6)
+    SELECT id, network, container, name, interface, address, mac, default_route, hostname, aliases, ports, address6
+    FROM network_endpoints_before ORDER BY rowid;
+DROP TABLE network_endpoints_before;
 ";
 
 /// Columns that came later: table, name, type.
-const LATER: [(&str, &str, &str); 3] = [
+const LATER: [(&str, &str, &str); 4] = [
     ("networks", "ipam6", "TEXT"),
     ("networks", "last_address6", "TEXT"),
     ("network_endpoints", "address6", "TEXT"),
+    // The addresses with their prefixes and gateways; where it is not set, they follow from the network's row.
+    ("network_endpoints", "given", "TEXT"),
 ];
 
 const STATEMENTS: usize = 256;
 
 const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels, ipam6";
 /// The tables of networks.
+#[derive(Clone)]
 pub(crate) struct Records {
     db: Arc<Mutex<Connection>>,
 }
@@ -70,11 +86,12 @@ impl Records {
     /// Makes the tables where they are absent.
     pub(crate) fn open(db: Arc<Mutex<Connection>>) -> Result<Self> {
         let connection = lock(&db);
-        connection.execute_batch(SCHEMA)?;
-        for (table, column, kind) in LATER {
-            if !connection.column_exists(None, table, column)? {
-                connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}"))?;
-            }
+        connection.execute_batch(&format!("{SCHEMA}{ENDPOINTS}"))?;
+        add_columns(&connection)?;
+        if connection.prepare(NEEDED_ADDRESS)?.exists([])? {
+            connection.execute_batch(&format!("BEGIN; {ENDPOINTS_BEFORE}; {ENDPOINTS}"))?;
+            add_columns(&connection)?;
+            connection.execute_batch(&format!("{ENDPOINTS_OVER} COMMIT;"))?;
         }
         // The cache is shared with the engine's statements; its default of 16 would have them push each other out.
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -96,6 +113,15 @@ impl Records {
         let db = lock(&self.db);
         read(&Rows { db: &db })
     }
+}
+
+fn add_columns(connection: &Connection) -> Result<()> {
+    for (table, column, kind) in LATER {
+        if !connection.column_exists(None, table, column)? {
+            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The tables, locked.
@@ -157,10 +183,12 @@ impl Rows<'_> {
 
     /// Replaces what the configuration may change of the default bridge network.
     pub(crate) fn update_network(&self, network: &Network) -> Result<()> {
-        let mut statement =
-            self.db.prepare_cached("UPDATE networks SET ipam = ?2, options = ?3 WHERE id = ?1")?;
+        let mut statement = self
+            .db
+            .prepare_cached("UPDATE networks SET ipam = ?2, options = ?3, ipam6 = ?4 WHERE id = ?1")?;
         let ipam = network.ipam.first().map(json).transpose()?;
-        statement.execute(params![network.id, ipam, json(&network.options)?])?;
+        let ipam6 = network.ipam6.as_ref().map(json).transpose()?;
+        statement.execute(params![network.id, ipam, json(&network.options)?, ipam6])?;
         Ok(())
     }
 

@@ -28,6 +28,7 @@ pub(super) fn endpoint_request(
         mac,
         interface: option("ifname").cloned(),
         sysctls: option("sysctls").iter().flat_map(|list| list.split(',')).map(String::from).collect(),
+        priority: wish.gw_priority,
         ports,
         hostname: container.config.hostname.clone(),
         aliases: wish.aliases.clone().unwrap_or_default(),
@@ -52,12 +53,12 @@ pub(super) fn fill_in(
         network_id: endpoint.network_id.clone(),
         endpoint_id: endpoint.id.clone(),
         gateway: endpoint.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
-        ip_address: endpoint.address.addr().to_string(),
-        ip_prefix_len: endpoint.address.prefix_len(),
+        ip_address: endpoint.address.map(|on| on.addr().to_string()).unwrap_or_default(),
+        ip_prefix_len: endpoint.address.map(|on| on.prefix_len()).unwrap_or_default(),
         ipv6_gateway: endpoint.gateway6.map(|gateway| gateway.to_string()).unwrap_or_default(),
         global_ipv6_address: endpoint.address6.map(|on| on.addr().to_string()).unwrap_or_default(),
         global_ipv6_prefix_len: endpoint.address6.map(|on| on.prefix_len()).unwrap_or_default(),
-        mac_address: endpoint.mac.to_string(),
+        mac_address: endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default(),
         dns_names,
         ..wish
     }

@@ -38,7 +38,14 @@ impl Engine {
             let (engine, container) = (Arc::clone(self), Arc::clone(&now));
             let connect = move || {
                 let endpoint = networks.connect(namespace.as_fd(), request)?;
-                engine.pace(&container, namespace.as_fd()).map(|()| endpoint)
+                match engine.pace(&container, namespace.as_fd()) {
+                    Ok(()) => Ok(endpoint),
+                    Err(error) => {
+                        // The refusal is what the user has to hear of.
+                        let _ = networks.disconnect(namespace.as_fd(), &container.id, &endpoint.network_id);
+                        Err(error)
+                    }
+                }
             };
             let endpoint = tokio::task::spawn_blocking(connect).await??;
             settings = fill_in(settings, &now, &endpoint);

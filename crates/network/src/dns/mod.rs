@@ -89,6 +89,11 @@ impl NameServers {
         server.map(|server| server.configure(settings)).is_some()
     }
 
+    /// The network namespace of a container that has a name server.
+    pub(crate) fn namespace(&self, container: &str) -> Option<OwnedFd> {
+        lock(&self.served).get(container)?.namespace().ok()
+    }
+
     /// Answers no more for a container.
     pub(crate) fn stop(&self, container: &str) {
         lock(&self.served).remove(container);

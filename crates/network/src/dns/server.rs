@@ -81,6 +81,11 @@ impl NameServer {
         Ok(Self { resolver, _closing: closing })
     }
 
+    /// The container's network namespace.
+    pub(crate) fn namespace(&self) -> io::Result<OwnedFd> {
+        self.resolver.namespace.try_clone()
+    }
+
     /// Other settings hold from now on.
     pub(crate) fn configure(&self, settings: NameSettings) {
         *lock(&self.resolver.settings) = settings;

@@ -4,22 +4,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::Bridged;
 use crate::network::{Ipam, Ipam6};
 use crate::records::Rows;
-use crate::{Error, Network, Result, lease};
+use crate::{Driver, Error, MacAddr, Network, Result, bridge, lease};
 
+/// The IPv4 address in a network that has IPv4.
 pub(super) fn choose_address(
     rows: &Rows<'_>,
-    bridged: &Bridged<'_>,
+    network: &Network,
     wish: Option<Ipv4Addr>,
-) -> Result<Ipv4Addr> {
-    let (network, ipam) = (bridged.network, bridged.ipam);
+) -> Result<Option<Ipv4Net>> {
+    let Some(ipam) = network.ipam.first() else {
+        return wish.map_or(Ok(None), |address| outside(address.into()));
+    };
     if let Some(address) = wish {
-        return check_wish(rows, network, ipam, address).map(|()| address);
+        check_wish(rows, network, ipam, address)?;
+        return with_prefix(address, ipam).map(Some);
     }
+    let sharing = sharing(rows, network)?;
+    let reserved = |address| sharing.iter().any(|other| !lease::usable(other, address));
     let last = rows.last_address(&network.id)?;
-    let next = lease::next(ipam, last, |address| rows.has_address(&network.id, address))?;
+    let next = lease::next(ipam, last, |address| {
+        Ok::<_, Error>(reserved(address) || rows.has_address(&network.id, address)?)
+    })?;
     let address = next.ok_or_else(|| {
         Error::Unavailable(format!(
             "no available IPv4 addresses on this network's address pools: {} ({})",
@@ -27,7 +34,39 @@ pub(super) fn choose_address(
         ))
     })?;
     rows.set_last_address(&network.id, address)?;
-    Ok(address)
+    with_prefix(address, ipam).map(Some)
+}
+
+/// The same subnet as others plan it: macvlan networks may share one, and what one of them reserves none gives away.
+fn sharing(rows: &Rows<'_>, network: &Network) -> Result<Vec<Ipam>> {
+    if network.driver != Driver::Macvlan {
+        return Ok(Vec::new());
+    }
+    let subnet = network.ipam.first().map(|ipam| ipam.subnet);
+    let networks = rows.networks()?.into_iter().filter(|other| other.driver == Driver::Macvlan);
+    let ipams = networks.filter_map(|other| other.ipam.into_iter().next());
+    Ok(ipams.filter(|ipam| Some(ipam.subnet) == subnet).collect())
+}
+
+/// The wished Ethernet address, or that of the IPv4 address. A link of ipvlan has that of the interface it is on.
+pub(super) fn choose_mac(
+    network: &Network,
+    wish: Option<MacAddr>,
+    address: Option<Ipv4Net>,
+) -> Result<Option<MacAddr>> {
+    match (network.driver, wish, address) {
+        (Driver::Ipvlan, Some(_), _) => {
+            Err(Error::Invalid("ipvlan interfaces do not support custom mac address assignment".to_owned()))
+        }
+        (Driver::Ipvlan, None, _) => Ok(None),
+        (_, Some(mac), _) => Ok(Some(mac)),
+        (_, None, Some(address)) => Ok(Some(MacAddr::of(address.addr()))),
+        (_, None, None) => bridge::random_mac().map(Some),
+    }
+}
+
+fn outside<T>(address: IpAddr) -> Result<T> {
+    Err(Error::Invalid(format!("no configured subnet or ip-range contain the IP address {address}")))
 }
 
 fn check_wish(rows: &Rows<'_>, network: &Network, ipam: &Ipam, address: Ipv4Addr) -> Result<()> {
@@ -49,9 +88,7 @@ fn judge_wish(address: IpAddr, chosen: bool, within: bool, taken: bool) -> Resul
         ));
     }
     if !within {
-        return Err(Error::Invalid(format!(
-            "no configured subnet or ip-range contain the IP address {address}"
-        )));
+        return outside(address);
     }
     match taken {
         true => Err(Error::Forbidden("Address already in use".to_owned())),
@@ -66,12 +103,7 @@ pub(super) fn choose_address6(
     wish: Option<Ipv6Addr>,
 ) -> Result<Option<Ipv6Net>> {
     let Some(ipam) = &network.ipam6 else {
-        return match wish {
-            None => Ok(None),
-            Some(address) => Err(Error::Invalid(format!(
-                "no configured subnet or ip-range contain the IP address {address}"
-            ))),
-        };
+        return wish.map_or(Ok(None), |address| outside(address.into()));
     };
     let address = match wish {
         Some(address) => check_wish6(rows, network, ipam, address).map(|()| address)?,
@@ -97,7 +129,7 @@ fn check_wish6(rows: &Rows<'_>, network: &Network, ipam: &Ipam6, address: Ipv6Ad
     judge_wish(address.into(), ipam.chosen, ipam.subnet.contains(&address), taken)
 }
 
-pub(super) fn with_prefix(address: Ipv4Addr, ipam: &Ipam) -> Result<Ipv4Net> {
+fn with_prefix(address: Ipv4Addr, ipam: &Ipam) -> Result<Ipv4Net> {
     Ipv4Net::new(address, ipam.subnet.prefix_len())
         .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
 }

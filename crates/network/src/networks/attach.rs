@@ -2,13 +2,16 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::address::{choose_address, choose_address6, with_prefix};
-use super::{Bridged, Networks, interface, lock, new_id};
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::address::{choose_address, choose_address6, choose_mac};
+use super::way_out::taken_over;
+use super::{Bridged, Networks, interface, lock, new_id, vlan};
 use crate::firewall::Target;
 use crate::records::Recorded;
 use crate::reservation::{Owner, Reservation};
-use crate::route::Routes;
-use crate::{Endpoint, EndpointRequest, Error, MacAddr, Network, Result, bridge};
+use crate::route::{Hop, Routes};
+use crate::{Driver, Endpoint, EndpointRequest, Error, Network, Result, bridge};
 
 /// What `connect` has done so far; dropped, it undoes it. Failures of undoing are left to `reconcile`, which
 /// finds the row.
@@ -18,9 +21,27 @@ pub(super) struct Attachment<'a> {
     pub(super) recorded: Recorded,
     pub(super) reservation: Option<Reservation<'a>>,
     pub(super) linked: bool,
+    /// The default routes that it is to have.
+    pub(super) hop4: Option<Hop>,
+    pub(super) hop6: Option<Hop>,
 }
 
 impl Attachment<'_> {
+    /// Gives its interface, which is there, addresses and default routes, and sets it up.
+    pub(super) fn configure(&self, inside: &mut Routes, namespace: BorrowedFd<'_>) -> Result<()> {
+        let endpoint = &self.recorded.endpoint;
+        let name = endpoint.interface.as_str();
+        match endpoint.address {
+            Some(address) => inside.configure(name, address, self.hop4)?,
+            None => inside.up(name)?,
+        }
+        if let Some(address) = endpoint.address6 {
+            interface::enable_ipv6(namespace, name)?;
+            inside.configure(name, address, self.hop6)?;
+        }
+        Ok(())
+    }
+
     fn keep(mut self) -> Endpoint {
         self.linked = false;
         if let Some(reservation) = self.reservation.take() {
@@ -35,8 +56,8 @@ impl Drop for Attachment<'_> {
         if self.reservation.is_none() {
             return;
         }
-        if self.linked {
-            let _ = lock(&self.networks.routes).remove(&self.recorded.link());
+        if let Some(link) = self.recorded.host_link().filter(|_| self.linked) {
+            let _ = lock(&self.networks.routes).remove(&link);
         }
         let _ = self.networks.records.change(|rows| rows.remove_endpoint(&self.recorded.endpoint.id));
     }
@@ -70,25 +91,26 @@ impl Networks {
             })
         })?;
         self.withdraw(&recorded.endpoint)?;
-        self.unlink(&recorded.link())?;
-        self.forget(std::slice::from_ref(&recorded))?;
-        match recorded.default_route {
-            true => self.move_default_route(namespace, container),
-            false => Ok(()),
+        match recorded.host_link() {
+            Some(link) => self.unlink(&link)?,
+            None => self.unlink_inside(namespace, &recorded.endpoint.interface)?,
         }
+        self.forget(std::slice::from_ref(&recorded))?;
+        self.hand_on(namespace, &recorded)
     }
 
     /// Ends all endpoints of a container that has ended: ports, addresses and records. The links go with the
     /// namespace. A container without endpoints is no error.
     pub fn release(&self, container: &str) -> Result<()> {
-        self.name_servers.stop(container);
         let endpoints = self.records.read(|rows| rows.endpoints_of_container(container))?;
         for recorded in &endpoints {
             self.withdraw(&recorded.endpoint)?;
         }
+        self.unlink_uppers(container, &endpoints);
+        self.name_servers.stop(container);
         self.forget(&endpoints)?;
-        for recorded in &endpoints {
-            self.sweeper.see_off(recorded.link());
+        for link in endpoints.iter().filter_map(Recorded::host_link) {
+            self.sweeper.see_off(link);
         }
         Ok(())
     }
@@ -120,12 +142,12 @@ impl Networks {
         let id = new_id()?;
         self.records.change(|rows| {
             let network = rows.network(&request.network)?;
-            let Some(bridged) = Bridged::of(&network)? else {
+            if matches!(network.driver, Driver::Host | Driver::Null) {
                 return Err(Error::Forbidden(format!(
                     "container cannot be connected to network {} or disconnected from it",
                     network.name
                 )));
-            };
+            }
             let others = rows.endpoints_of_container(&request.container)?;
             if others.iter().any(|other| other.endpoint.network_id == network.id) {
                 return Err(Error::Forbidden(format!(
@@ -133,14 +155,15 @@ impl Networks {
                     request.name, network.name
                 )));
             }
-            let address = choose_address(rows, &bridged, request.ipv4)?;
+            let address = choose_address(rows, &network, request.ipv4)?;
             let address6 = choose_address6(rows, &network, request.ipv6)?;
-            let owner = Owner { endpoint: &id, name: &request.name, address, ipv6: address6.is_some() };
-            let wishes = if network.internal { &[][..] } else { &request.ports };
-            let default_ip = bridged.settings.host_ip.unwrap_or(self.config.default_ip);
-            let reservation = self.ports.reserve(owner, wishes, default_ip)?;
+            let reservation = self.reserve(&id, &network, request, (address, address6))?;
+            let open = !network.is_closed();
             let recorded = Recorded {
-                default_route: !network.internal && !others.iter().any(|other| other.default_route),
+                row: i64::MAX,
+                priority: request.priority,
+                direct: open && vlan::settings(&network)?.is_some_and(|settings| settings.routes_itself()),
+                driver: network.driver,
                 endpoint: Endpoint {
                     id: id.clone(),
                     container: request.container.clone(),
@@ -148,11 +171,11 @@ impl Networks {
                     network_id: network.id.clone(),
                     network: network.name.clone(),
                     interface: interface::choose(request.interface.as_deref(), &others)?,
-                    address: with_prefix(address, bridged.ipam)?,
-                    gateway: (!network.internal).then_some(bridged.ipam.gateway),
-                    gateway6: network.ipam6.as_ref().filter(|_| !network.internal).map(|ipam| ipam.gateway),
+                    address,
+                    gateway: network.ipam.first().filter(|_| open).and_then(|ipam| ipam.gateway),
+                    gateway6: network.ipam6.as_ref().filter(|_| open).and_then(|ipam| ipam.gateway),
                     address6,
-                    mac: request.mac.unwrap_or_else(|| MacAddr::of(address)),
+                    mac: choose_mac(&network, request.mac, address)?,
                     hostname: request.hostname.clone(),
                     aliases: request.aliases.clone(),
                     ports: reservation.published().to_vec(),
@@ -160,9 +183,30 @@ impl Networks {
             };
             rows.add_endpoint(&recorded)?;
             let reservation = Some(reservation);
-            drop(bridged);
-            Ok(Attachment { networks: self, network, recorded, reservation, linked: false })
+            let hop4 = taken_over(&recorded, &others, true);
+            let hop6 = taken_over(&recorded, &others, false);
+            Ok(Attachment { networks: self, network, recorded, reservation, linked: false, hop4, hop6 })
         })
+    }
+
+    /// Reserves the wished ports. Only bridges lead from the host's ports to containers.
+    fn reserve(
+        &self,
+        id: &str,
+        network: &Network,
+        request: &EndpointRequest,
+        (address, address6): (Option<Ipv4Net>, Option<Ipv6Net>),
+    ) -> Result<Reservation<'_>> {
+        let owner = Owner {
+            endpoint: id,
+            name: &request.name,
+            address: address.map(|address| address.addr()),
+            address6: address6.map(|address| address.addr()),
+        };
+        let host_ip = Bridged::of(network)?.and_then(|bridged| bridged.settings.host_ip);
+        let publishes = network.driver == Driver::Bridge && !network.internal;
+        let wishes = if publishes { &request.ports[..] } else { &[] };
+        self.ports.reserve(owner, wishes, host_ip.unwrap_or(self.config.default_ip))
     }
 
     fn publish(&self, attachment: &Attachment<'_>) -> Result<()> {
@@ -174,30 +218,13 @@ impl Networks {
             None => Ok(()),
         }
     }
-
-    /// Gives the default route to the oldest of the remaining networks that can.
-    fn move_default_route(&self, namespace: BorrowedFd<'_>, container: &str) -> Result<()> {
-        let endpoints = self.records.read(|rows| rows.endpoints_of_container(container))?;
-        let Some((endpoint, gateway)) = endpoints
-            .iter()
-            .find_map(|recorded| recorded.endpoint.gateway.map(|gateway| (&recorded.endpoint, gateway)))
-        else {
-            return Ok(());
-        };
-        let mut inside = Routes::inside(namespace)?;
-        inside.add_default(&endpoint.interface, gateway.into())?;
-        if let Some(gateway) = endpoint.gateway6 {
-            inside.add_default(&endpoint.interface, gateway.into())?;
-        }
-        self.records.change(|rows| rows.set_default_route(&endpoint.id))
-    }
 }
 
 /// What leads to an endpoint; `None` without published ports.
 pub(super) fn target(endpoint: &Endpoint) -> Option<Target> {
     let ports = endpoint.ports.clone();
     (!ports.is_empty()).then(|| Target {
-        address: endpoint.address.addr(),
+        address: endpoint.address.map(|address| address.addr()),
         address6: endpoint.address6.map(|address| address.addr()),
         ports,
     })

@@ -1,32 +1,31 @@
 //! Bridge networks: the bridge of the network, and the veth pair of an endpoint.
 
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 
 use super::attach::Attachment;
-use super::{Networks, interface, lock};
+use super::{Networks, lock};
 use crate::bridge::Settings;
-use crate::network::Ipam;
 use crate::route::{Pair, PortMode, Routes};
 use crate::{Driver, Network, Result, bridge};
 
 /// A bridge network with what its options say.
 pub(super) struct Bridged<'a> {
     pub(super) network: &'a Network,
-    pub(super) ipam: &'a Ipam,
     pub(super) settings: Settings,
 }
 
 impl<'a> Bridged<'a> {
     /// `None` for host and none.
     pub(super) fn of(network: &'a Network) -> Result<Option<Self>> {
-        let (Driver::Bridge, Some(ipam)) = (network.driver, network.ipam.first()) else { return Ok(None) };
-        Ok(Some(Self { network, ipam, settings: Settings::parse(&network.id, &network.options)? }))
+        if network.driver != Driver::Bridge {
+            return Ok(None);
+        }
+        Ok(Some(Self { network, settings: Settings::parse(&network.id, &network.options)? }))
     }
 
     pub(super) fn passage(&self) -> crate::firewall::Passage {
-        self.settings.passage(self.network, self.ipam)
+        self.settings.passage(self.network)
     }
 }
 
@@ -77,14 +76,7 @@ impl Networks {
             routes.set_port_mode(&outside, mode)?;
         }
         drop(routes);
-        let leads = attachment.recorded.default_route;
-        let gateway = endpoint.gateway.filter(|_| leads).map(IpAddr::V4);
-        inside.configure(&endpoint.interface, endpoint.address, gateway)?;
-        if let Some(address) = endpoint.address6 {
-            interface::enable_ipv6(namespace, &endpoint.interface)?;
-            let gateway = endpoint.gateway6.filter(|_| leads).map(IpAddr::V6);
-            inside.configure(&endpoint.interface, address, gateway)?;
-        }
+        attachment.configure(&mut inside, namespace)?;
         // The kernel passes on that a link has a carrier when it finds the time, and drops packets until then; it
         // does so at once for a link that is asked for: the port first, which then gives the bridge its carrier.
         let mut routes = lock(&self.routes);

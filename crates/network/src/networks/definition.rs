@@ -3,23 +3,28 @@
 use hull_sys::Result as SysResult;
 use rustix::io::Errno;
 
-use super::driver::needed_link;
+use super::departure::add_leftover;
+use super::driver::{named_links, needed_link};
+use super::vlan::shares_made_link;
 use super::{Networks, lock};
-use crate::records::Rows;
 use crate::{Driver, Error, NetworkRequest, Result};
-
-const LEFTOVERS: &str = "leftovers";
 
 impl Networks {
     /// Makes a network and returns its id. The name must be free.
     pub fn create(&self, request: NetworkRequest) -> Result<String> {
         let driver = check(&request)?;
+        for name in named_links(&request) {
+            self.await_departure(name);
+        }
         let (occupied, links) = (self.occupied()?, lock(&self.routes).links()?);
         let network = self.records.change(|rows| {
             let network = self.plan(rows, request, driver, &occupied)?;
             rows.add_network(&network)?;
             let absent = |name: &String| !links.iter().any(|link| link.name == *name);
-            if needed_link(&network)?.is_some_and(|name| absent(&name)) {
+            let needed = needed_link(&network)?;
+            let made =
+                |name: &String| Ok::<_, Error>(absent(name) || shares_made_link(rows, &network, name)?);
+            if needed.as_ref().map_or(Ok(false), made)? {
                 // Before it is made: one that a crash leaves is known for ours.
                 rows.set_made_link(&network.id)?;
             }
@@ -36,7 +41,8 @@ impl Networks {
 
     /// Removes a network without endpoints.
     pub fn remove(&self, network: &str) -> Result<()> {
-        let network = self.records.change(|rows| {
+        let mut begun = None;
+        let removed = self.records.change(|rows| {
             let network = rows.network(network)?;
             if network.predefined() {
                 return Err(Error::Forbidden(format!(
@@ -60,30 +66,25 @@ impl Networks {
             }
             let made = rows.made_link(&network.id)?;
             rows.remove_network(&network.id)?;
-            if let Some(link) = needed_link(&network)?.filter(|_| made) {
+            let left = needed_link(&network)?.filter(|_| made);
+            let left = left.map_or(Ok(None), |link| {
+                let shared = shares_made_link(rows, &network, &link)?;
+                Ok::<_, Error>((!shared).then_some(link))
+            })?;
+            if let Some(link) = left {
                 add_leftover(rows, &link)?;
+                self.departing.begin(&link);
+                begun = Some(link);
             }
             Ok(network)
-        })?;
+        });
+        let network = removed.inspect_err(|_| begun.iter().for_each(|link| self.departing.end(link)))?;
         // The name is free from here on. Should the rest be cut, the next start removes the link.
-        self.unbuild(&network)?;
-        self.remove_leftovers()
-    }
-
-    /// Removes the bridges of removed networks.
-    pub(super) fn remove_leftovers(&self) -> Result<()> {
-        let leftovers = self.records.read(leftovers)?;
-        if leftovers.is_empty() {
-            return Ok(());
+        let closed = self.unbuild(&network);
+        match begun {
+            Some(link) => self.see_off(&link, &network).and(closed),
+            None => closed,
         }
-        for bridge in &leftovers {
-            self.unlink(bridge)?;
-        }
-        self.records.change(|rows| {
-            let mut rest = self::leftovers(rows)?;
-            rest.retain(|bridge| !leftovers.contains(bridge));
-            rows.set_fact(LEFTOVERS, &rest)
-        })
     }
 
     /// A change of the firewall's sets that failed because somebody has removed the table: the table is made anew
@@ -94,17 +95,6 @@ impl Networks {
             result => Ok(result?),
         }
     }
-}
-
-/// The bridges of removed networks that may still be there.
-fn leftovers(rows: &Rows<'_>) -> Result<Vec<String>> {
-    Ok(rows.fact(LEFTOVERS)?.unwrap_or_default())
-}
-
-fn add_leftover(rows: &Rows<'_>, bridge: &str) -> Result<()> {
-    let mut all = leftovers(rows)?;
-    all.push(bridge.to_owned());
-    rows.set_fact(LEFTOVERS, &all)
 }
 
 /// What can be told from the request alone.
@@ -119,7 +109,7 @@ fn check(request: &NetworkRequest) -> Result<Driver> {
         )));
     }
     match Driver::parse(&request.driver)? {
-        Driver::Bridge => Ok(Driver::Bridge),
+        driver @ (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan) => Ok(driver),
         driver => Err(Error::Forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
     }
 }

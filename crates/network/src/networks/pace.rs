@@ -3,8 +3,8 @@
 use std::os::fd::BorrowedFd;
 
 use super::{Networks, lock};
-use crate::Result;
 use crate::route::Routes;
+use crate::{Error, Result};
 
 /// The most bytes a second on each of a container's links; zero is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,7 +22,16 @@ impl Networks {
     pub fn pace(&self, namespace: BorrowedFd<'_>, container: &str, rates: Rates) -> Result<()> {
         let mut inside = Routes::inside(namespace)?;
         for recorded in self.records.read(|rows| rows.endpoints_of_container(container))? {
-            lock(&self.routes).pace(&recorded.link(), rates.inward)?;
+            match recorded.host_link() {
+                Some(link) => lock(&self.routes).pace(&link, rates.inward)?,
+                None if rates.inward == 0 => {}
+                None => {
+                    return Err(Error::NotSupported(format!(
+                        "network {} cannot hold a rate inwards: what comes to a link of {} is sent by the wire, not by this host",
+                        recorded.endpoint.network, recorded.driver
+                    )));
+                }
+            }
             inside.pace(&recorded.endpoint.interface, rates.outward)?;
         }
         Ok(())

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::plan::blank;
+use super::plan::{Occupied, blank};
 use super::{Networks, lock};
-use crate::network::Ipam;
+use crate::network::{Ipam, Ipam6};
 use crate::records::Rows;
 use crate::route::Link;
-use crate::{Driver, Error, Result, bridge};
+use crate::{Driver, Error, Pool6Request, Result, bridge};
 
 impl Networks {
     /// Sees that bridge, host and none are recorded, and that the default bridge is as configured.
@@ -31,7 +31,7 @@ impl Networks {
     fn define_default_bridge(
         &self,
         rows: &Rows<'_>,
-        occupied: &[Ipv4Net],
+        occupied: &Occupied,
         bridges: &BTreeMap<String, Ipv4Net>,
     ) -> Result<()> {
         let recorded = match rows.network("bridge") {
@@ -53,7 +53,8 @@ impl Networks {
         };
         if !used {
             let current = network.ipam.pop();
-            network.ipam = vec![self.default_ipam(rows, current, bridges.get(name), occupied)?];
+            network.ipam = vec![self.default_ipam(rows, current, bridges.get(name), &occupied.v4)?];
+            network.ipam6 = self.default_ipam6(rows, network.ipam6.take(), &occupied.v6)?;
             network.options = options;
         }
         match new {
@@ -73,7 +74,7 @@ impl Networks {
         let range = self.config.fixed_cidr;
         let fixed = |address: Ipv4Net| Ipam {
             subnet: address.trunc(),
-            gateway: address.addr(),
+            gateway: Some(address.addr()),
             range,
             auxiliary: BTreeMap::new(),
             chosen: self.config.bip.is_some(),
@@ -83,9 +84,38 @@ impl Networks {
             (None, Some(recorded), _) => Ok(Ipam { range, ..recorded }),
             (None, None, Some(address)) => Ok(fixed(*address)),
             (None, None, None) => {
-                let mut ipam = self.pooled_ipam(rows, occupied)?;
+                let mut ipam = self.pooled_ipam(rows, occupied, Driver::Bridge)?;
                 ipam.range = range;
                 Ok(ipam)
+            }
+        }
+    }
+
+    /// The default bridge has IPv6 with `--ipv6`: as configured; else as recorded; else from the pools.
+    fn default_ipam6(
+        &self,
+        rows: &Rows<'_>,
+        recorded: Option<Ipam6>,
+        occupied: &[Ipv6Net],
+    ) -> Result<Option<Ipam6>> {
+        if !self.config.ipv6 {
+            return Ok(None);
+        }
+        let configured = self.config.bip6.map(|address| (address.trunc(), Some(address.addr())));
+        let range = self.config.fixed_cidr6;
+        let subnet = configured.or_else(|| range.map(|range| (range.trunc(), None)));
+        match (subnet, recorded) {
+            (None, Some(recorded)) if !recorded.chosen => Ok(Some(recorded)),
+            (subnet, _) => {
+                let mut others = rows.networks()?;
+                others.retain(|other| other.name != "bridge");
+                let wish = Pool6Request {
+                    subnet: subnet.map(|(subnet, _)| subnet),
+                    gateway: subnet.and_then(|(_, gateway)| gateway),
+                    range: range.filter(|_| configured.is_some()),
+                    auxiliary: BTreeMap::new(),
+                };
+                self.plan6(rows, &others, &wish, Driver::Bridge, occupied).map(Some)
             }
         }
     }
@@ -108,6 +138,8 @@ impl Networks {
 /// bridge from what is configured now.
 fn forget_dead(rows: &Rows<'_>, links: &[Link]) -> Result<()> {
     let mut endpoints = rows.endpoints()?;
-    endpoints.retain(|endpoint| !links.iter().any(|link| link.name == endpoint.link()));
+    // Whether a container lives whose link is nowhere on the host is seen later.
+    let gone = |link: String| !links.iter().any(|found| found.name == link);
+    endpoints.retain(|endpoint| endpoint.host_link().is_some_and(gone));
     endpoints.iter().try_for_each(|dead| rows.remove_endpoint(&dead.endpoint.id))
 }
