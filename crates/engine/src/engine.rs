@@ -133,7 +133,7 @@ impl Engine {
     pub async fn open(options: Options) -> Result<Arc<Self>> {
         let engine = Arc::new(tokio::task::spawn_blocking(|| Self::load(options)).await??);
         engine.reconcile().await?;
-        engine.watch_firewall();
+        engine.watch_firewall()?;
         Ok(engine)
     }
 

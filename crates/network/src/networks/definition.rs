@@ -64,6 +64,9 @@ impl Networks {
                     users.join(", ")
                 )));
             }
+            for link in self.extensions(&network.id)? {
+                add_leftover(rows, &link)?;
+            }
             let made = rows.made_link(&network.id)?;
             rows.remove_network(&network.id)?;
             let left = needed_link(&network)?.filter(|_| made);

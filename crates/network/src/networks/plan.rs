@@ -229,6 +229,7 @@ fn first_host6(subnet: Ipv6Net) -> Ipv6Addr {
 /// Two networks have two bridges.
 fn check_bridge(networks: &[Network], network: &Network) -> Result<()> {
     let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
+    bridged.settings.check(network)?;
     for other in networks {
         let Some(existing) = Bridged::of(other)? else { continue };
         if existing.settings.bridge == bridged.settings.bridge {
