@@ -55,7 +55,11 @@ impl Networks {
         self.rejoin(&links, &kept)?;
         for recorded in &kept {
             let endpoint = &recorded.endpoint;
-            reconciled.lost_ports.extend(self.ports.restore(&endpoint.id, &endpoint.ports));
+            reconciled.lost_ports.extend(self.ports.restore(
+                &endpoint.id,
+                &endpoint.ports,
+                endpoint.by_family(),
+            ));
         }
         self.rebuild_firewall()?;
         Ok(reconciled)
@@ -232,7 +236,8 @@ impl Networks {
             };
             let of_network = endpoints.iter().filter(|recorded| recorded.endpoint.network_id == network.id);
             let ports = of_network.map(|recorded| (recorded.link(), !recorded.endpoint.ports.is_empty()));
-            let joints = extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, false));
+            let joints =
+                extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, false));
             for (port, publishes) in ports.chain(joints) {
                 match lock(&self.routes).set_port_mode(&port, mode(&port, publishes)) {
                     // It is just ending.
