@@ -196,7 +196,11 @@ fn a_flushed_firewall_is_healed_at_once_and_in_quiet() {
         let done = std::process::Command::new("nft").arg(commands).status().expect("nft (package nftables)");
         assert!(done.success());
         let start = Instant::now();
-        assert!(eventually(PATIENCE, || healed() == number + 1 && fetch(18_088).is_some()), "{}", daemon.log());
+        assert!(
+            eventually(PATIENCE, || healed() == number + 1 && fetch(18_088).is_some()),
+            "{}",
+            daemon.log()
+        );
         println!("{:?}", start.elapsed());
     }
     // What the daemon does itself is no reason, nor is what others do to tables of their own.

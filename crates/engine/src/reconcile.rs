@@ -84,9 +84,8 @@ impl Engine {
         let (networks, ids) = (Arc::clone(&self.networks), live.clone());
         let reconciled = tokio::task::spawn_blocking(move || networks.reconcile(&ids)).await??;
         let (engine, live) = (Arc::clone(self), live.clone());
-        let withdraw = move || {
-            live.iter().try_for_each(|id| engine.withdraw_unrecorded(&*engine.containers.find(id)?))
-        };
+        let withdraw =
+            move || live.iter().try_for_each(|id| engine.withdraw_unrecorded(&*engine.containers.find(id)?));
         tokio::task::spawn_blocking(withdraw).await??;
         for port in reconciled.lost_ports {
             let (first, last) = (port.host_port, port.last_host_port());

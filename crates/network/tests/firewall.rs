@@ -156,7 +156,8 @@ fn what_is_not_for_the_host_is_not_translated() {
         let server = Container::new(&networks, "server", "bridge", &[publish(Protocol::Tcp, 8080, 80)]);
         let range = [publish_range(Protocol::Tcp, 9_000..=9_099, 9_000..=9_099)];
         let _range = Container::new(&networks, "range", "bridge", &range);
-        netns::within(other.as_fd(), || route("eth9", [198, 51, 100, 0], 24, [203, 0, 113, 1].into())).unwrap();
+        netns::within(other.as_fd(), || route("eth9", [198, 51, 100, 0], 24, [203, 0, 113, 1].into()))
+            .unwrap();
         world.client_routes([203, 0, 113, 0], 24);
         for port in [8080, 9_050] {
             serve_tcp(other.as_fd(), port);
@@ -190,15 +191,21 @@ fn sctp_is_led_in_as_well() {
     let raw = || {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::SCTP)).unwrap();
         let patience = Some(std::time::Duration::from_millis(400));
-        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, patience).unwrap();
+        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, patience)
+            .unwrap();
         socket
     };
     on_a_host(|world| {
         let networks = world.open();
-        let ports = [publish(Protocol::Sctp, 9899, 5000), publish_range(Protocol::Sctp, 7_000..=7_099, 8_000..=8_099)];
+        let ports = [
+            publish(Protocol::Sctp, 9899, 5000),
+            publish_range(Protocol::Sctp, 7_000..=7_099, 8_000..=8_099),
+        ];
         let server = Container::new(&networks, "server", "bridge", &ports);
-        let (inside, outside) =
-            (netns::within(server.sandbox.as_fd(), raw).unwrap(), netns::within(world.client.as_fd(), raw).unwrap());
+        let (inside, outside) = (
+            netns::within(server.sandbox.as_fd(), raw).unwrap(),
+            netns::within(world.client.as_fd(), raw).unwrap(),
+        );
         for (host, container) in [(9899, Some(5000u16)), (7_055, Some(8_055)), (9898, None)] {
             let packet = sctp_init(40_000 + host % 100, host);
             rustix::net::sendto(&outside, &packet, SendFlags::empty(), &SocketAddrV4::new(HOST, 0)).unwrap();

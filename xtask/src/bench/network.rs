@@ -31,8 +31,7 @@ const SINK: u16 = 18_001;
 /// Every second port from here on, so that no two of them make a range.
 const FIRST_OTHER: usize = 20_000;
 /// A server of short answers, and one that takes everything.
-const SERVE: &str =
-    "mkdir -p /www; echo hello >/www/index.html; (while true; do nc -l -p 81 >/dev/null; done) & exec httpd -f -p 80 -h /www";
+const SERVE: &str = "mkdir -p /www; echo hello >/www/index.html; (while true; do nc -l -p 81 >/dev/null; done) & exec httpd -f -p 80 -h /www";
 
 pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Result<(), String> {
     status(Command::new("ip").args(["link", "add", "bench0", "type", "dummy"]))?;

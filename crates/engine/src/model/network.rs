@@ -137,7 +137,11 @@ fn goes_on(ports: Ports, of_run: &[HostPort], port: Port, places: &[HostPort]) -
     let offset = port.number - ports.first.min(port.number);
     let place_follows = |(first, place): (&HostPort, &HostPort)| {
         // As a number is written; "080" stays as it is.
-        let from = first.host_port.parse::<u16>().ok().filter(|from| *from > 0 && from.to_string() == first.host_port);
+        let from = first
+            .host_port
+            .parse::<u16>()
+            .ok()
+            .filter(|from| *from > 0 && from.to_string() == first.host_port);
         let next = from.and_then(|from| from.checked_add(offset));
         let number = next.is_some_and(|next| next.to_string() == place.host_port);
         first.host_ip == place.host_ip && (number || first.host_port.is_empty() && place.host_port.is_empty())

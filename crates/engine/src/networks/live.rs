@@ -37,7 +37,8 @@ impl Engine {
             let mut request = endpoint_request(&now, &network.name, &settings, wanted_ports(&now)?)?;
             // In a routed network they are opened; ports of the host stay where they are, unless this is the first way out.
             let others = self.networks.endpoints(&now.id)?;
-            request.publishes = others.iter().all(|other| other.gateway.is_none() && other.gateway6.is_none());
+            request.publishes =
+                others.iter().all(|other| other.gateway.is_none() && other.gateway6.is_none());
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
             let (engine, container) = (Arc::clone(self), Arc::clone(&now));
             let connect = move || {

@@ -86,7 +86,8 @@ impl Networks {
     ) -> Result<Vec<Published>> {
         let Some(bridged) = Bridged::of(network)? else { return Ok(Vec::new()) };
         let endpoint = &recorded.endpoint;
-        let addresses = (endpoint.address.map(|address| address.addr()), endpoint.address6.map(|address| address.addr()));
+        let addresses =
+            (endpoint.address.map(|address| address.addr()), endpoint.address6.map(|address| address.addr()));
         let own = self.owner(&bridged, &endpoint.id, &endpoint.name, addresses);
         let owner = Owner { publishes, ..own };
         let (reservation, before, after) = self.records.change(|rows| {

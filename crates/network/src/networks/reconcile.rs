@@ -232,7 +232,8 @@ impl Networks {
             };
             let of_network = endpoints.iter().filter(|recorded| recorded.endpoint.network_id == network.id);
             let ports = of_network.map(|recorded| (recorded.link(), !recorded.endpoint.ports.is_empty()));
-            let joints = extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, false));
+            let joints =
+                extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, false));
             for (port, publishes) in ports.chain(joints) {
                 match lock(&self.routes).set_port_mode(&port, mode(&port, publishes)) {
                     // It is just ending.
