@@ -168,6 +168,7 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
         forward: settings.ip_forward.unwrap_or(defaults.forward),
         default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
+        userland_proxy: settings.userland_proxy.unwrap_or(defaults.userland_proxy),
         mtu: some(settings.mtu).unwrap_or(defaults.mtu),
         pools: if pools.is_empty() { defaults.pools } else { pools },
         pools6,

@@ -119,6 +119,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Its address of each family that the network has.
+    pub(crate) fn by_family(&self) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+        (self.address.map(|address| address.addr()), self.address6.map(|address| address.addr()))
+    }
+
     /// Its addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.address.map(|address| IpAddr::V4(address.addr()));

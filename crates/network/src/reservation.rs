@@ -10,19 +10,24 @@
 mod bind;
 mod held;
 mod listeners;
+mod relay;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::Mutex;
 
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 
 use self::held::{Held, Place, Taken};
 use crate::networks::lock;
 use crate::port::joined;
-use crate::{Error, PortBinding, Published, sysctl};
+use crate::{Error, PortBinding, Protocol, Published, sysctl};
 
 /// An endpoint with more ports than this has them tested, not held: a descriptor for each would use up the daemon's.
 const HELD_AT_MOST: usize = 256;
+
+/// A container's addresses, of each family that its network has.
+pub(crate) type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 /// Whose ports they are to be, for messages as well.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +63,8 @@ pub(crate) struct Ports {
     held: Mutex<Held>,
     /// Where the search for a free port goes on.
     next: Mutex<u16>,
+    /// Whether ports of IPv6 addresses lead to containers without IPv6.
+    relays: bool,
 }
 
 /// Ports reserved for an endpoint until this is dropped, or for as long as it lives by `keep`.
@@ -87,6 +94,11 @@ impl Drop for Reservation<'_> {
 }
 
 impl Ports {
+    /// Without reservations; with a runtime, what comes by IPv6 is passed on to containers without it.
+    pub(crate) fn new(runtime: Option<Handle>) -> Self {
+        Self { relays: runtime.is_some(), held: Mutex::new(Held::new(runtime)), ..Self::default() }
+    }
+
     /// Reserves ports for every wish, or none. An endpoint that has `already` ports has that many fewer held.
     pub(crate) fn reserve(
         &self,
@@ -98,7 +110,7 @@ impl Ports {
         let hold = already + wishes.iter().map(PortBinding::count).sum::<usize>() <= HELD_AT_MOST;
         for wish in wishes {
             let before = reservation.published.len();
-            let places = host_ips(wish, owner)?;
+            let places = host_ips(wish, owner, self.relays && hold && wish.protocol != Protocol::Sctp)?;
             let (routed, places): (Vec<IpAddr>, Vec<IpAddr>) =
                 places.into_iter().partition(|ip| owner.routed[usize::from(ip.is_ipv6())]);
             reservation.published.extend(routed.into_iter().map(|ip| opened(wish, ip)));
@@ -184,18 +196,25 @@ impl Ports {
         hold: bool,
     ) -> Result<(), (IpAddr, u16, Taken)> {
         let last = first.saturating_add(count - 1);
-        let places: Vec<_> =
-            ips.iter().map(|ip| Place { protocol: wish.protocol, ip: *ip, first, last }).collect();
+        let to = |ip| relayed_to(ip, (owner.address, owner.address6), *wish.container_ports.start());
+        let place = |ip: &IpAddr| Place { protocol: wish.protocol, ip: *ip, first, last, to: to(*ip) };
+        let places: Vec<_> = ips.iter().map(place).collect();
         lock(&self.held).take(owner.endpoint, &places, hold)
     }
 
     /// Reserves recorded ports again, and returns those that another program has.
-    pub(crate) fn restore(&self, endpoint: &str, ports: &[Published]) -> Vec<Published> {
+    pub(crate) fn restore(
+        &self,
+        endpoint: &str,
+        ports: &[Published],
+        addresses: Addresses,
+    ) -> Vec<Published> {
         let hold = ports.iter().map(|port| usize::from(port.count)).sum::<usize>() <= HELD_AT_MOST;
         let mut held = lock(&self.held);
         let mut lost = Vec::new();
         for port in ports {
             let Some(place) = Place::of(port) else { continue };
+            let place = Place { to: relayed_to(port.host_ip, addresses, port.container_port), ..place };
             let one = |number: u16| Published {
                 host_port: number,
                 container_port: port.container_port + (number - port.host_port),
@@ -212,6 +231,12 @@ impl Ports {
         let mut held = lock(&self.held);
         ports.iter().filter_map(Place::of).for_each(|place| held.release(endpoint, place));
     }
+}
+
+/// Where what comes at an address of the host is relayed to, since the container has none of that family.
+fn relayed_to(ip: IpAddr, (address, address6): Addresses, port: u16) -> Option<SocketAddrV4> {
+    let address = address.filter(|_| ip.is_ipv6() && address6.is_none());
+    address.map(|address| SocketAddrV4::new(address, port))
 }
 
 /// Adds what has been reserved at each address, to what it goes on where there is such.
@@ -266,13 +291,14 @@ fn anywhere(first: u16, last: u16) -> u16 {
 }
 
 /// Where a wish is to be published: as in Docker everywhere, or where it says, or where the configuration says.
-fn host_ips(wish: &PortBinding, owner: Owner<'_>) -> Result<Vec<IpAddr>, Error> {
+fn host_ips(wish: &PortBinding, owner: Owner<'_>, relays: bool) -> Result<Vec<IpAddr>, Error> {
     let default_ip = owner.default_ip;
     let lacks = |ip: IpAddr, family: &str| {
         let text = format!("cannot publish a port on the {family} address {ip}: the network has no {family}");
         Err(Error::Invalid(text))
     };
-    let (ipv4, ipv6) = (owner.address.is_some(), owner.address6.is_some());
+    let ipv4 = owner.address.is_some();
+    let ipv6 = owner.address6.is_some() || (relays && ipv4 && owner.routed == [false; 2]);
     match wish.host_ip {
         Some(ip @ IpAddr::V6(_)) if !ipv6 => lacks(ip, "IPv6"),
         Some(ip @ IpAddr::V4(_)) if !ipv4 => lacks(ip, "IPv4"),

@@ -28,8 +28,7 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("swarm-default-advertise-addr", true, "there is no swarm"),
     ("swarm-raft-election-tick", true, "there is no swarm"),
     ("swarm-raft-heartbeat-tick", true, "there is no swarm"),
-    ("userland-proxy", false, "published ports need no process"),
-    ("userland-proxy-path", true, "published ports need no process"),
+    ("userland-proxy-path", true, "the daemon itself passes on what comes by IPv6 for containers without it"),
 ];
 
 /// Flags of dockerd that promise protection which Hull cannot give yet: better not to start than to start without.

@@ -55,7 +55,11 @@ impl Networks {
         self.rejoin(&links, &kept)?;
         for recorded in &kept {
             let endpoint = &recorded.endpoint;
-            reconciled.lost_ports.extend(self.ports.restore(&endpoint.id, &endpoint.ports));
+            reconciled.lost_ports.extend(self.ports.restore(
+                &endpoint.id,
+                &endpoint.ports,
+                endpoint.by_family(),
+            ));
         }
         self.rebuild_firewall()?;
         Ok(reconciled)

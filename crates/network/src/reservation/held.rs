@@ -1,14 +1,16 @@
 //! Which ports are whose, with the sockets that hold them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 
 use super::bind::bind;
 use super::listeners;
+use super::relay::Relay;
 use crate::{Protocol, Published};
 
 /// From this length on a range is looked up among the host's sockets, not bound port by port.
@@ -21,6 +23,8 @@ pub(super) struct Held {
     holders: BTreeMap<(Protocol, u16), Vec<Holder>>,
     /// The most ports that any has had: how far before a port a range may begin that has it.
     longest: u16,
+    /// Where relays run.
+    runtime: Option<Handle>,
 }
 
 #[derive(Debug)]
@@ -28,8 +32,17 @@ struct Holder {
     ip: IpAddr,
     last: u16,
     endpoint: String,
-    /// Bound, by port; none for a range that is not held.
-    sockets: Vec<(u16, OwnedFd)>,
+    /// By port; none for a range that is not held.
+    sockets: Vec<(u16, Hold)>,
+}
+
+/// What keeps a port, until it is dropped.
+#[derive(Debug)]
+enum Hold {
+    /// The firewall's maps lead elsewhere what comes.
+    Bound { _socket: OwnedFd },
+    /// What comes is passed on.
+    Relayed { _relay: Relay },
 }
 
 /// Why a port cannot be had.
@@ -48,13 +61,21 @@ pub(super) struct Place {
     pub(super) ip: IpAddr,
     pub(super) first: u16,
     pub(super) last: u16,
+    /// Where what comes at the first port is relayed to, if it is.
+    pub(super) to: Option<SocketAddrV4>,
 }
 
 impl Place {
     /// Where published ports are reserved; nowhere in a routed network.
     pub(super) fn of(port: &Published) -> Option<Self> {
         let (first, last) = (port.host_port, port.last_host_port());
-        (!port.is_routed()).then_some(Self { protocol: port.protocol, ip: port.host_ip, first, last })
+        (!port.is_routed()).then_some(Self {
+            protocol: port.protocol,
+            ip: port.host_ip,
+            first,
+            last,
+            to: None,
+        })
     }
 
     /// Two sockets at these addresses could not have the same port.
@@ -65,6 +86,11 @@ impl Place {
 }
 
 impl Held {
+    /// Nothing is reserved.
+    pub(super) fn new(runtime: Option<Handle>) -> Self {
+        Self { runtime, ..Self::default() }
+    }
+
     /// All of these ports at all these addresses, or none; with a socket each if they are to be held.
     pub(super) fn take(
         &mut self,
@@ -92,12 +118,23 @@ impl Held {
         }
         let mut sockets = Vec::new();
         for port in untested {
-            let socket =
-                bind(place.protocol, place.ip, port).map_err(|errno| (port, Taken::Refused(errno)))?;
-            sockets.extend(socket.filter(|_| hold).map(|socket| (port, socket)));
+            let held = self.hold(place, port, hold).map_err(|errno| (port, Taken::Refused(errno)))?;
+            sockets.extend(held.map(|held| (port, held)));
         }
         self.insert(endpoint, place, sockets);
         Ok(())
+    }
+
+    /// Binds a port, and keeps it if it is to be held.
+    fn hold(&self, place: Place, port: u16, hold: bool) -> Result<Option<Hold>, Errno> {
+        let Some(socket) = bind(place.protocol, place.ip, port)?.filter(|_| hold) else { return Ok(None) };
+        let (Some(runtime), Some(to)) = (&self.runtime, place.to) else {
+            return Ok(Some(Hold::Bound { _socket: socket }));
+        };
+        let to = SocketAddrV4::new(*to.ip(), to.port() + (port - place.first));
+        let relay = Relay::start(runtime, place.protocol, socket, to.into());
+        let relay = relay.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(Some(Hold::Relayed { _relay: relay }))
     }
 
     /// Ports that are the endpoint's whoever else has them; returns those.
@@ -105,8 +142,8 @@ impl Held {
         let (mut lost, untested) = in_use(place);
         let mut sockets = Vec::new();
         for port in untested {
-            match bind(place.protocol, place.ip, port) {
-                Ok(socket) => sockets.extend(socket.filter(|_| hold).map(|socket| (port, socket))),
+            match self.hold(place, port, hold) {
+                Ok(held) => sockets.extend(held.map(|held| (port, held))),
                 Err(_) => lost.push(port),
             }
         }
@@ -151,7 +188,7 @@ impl Held {
         }
     }
 
-    fn insert(&mut self, endpoint: &str, place: Place, sockets: Vec<(u16, OwnedFd)>) {
+    fn insert(&mut self, endpoint: &str, place: Place, sockets: Vec<(u16, Hold)>) {
         self.longest = self.longest.max(place.last - place.first);
         let holder = Holder { ip: place.ip, last: place.last, endpoint: endpoint.to_owned(), sockets };
         self.holders.entry((place.protocol, place.first)).or_default().push(holder);

@@ -142,7 +142,7 @@ fn a_listener_within_a_range_is_respected() {
         host_port: first,
         count: last - first + 1,
     };
-    let lost = ports.restore("a", &[whole]);
+    let lost = ports.restore("a", &[whole], (None, None));
     assert!(lost.iter().any(|lost| lost.host_ports().any(|lost| lost == port)), "{lost:?}");
 }
 
