@@ -55,6 +55,9 @@ impl Engine {
             while let Ok(mut ready) = readable.readable().await {
                 ready.clear_ready();
                 let noticed = watch.look();
+                if matches!(noticed, Ok(Noticed::Nothing)) {
+                    continue;
+                }
                 let Some(networks) = engine.upgrade().map(|engine| Arc::clone(&engine.networks)) else {
                     return;
                 };

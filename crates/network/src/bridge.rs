@@ -63,7 +63,7 @@ impl Settings {
     }
 
     /// Whether the bridge has an address of the host, by IPv4 and by IPv6.
-    fn has_addresses(&self) -> [bool; 2] {
+    pub(crate) fn has_addresses(&self) -> [bool; 2] {
         [self.ways[0] != Way::Isolated && !self.inhibit_ipv4, self.ways[1] != Way::Isolated]
     }
 
