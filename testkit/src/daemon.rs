@@ -87,9 +87,12 @@ impl Daemon {
         self.dir.path().join("hull.sock")
     }
 
-    /// Where the daemon keeps what is to stay.
+    /// Where the daemon keeps what is to stay: below the root it was given, if it maps users (`UID.GID`).
     pub fn data_root(&self) -> PathBuf {
-        self.dir.path().join("data")
+        let given = self.dir.path().join("data");
+        let entries = fs::read_dir(&given).into_iter().flatten().flatten();
+        let mapped = entries.map(|entry| entry.path()).find(|path| path.join("hull.db").exists());
+        mapped.unwrap_or(given)
     }
 
     /// Where the daemon keeps what goes with the machine's run.
@@ -255,10 +258,11 @@ impl Daemon {
         let cgroups = leaks::cgroups_below(self.cgroup.trim_start_matches('/'));
         left.extend(cgroups.iter().map(|path| format!("cgroup {}", path.display())));
         left.extend(self.before.added());
+        let data = self.data_root();
         let emptied =
-            ["run/shim", "data/containers", "data/snapshots/snapshots", "data/snapshots/unfinished"];
-        for below in emptied {
-            let entries = fs::read_dir(self.dir.path().join(below)).into_iter().flatten().flatten();
+            ["containers", "snapshots/snapshots", "snapshots/unfinished"].map(|below| data.join(below));
+        for directory in emptied.into_iter().chain([self.exec_root().join("shim")]) {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
             left.extend(entries.map(|entry| format!("file {}", entry.path().display())));
         }
         left

@@ -46,6 +46,7 @@ mod stop;
 mod store;
 mod supervisor;
 mod top;
+mod userns;
 mod volumes;
 mod wait;
 
@@ -59,4 +60,5 @@ pub use images::CommitRequest;
 pub use logs::LogStream;
 pub use measure::{InterfaceStats, StatsSample};
 pub use runtimes::{BUILT_IN as BUILT_IN_RUNTIMES, Runtime, Runtimes};
+pub use userns::{Range as IdRange, Remap};
 pub use wait::Waiter;

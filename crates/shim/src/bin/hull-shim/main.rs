@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hull_runtime::Failure;
+use hull_shim::client;
 use hull_shim::protocol::{self, Answer, Config};
 use hull_sys::clone::{self, Clone, Side};
 use hull_sys::{Context, Result};
@@ -48,6 +49,7 @@ mod foreign;
 mod init;
 mod log;
 mod logger;
+mod namespaces;
 mod outbox;
 mod pace;
 mod request;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     let name = arguments.next().map(PathBuf::from).unwrap_or_default();
     match name.file_name().and_then(OsStr::to_str) {
         Some(init::NAME) => return init::run(arguments),
+        Some(client::NAMESPACES) => return namespaces::run(arguments),
         Some(logger::NAME) => return logger::run(),
         Some(log::packer::NAME) => return log::packer::run(arguments),
         _ => {}
