@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hull_engine::model::{LogConfig, Ulimit};
 use hull_engine::{Options, Remap, Runtime, Runtimes};
 use hull_image::Proxies;
-use hull_network::Pool;
+use hull_network::{Pool, Pool6};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::remap;
@@ -149,12 +149,18 @@ pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
 
 fn network(settings: &Settings) -> Result<hull_network::Config, String> {
     let defaults = hull_network::Config::default();
-    let pools = settings.default_address_pools.iter().map(|pool| {
-        let base =
-            pool.base.parse().map_err(|_| format!("invalid default-address-pool base: {}", pool.base))?;
-        Ok(Pool { base, size: pool.size })
-    });
-    let pools: Vec<Pool> = pools.collect::<Result<_, String>>()?;
+    let (mut pools, mut pools6) = (Vec::new(), Vec::new());
+    for pool in &settings.default_address_pools {
+        match (pool.base.parse(), pool.base.parse()) {
+            (Ok(base), _) => pools.push(Pool { base, size: pool.size }),
+            (_, Ok(base)) => pools6.push(Pool6 { base, size: pool.size }),
+            _ => return Err(format!("invalid default-address-pool base: {}", pool.base)),
+        }
+    }
+    let mut default_options = settings.default_network_opts.clone();
+    for (driver, name, value) in &settings.default_network_opt {
+        default_options.entry(driver.clone()).or_default().insert(name.clone(), value.clone());
+    }
     Ok(hull_network::Config {
         bridge: match settings.bridge.as_deref() {
             None => defaults.bridge,
@@ -163,12 +169,17 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         },
         bip: parsed(settings.bip.as_deref(), "bip")?,
         fixed_cidr: parsed(settings.fixed_cidr.as_deref(), "fixed-cidr")?,
+        ipv6: settings.ipv6.unwrap_or(defaults.ipv6),
+        bip6: parsed(settings.bip6.as_deref(), "bip6")?,
+        fixed_cidr6: parsed(settings.fixed_cidr_v6.as_deref(), "fixed-cidr-v6")?,
         icc: settings.icc.unwrap_or(defaults.icc),
         masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
         forward: settings.ip_forward.unwrap_or(defaults.forward),
         default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
         mtu: some(settings.mtu).unwrap_or(defaults.mtu),
         pools: if pools.is_empty() { defaults.pools } else { pools },
+        pools6,
+        default_options,
         ..hull_network::Config::default()
     })
 }

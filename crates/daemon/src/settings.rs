@@ -103,6 +103,22 @@ pub(crate) struct Settings {
     /// Part of the default bridge's subnet that containers get addresses from
     #[arg(long, value_name = "string")]
     pub(crate) fixed_cidr: Option<String>,
+    /// Whether the default bridge has IPv6
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) ipv6: Option<bool>,
+    /// IPv6 address and prefix of the default bridge
+    #[arg(long, value_name = "string")]
+    pub(crate) bip6: Option<String>,
+    /// IPv6 subnet of the default bridge, or with --bip6 the part of it that containers get addresses from
+    #[arg(long, value_name = "string")]
+    pub(crate) fixed_cidr_v6: Option<String>,
+    /// Options that networks of a driver have unless they say otherwise: bridge=com.docker.network.driver.mtu=1400
+    #[arg(skip)]
+    pub(crate) default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
+    /// Default options of networks: DRIVER=OPTION=VALUE
+    #[arg(long = "default-network-opt", value_name = "mapmap", value_parser = parse_network_opt)]
+    #[serde(skip)]
+    pub(crate) default_network_opt: Vec<(String, String, String)>,
     /// Whether containers of the default bridge reach each other
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) icc: Option<bool>,
@@ -366,7 +382,7 @@ impl Settings {
             hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
+            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
             shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
             userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
@@ -434,6 +450,13 @@ fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let number = |value: &str| value.parse().map_err(|_| invalid());
     Ok(Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? })
+}
+
+fn parse_network_opt(text: &str) -> Result<(String, String, String), String> {
+    let parts = text.split_once('=').and_then(|(driver, option)| Some((driver, option.split_once('=')?)));
+    let (driver, (name, value)) = parts
+        .ok_or_else(|| format!("invalid default network option {text:?}: wanted DRIVER=OPTION=VALUE"))?;
+    Ok((driver.to_owned(), name.to_owned(), value.to_owned()))
 }
 
 fn parse_pool(text: &str) -> Result<AddressPool, String> {

@@ -31,6 +31,7 @@ mod monitor;
 mod name_server;
 mod names;
 mod networks;
+mod pace;
 mod pause;
 mod propagation;
 mod reconcile;

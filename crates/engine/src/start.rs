@@ -18,6 +18,7 @@ use crate::launch::NotStarted;
 use crate::model::{Container, Exit, MountKind, NetworkMode, NetworkSettings, Status};
 use crate::name_server::Door;
 use crate::networks::Connected;
+use crate::pace::confine;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::userns::Namespaces;
 use crate::{Engine, Error, Result, machine, propagation, supervisor};
@@ -152,6 +153,7 @@ impl Engine {
         self.require_links(container)?;
         let namespaces = self.namespaces(container)?;
         let sandbox = namespaces.network.as_ref();
+        confine(container, sandbox)?;
         make_bind_sources(container)?;
         propagation::check(container)?;
         self.write_own_files(container)?;

@@ -14,8 +14,6 @@ wire! {
         attach_stdin: bool,
         attach_stderr: bool,
         attach_stdout: bool,
-        /// docker-py writes it so, and Docker's own reader minds no case.
-        #[serde(alias = "detachKeys")]
         detach_keys: String,
         env: Option<Vec<String>>,
         working_dir: String,

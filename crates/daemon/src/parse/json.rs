@@ -1,9 +1,23 @@
 //! Request bodies in JSON, and what is wrong with one in the words of Go's decoder, which clients know.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::fields::Fields;
 
 /// Reads one JSON document and nothing behind it. Errors read as those of `encoding/json`.
 pub(crate) fn document<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    read(&value(bytes)?)
+}
+
+/// Reads a part of a document, or all of it, with its fields in any case.
+pub(crate) fn read<'a, T: Deserialize<'a>>(document: &'a Value) -> Result<T, String> {
+    T::deserialize(Fields(document)).map_err(|why| format!("invalid JSON: {why}"))
+}
+
+/// The document as it is.
+pub(crate) fn value(bytes: &[u8]) -> Result<Value, String> {
     if bytes.iter().all(|byte| is_space(*byte)) {
         return Err("invalid JSON: got EOF while reading request body".to_owned());
     }

@@ -3,6 +3,7 @@
 
 mod container;
 mod create;
+mod fields;
 mod host;
 mod json;
 mod mount;
@@ -10,12 +11,12 @@ mod network;
 mod query;
 
 pub(crate) use container::{config as container_config, exec_config, wire_config};
-pub(crate) use create::create_request;
+pub(crate) use create::{create_body, create_request};
 pub(crate) use host::{console_size, update, wire_binding, wire_config as wire_host_config};
-pub(crate) use json::document;
+pub(crate) use json::{document, value};
 pub(crate) use mount::wire_point as wire_mount_point;
 pub(crate) use network::{endpoint, network_request};
 pub(crate) use query::{
-    any_filters, credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal, tail,
-    timestamp, until, window_size,
+    any_filters, credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal,
+    single_until, tail, timestamp, until, window_size,
 };
