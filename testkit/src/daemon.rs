@@ -89,10 +89,14 @@ impl Daemon {
 
     /// Where the daemon keeps what is to stay: below the root it was given, if it maps users (`UID.GID`).
     pub fn data_root(&self) -> PathBuf {
-        let given = self.dir.path().join("data");
+        let given = self.given_data_root();
         let entries = fs::read_dir(&given).into_iter().flatten().flatten();
         let mapped = entries.map(|entry| entry.path()).find(|path| path.join("hull.db").exists());
         mapped.unwrap_or(given)
+    }
+
+    fn given_data_root(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// Where the daemon keeps what goes with the machine's run.
@@ -219,7 +223,7 @@ impl Daemon {
         let socket = self.socket();
         let mut command = Command::new(binary("hulld"));
         command.arg("-H").arg(format!("unix://{}", socket.display()));
-        command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
+        command.arg("--data-root").arg(self.given_data_root()).arg("--exec-root").arg(self.exec_root());
         command.arg("--pidfile").arg(self.dir.path().join("hulld.pid"));
         command.arg("--cgroup-parent").arg(&self.cgroup).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -1,6 +1,7 @@
 //! `hull-shim DIR`: the supervisor of one container. The daemon spawns it; people do not.
 //!
-//! Under other names it is what a container needs beside it: [`init`], the [`logger`] and the packer of old logs.
+//! Under other names it is what a container needs beside it: [`init`], the [`logger`], the packer of
+//! old logs, the maker of [`namespaces`].
 //!
 //! ```text
 //!            create()               Start                init ends            output and exec sessions end
