@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use hull_engine::model::{LogConfig, Ulimit};
-use hull_engine::{Options, Runtime, Runtimes};
+use hull_engine::{Options, Remap, Runtime, Runtimes};
 use hull_image::Proxies;
 use hull_network::{Pool, Pool6};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::remap;
 use crate::settings::Settings;
 
 /// What the engine is opened with.
@@ -16,8 +17,15 @@ use crate::settings::Settings;
 /// A message that names the setting whose value makes no sense.
 pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
     let defaults = Options::default();
+    let remap = settings.userns_remap.as_deref().map(remap::of).transpose()?;
+    let data_root = settings.data_root.clone().unwrap_or(defaults.data_root);
     Ok(Options {
-        data_root: settings.data_root.clone().unwrap_or(defaults.data_root),
+        data_root: match remap.as_ref().map(Remap::root) {
+            // Volumes and containers of one map are nothing to another.
+            Some((user, group)) => data_root.join(format!("{user}.{group}")),
+            None => data_root,
+        },
+        remap,
         exec_root: settings.exec_root.clone().unwrap_or(defaults.exec_root),
         shim: beside("hull-shim")?,
         cgroup_parent: settings.cgroup_parent.clone().unwrap_or(defaults.cgroup_parent),

@@ -206,6 +206,9 @@ pub(crate) struct Settings {
     /// Runtime of containers that name none
     #[arg(long, value_name = "string")]
     pub(crate) default_runtime: Option<String>,
+    /// Give containers users that are nobody on the host: default, or a user and group with ranges of ids
+    #[arg(long, value_name = "string")]
+    pub(crate) userns_remap: Option<String>,
     /// IPC mode of containers that name none: private or shareable
     #[arg(long, value_name = "string")]
     pub(crate) default_ipc_mode: Option<String>,
@@ -385,7 +388,7 @@ impl Settings {
             default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
             shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
-            default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
+            userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }
     }
 }

@@ -32,12 +32,8 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
 ];
 
 /// Flags of dockerd that promise protection which Hull cannot give yet: better not to start than to start without.
-pub(super) const REFUSED: &[(&str, bool)] = &[
-    ("authorization-plugin", true),
-    ("rootless", false),
-    ("selinux-enabled", false),
-    ("userns-remap", true),
-];
+pub(super) const REFUSED: &[(&str, bool)] =
+    &[("authorization-plugin", true), ("rootless", false), ("selinux-enabled", false)];
 
 /// Keys of the file that dockerd takes without a flag, and that have no effect: why.
 pub(super) const KEYS_ONLY: &[(&str, &str)] = &[

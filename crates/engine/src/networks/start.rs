@@ -90,6 +90,10 @@ impl Engine {
 
     /// Sees that the next start finds a network namespace that is ready.
     pub(crate) fn prepare_sandbox(&self) {
+        if self.options.remap.is_some() {
+            // They belong to their containers' users.
+            return;
+        }
         let networks = Arc::clone(&self.networks);
         // Whoever finds none makes one.
         tokio::task::spawn_blocking(move || networks.prepare_sandbox());
