@@ -153,6 +153,73 @@ fn fields_are_read_in_any_case() {
 }
 
 #[test]
+fn a_request_means_what_its_version_meant() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "first", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["create", "--name", "second", "busybox"]).ok();
+    let post = |path: &str, body: &str| said(&daemon.send("POST", path, &[JSON], body.as_bytes()));
+    let removed =
+        "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24";
+    assert_eq!(post("/containers/first/start", r#"{"Binds": []}"#), (400, removed.to_owned()));
+    assert_eq!(post("/containers/first/start", "{}").0, 204);
+    assert_eq!(post("/containers/first/stop?signal=frob", "").0, 400);
+    assert_eq!(post("/v1.41/containers/first/stop?signal=frob&t=0", "").0, 204);
+    assert_eq!(post("/containers/first/wait?condition=frob", "").0, 400);
+    assert_eq!(post("/v1.29/containers/first/wait?condition=frob", "").0, 200);
+    let names = |query: &str| {
+        let list = get(&daemon, &format!("/containers/json?all=1&{query}")).json();
+        let list = list.as_array().unwrap().iter();
+        list.map(|container| container["Names"][0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("since=first"), ["/second"]);
+    assert_eq!(names("before=second"), ["/first"]);
+    let id = daemon.api("POST", "/commit?container=first", None).json()["Id"].as_str().unwrap().to_owned();
+    let first = get(&daemon, "/containers/first/json").json()["Id"].clone();
+    assert_eq!(get(&daemon, &format!("/v1.44/images/{id}/json")).json()["Container"], first);
+    assert!(get(&daemon, &format!("/v1.45/images/{id}/json")).json().get("Container").is_none());
+    let twice = "/prune?filters=%7B%22until%22%3A%5B%221h%22%2C%222h%22%5D%7D";
+    for kind in ["containers", "images", "networks"] {
+        let text = "more than one until filter specified".to_owned();
+        assert_eq!(post(&format!("/{kind}{twice}"), ""), (400, text), "{kind}");
+    }
+    assert_eq!(post("/commit?container=", ""), (400, "invalid name or ID supplied: \"\"".to_owned()));
+    assert_eq!(post("/images/create?fromImage=a@b", ""), (400, "invalid reference format".to_owned()));
+    let pid = get(&daemon, "/containers/first/top?ps_args=-o%20pid%3D");
+    assert_eq!(pid.status, 409, "{}", pid.message());
+}
+
+#[test]
+fn a_refused_conversation_is_plain_text() {
+    let daemon = Daemon::start();
+    for headers in [&["Connection: Upgrade", "Upgrade: tcp"][..], &[]] {
+        let answer = daemon.send("POST", "/containers/nosuch/attach?stream=1", headers, b"");
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.header("Content-Type"), "application/vnd.docker.raw-stream");
+        assert_eq!(answer.body, b"No such container: nosuch\r\n");
+    }
+}
+
+#[test]
+fn a_network_tells_how_many_addresses_are_left() {
+    let daemon = Daemon::with_busybox();
+    let pool = json!({"Subnet": "10.9.8.0/24", "IPRange": "10.9.8.128/28", "AuxiliaryAddresses": {"a": "10.9.8.130"}});
+    let pool6 = json!({"Subnet": "fd00:9::/96"});
+    let body = json!({"Name": "net", "EnableIPv6": true, "IPAM": {"Config": [pool, pool6]}});
+    assert_eq!(daemon.api("POST", "/networks/create", Some(&body)).status, 201);
+    let subnets = || get(&daemon, "/networks/net").json()["Status"]["IPAM"]["Subnets"].clone();
+    assert_eq!(subnets()["10.9.8.0/24"], json!({"IPsInUse": 4, "DynamicIPsAvailable": 15}));
+    assert_eq!(subnets()["fd00:9::/96"], json!({"IPsInUse": 2, "DynamicIPsAvailable": 4_294_967_294_u64}));
+    daemon.hull(["run", "-d", "--network", "net", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(subnets()["10.9.8.0/24"], json!({"IPsInUse": 5, "DynamicIPsAvailable": 14}));
+    assert_eq!(subnets()["fd00:9::/96"]["IPsInUse"], 3);
+    assert!(get(&daemon, "/v1.51/networks/net").json().get("Status").is_none());
+    assert!(get(&daemon, "/networks").json()[0].get("Status").is_none());
+    assert_eq!(get(&daemon, "/networks/none").json()["Status"], json!({"IPAM": {}}));
+    daemon.hull(["rm", "-f", "box"]).ok();
+    daemon.hull(["network", "rm", "net"]).ok();
+}
+
+#[test]
 fn queries_are_read_as_docker_reads_them() {
     let daemon = Daemon::with_busybox();
     daemon.hull(["create", "--name", "box", "busybox"]).ok();

@@ -9,11 +9,9 @@ use hull_testkit::output::{PATIENCE, eventually};
 /// Whether the kernel makes such a link on the default bridge.
 fn has(kind: &str) -> bool {
     let words: &[&str] = if kind == "vlan" { &["id", "7"] } else { &[] };
-    let ip = |arguments: &[&str]| {
-        let status = Command::new("ip").args(arguments).args(words).stderr(Stdio::null()).status();
-        status.expect("iproute2").success()
-    };
-    let made = ip(&[&["link", "add", "link", "hull0", "name", "probe0", "type", kind][..]].concat());
+    let add = ["link", "add", "link", "hull0", "name", "probe0", "type", kind];
+    let made = Command::new("ip").args(add).args(words).stderr(Stdio::null()).status();
+    let made = made.expect("iproute2").success();
     let _ = Command::new("ip").args(["link", "del", "probe0"]).stderr(Stdio::null()).status();
     made
 }
@@ -26,6 +24,8 @@ fn has_link(name: &str) -> bool {
 fn ipvlan_has_three_modes() {
     let mut daemon = Daemon::with_busybox();
     let there = has("ipvlan");
+    // It gives the bridge a carrier, without which nothing passes.
+    daemon.hull(["run", "-d", "--name", "carrier", "busybox", "sleep", "1000"]).ok();
     for mode in ["l2", "l3", "l3s"] {
         let option = format!("ipvlan_mode={mode}");
         let create = ["network", "create", "-d", "ipvlan", "-o", &option, "-o", "parent=hull0"];
@@ -57,6 +57,7 @@ fn ipvlan_has_three_modes() {
         daemon.hull(["rm", "-f", "one"]).ok();
         daemon.hull(["network", "rm", "lan"]).ok();
     }
+    daemon.hull(["rm", "-f", "carrier"]).ok();
 }
 
 #[test]

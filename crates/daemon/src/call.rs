@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -16,7 +18,7 @@ use hull_api::version::ApiVersion;
 use hull_api::wire::versions::Versioned;
 use hull_engine::{Error, Kind};
 use hyper::body::Body as _;
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -44,7 +46,44 @@ pub(crate) struct Call {
     pub(crate) upgrade: Option<OnUpgrade>,
     params: HashMap<&'static str, String>,
     query: Query,
-    body: Incoming,
+    body: RequestBody,
+}
+
+/// The body of a request. What nobody has read of it is read all the same when this goes, up to a bound: a client that
+/// still sends would lose the answer.
+pub(crate) struct RequestBody(Option<Incoming>);
+
+impl RequestBody {
+    /// As much of it as Go's servers read.
+    const DRAINED: usize = 256 << 10;
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) {
+            // Whether it ends well matters to nobody.
+            tokio::spawn(async move { Limited::new(body, Self::DRAINED).collect().await.map(drop).ok() });
+        }
+    }
 }
 
 /// The version that a client understands which asked in `asked`. Compose 1 asks in the newest that the daemon names,
@@ -69,6 +108,7 @@ impl Call {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let version = understood(&parts.headers, version);
+        let body = RequestBody(Some(body));
         Ok(Self { version, headers: parts.headers, upgrade, params, query, body })
     }
 
@@ -131,7 +171,7 @@ impl Call {
 
     /// The body, and its length if that was said beforehand.
     async fn expect_json(self) -> Result<(Bytes, Option<u64>), Error> {
-        let length = self.body.size_hint().exact();
+        let length = self.body_length();
         let kind =
             self.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
         match kind.as_deref() {
@@ -143,8 +183,13 @@ impl Call {
         Ok((bytes, length))
     }
 
+    /// How long the body is, if that was said beforehand.
+    pub(crate) fn body_length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
     /// The body as a stream of bytes, for archives.
-    pub(crate) fn into_body(self) -> Incoming {
+    pub(crate) fn into_body(self) -> RequestBody {
         self.body
     }
 }

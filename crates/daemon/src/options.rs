@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use hull_engine::Options;
 use hull_engine::model::{LogConfig, Ulimit};
+use hull_engine::{Options, Runtime, Runtimes};
+use hull_image::Proxies;
 use hull_network::{Pool, Pool6};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -42,13 +43,15 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             true => defaults.cdi_directories,
             false => settings.cdi_spec_dirs.clone(),
         },
+        runtimes: runtimes(settings),
+        default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or(defaults.default_ipc_mode),
+        default_cgroupns_mode: settings.default_cgroupns_mode.clone(),
         host_gateway: settings.host_gateway_ip.clone(),
         dns: settings.dns.clone(),
         dns_options: settings.dns_opts.clone(),
         dns_search: settings.dns_search.clone(),
         network: network(settings)?,
         images: images(settings),
-        ..defaults
     })
 }
 
@@ -95,6 +98,31 @@ fn seccomp(profile: Option<&str>) -> Option<PathBuf> {
         .map(|path| Path::new(path).to_owned())
 }
 
+/// The runtimes that containers may name.
+pub(crate) fn runtimes(settings: &Settings) -> Runtimes {
+    let added = settings.runtimes.iter().map(|(name, runtime)| {
+        let (program, arguments) = (runtime.path.clone(), runtime.runtime_args.clone());
+        (name.clone(), Runtime { program, arguments })
+    });
+    let default = settings.default_runtime.clone().unwrap_or(Runtimes::default().default);
+    Runtimes { default, added: added.collect() }
+}
+
+/// The proxies that are set, each or else the environment's; none if nobody has set one.
+pub(crate) fn proxies(settings: &Settings) -> Option<Proxies> {
+    let Settings { http_proxy, https_proxy, no_proxy, .. } = settings;
+    [http_proxy, https_proxy, no_proxy].iter().any(|proxy| proxy.is_some()).then(|| Proxies {
+        http: http_proxy.clone().or_else(|| variable("HTTP_PROXY")),
+        https: https_proxy.clone().or_else(|| variable("HTTPS_PROXY")),
+        except: no_proxy.clone().or_else(|| variable("NO_PROXY")),
+    })
+}
+
+/// A variable of the environment, in either case.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).or_else(|_| std::env::var(name.to_ascii_lowercase())).ok()
+}
+
 /// How registries are reached.
 pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
     let defaults = hull_image::Settings::default();
@@ -106,6 +134,7 @@ pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
         max_concurrent_uploads: some(settings.max_concurrent_uploads)
             .unwrap_or(defaults.max_concurrent_uploads),
         max_download_attempts: some(settings.max_download_attempts).unwrap_or(defaults.max_download_attempts),
+        proxies: proxies(settings),
         ..defaults
     }
 }

@@ -194,6 +194,30 @@ pub(crate) struct Settings {
     pub(crate) feature: Vec<(String, bool)>,
     #[arg(skip)]
     pub(crate) features: BTreeMap<String, bool>,
+    /// Another runtime that containers may name: name=path
+    #[arg(long = "add-runtime", value_name = "runtime", value_parser = parse_runtime)]
+    #[serde(skip)]
+    pub(crate) add_runtime: Vec<(String, Runtime)>,
+    #[arg(skip)]
+    pub(crate) runtimes: BTreeMap<String, Runtime>,
+    /// Runtime of containers that name none
+    #[arg(long, value_name = "string")]
+    pub(crate) default_runtime: Option<String>,
+    /// IPC mode of containers that name none: private or shareable
+    #[arg(long, value_name = "string")]
+    pub(crate) default_ipc_mode: Option<String>,
+    /// Cgroup namespace of containers that name none: private or host
+    #[arg(long, value_name = "string")]
+    pub(crate) default_cgroupns_mode: Option<String>,
+    /// Proxy for registries without TLS, instead of the environment's
+    #[arg(long, value_name = "string")]
+    pub(crate) http_proxy: Option<String>,
+    /// Proxy for registries with TLS, instead of the environment's
+    #[arg(long, value_name = "string")]
+    pub(crate) https_proxy: Option<String>,
+    /// Hosts and networks that no proxy leads to, instead of the environment's
+    #[arg(long, value_name = "string")]
+    pub(crate) no_proxy: Option<String>,
     /// Directories with plugins, instead of Hull's and Docker's
     #[arg(long = "plugin-dir", value_name = "list")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
@@ -222,6 +246,20 @@ pub(crate) struct Ulimit {
     pub(crate) soft: i64,
     /// -1: unlimited.
     pub(crate) hard: i64,
+}
+
+/// Another runtime.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Runtime {
+    /// Its program.
+    pub(crate) path: PathBuf,
+    /// What stands before the action on its command line.
+    pub(crate) runtime_args: Vec<String>,
+    /// The name of a containerd shim, which cannot be had here.
+    pub(crate) runtime_type: String,
+    /// The shim's options.
+    pub(crate) options: Option<serde_json::Value>,
 }
 
 impl Settings {
@@ -296,6 +334,11 @@ pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
     settings.default_ulimits = ulimits.map(|limit| (limit.name.clone(), limit)).collect();
     settings.log_opts = std::mem::take(&mut settings.log_opt).into_iter().collect();
     settings.features = std::mem::take(&mut settings.feature).into_iter().collect();
+    for (name, runtime) in std::mem::take(&mut settings.add_runtime) {
+        if settings.runtimes.insert(name.clone(), runtime).is_some() {
+            return Err(format!("runtime '{name}' was already defined"));
+        }
+    }
     let without = foreign::WITHOUT_MEANING.iter().filter(|(name, ..)| given(name));
     let mut warnings: Vec<_> =
         without.map(|(name, _, why)| format!("--{name} has no effect: {why}")).collect();
@@ -323,6 +366,8 @@ fn refusal(what: &str) -> String {
 impl Settings {
     /// Takes what `file` says. Nothing is said by both.
     fn merge(&mut self, file: Self) {
+        // The only key that both may have.
+        self.runtimes.extend(file.runtimes);
         macro_rules! merge {
             ($($field:ident)*) => {$(
                 if is_set(&file.$field) {
@@ -336,7 +381,8 @@ impl Settings {
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
             default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
-            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs
+            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
+            default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }
     }
 }
@@ -383,6 +429,16 @@ fn parse_feature(text: &str) -> Result<(String, bool), String> {
     let (name, value) = text.split_once('=').unwrap_or((text, "true"));
     let value = value.parse().map_err(|_| format!("invalid boolean value {value:?} for feature {name:?}"))?;
     Ok((name.to_owned(), value))
+}
+
+fn parse_runtime(text: &str) -> Result<(String, Runtime), String> {
+    let invalid = || format!("invalid runtime argument: {text}");
+    let (name, path) = text.split_once('=').ok_or_else(invalid)?;
+    let (name, path) = (name.trim().to_lowercase(), path.trim());
+    if name.is_empty() || path.is_empty() {
+        return Err(invalid());
+    }
+    Ok((name, Runtime { path: path.into(), ..Runtime::default() }))
 }
 
 fn parse_ulimit(text: &str) -> Result<Ulimit, String> {

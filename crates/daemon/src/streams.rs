@@ -13,7 +13,7 @@ use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use hull_api::stream::{MULTIPLEXED, RAW};
 use hull_api::version::ApiVersion;
-use hull_engine::Attachment;
+use hull_engine::{Attachment, Error};
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -57,6 +57,14 @@ pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
+    reply
+}
+
+/// Refuses a conversation: in plain text, for here clients await a stream and no JSON.
+pub(crate) fn refusal(why: &Error) -> Reply {
+    let mut reply = crate::call::refusal(why);
+    *reply.body_mut() = full(format!("{}\r\n", why.message));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(RAW));
     reply
 }
 

@@ -169,6 +169,9 @@ impl Containers {
 
     /// The container of that id, name or unambiguous prefix.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Entry>> {
+        if name.is_empty() {
+            return Err(Error::invalid("invalid name or ID supplied: \"\""));
+        }
         let index = self.read();
         if let Some(entry) = index.by_id.get(name) {
             return Ok(Arc::clone(entry));

@@ -50,9 +50,14 @@ pub(crate) fn hosts(container: &Container, gateway: Option<&str>) -> Result<Stri
             line(&mut text, address, &names.join(" "));
         }
     }
-    let names = match container.config.domainname.as_str() {
+    let whole = match container.config.domainname.as_str() {
         "" => container.config.hostname.clone(),
-        domain => format!("{0}.{domain} {0}", container.config.hostname),
+        domain => format!("{}.{domain}", container.config.hostname),
+    };
+    // The name alone, too, wherever the domain was said.
+    let names = match whole.split_once('.') {
+        Some((name, _)) => format!("{whole} {name}"),
+        None => whole,
     };
     for endpoint in container.network.networks.values().filter(|endpoint| !endpoint.ip_address.is_empty()) {
         line(&mut text, &endpoint.ip_address, &names);
@@ -179,6 +184,8 @@ mod tests {
         container.host.extra_hosts = Some(vec!["host.docker.internal:10.0.0.9".into()]);
         let text = hosts(&container, None).unwrap();
         assert!(text.contains("10.0.0.9\thost.docker.internal\n172.17.0.1\thost.hull.internal\n"), "{text}");
+        (container.config.hostname, container.config.domainname) = ("a.b".into(), String::new());
+        assert!(hosts(&container, None).unwrap().ends_with("172.17.0.2\ta.b a\n"));
     }
 
     #[test]

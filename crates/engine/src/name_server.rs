@@ -112,7 +112,11 @@ impl Engine {
 
     fn name_settings(&self, container: &Container) -> NameSettings {
         let daemon = self.daemon_resolv_conf();
-        let (servers, ndots) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
+        let (mut servers, ndots) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
+        if servers.is_empty() {
+            // Nobody has chosen others than the networks know.
+            servers = self.networks.name_servers(&container.id).unwrap_or_default();
+        }
         let host = self.options.host_gateway.as_ref().and_then(|address| address.parse().ok());
         // It was read when the container was made.
         let egress = Egress::parse(container.host.egress.as_deref().unwrap_or_default()).ok().flatten();

@@ -1,7 +1,7 @@
 //! `docker top`: the processes of a container, in the columns of ps(1), read from /proc.
 //!
 //! Docker executes the host's ps. Hull executes nothing; it knows the forms that are used: `-ef`, `aux`, and
-//! `-o COLUMN,…` with ps's names of columns.
+//! `-o COLUMN=HEAD,…` with ps's names of columns, each with `--sort COLUMN,…`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -97,8 +97,8 @@ impl Engine {
             }
             _ => return Err(Error::conflict(format!("container {} is not running", container.id))),
         }
-        let columns = columns(ps_args)?;
-        if !columns.iter().any(|(_, title)| *title == "PID") {
+        let asked = asked(ps_args)?;
+        if !asked.columns.iter().any(|(_, head)| head == "PID") {
             return Err(Error::system("Couldn't find PID field in ps output"));
         }
         let cgroup = container.cgroup_path(&self.options.cgroup_parent);
@@ -111,13 +111,8 @@ impl Engine {
                 pids => pids?,
             };
             // Those that ended between the two looks are left out.
-            let processes = pids.into_iter().filter_map(Process::read);
-            let row =
-                |process: Process| columns.iter().map(|(column, _)| (column.show)(&process, &host)).collect();
-            Ok(Top {
-                titles: columns.iter().map(|(_, title)| (*title).to_owned()).collect(),
-                processes: processes.map(row).collect(),
-            })
+            let processes = pids.into_iter().filter_map(Process::read).collect();
+            Ok(asked.shown(processes, &host))
         })
         .await??;
         self.emit(&container, "top");
@@ -125,34 +120,94 @@ impl Engine {
     }
 }
 
-/// The columns that the arguments ask for, with their heads.
-fn columns(ps_args: &str) -> Result<Vec<(&'static Column, &'static str)>> {
+/// What the arguments ask for.
+struct Asked {
+    /// The columns with their heads.
+    columns: Vec<(&'static Column, String)>,
+    /// What rows are sorted by, the weightiest first; true is downwards.
+    order: Vec<(&'static Column, bool)>,
+}
+
+impl Asked {
+    fn shown(&self, mut processes: Vec<Process>, host: &Host) -> Top {
+        for (column, downwards) in self.order.iter().rev() {
+            let place = |process: &Process| {
+                let cell = (column.show)(process, host);
+                (cell.parse::<f64>().ok(), cell)
+            };
+            // Numbers by their worth, all else as text; equals stay as they are.
+            processes.sort_by(|one, other| {
+                let order = place(one).partial_cmp(&place(other)).unwrap_or(std::cmp::Ordering::Equal);
+                if *downwards { order.reverse() } else { order }
+            });
+        }
+        let row =
+            |process: Process| self.columns.iter().map(|(column, _)| (column.show)(&process, host)).collect();
+        Top {
+            titles: self.columns.iter().map(|(_, head)| head.clone()).collect(),
+            processes: processes.into_iter().map(row).collect(),
+        }
+    }
+}
+
+fn asked(ps_args: &str) -> Result<Asked> {
     let unsupported = || {
         Error::invalid(format!(
-            "top: ps arguments {ps_args:?} are not supported; use -ef, aux or -o COLUMN,…"
+            "top: ps arguments {ps_args:?} are not supported; use -ef, aux or -o COLUMN,…, each with --sort COLUMN,…"
         ))
     };
-    let named = |list: &[(&str, &'static str)]| {
-        list.iter().map(|(name, title)| Ok((column(name).ok_or_else(unsupported)?, *title))).collect()
-    };
     let words: Vec<&str> = ps_args.split_ascii_whitespace().collect();
-    match words.as_slice() {
-        [] | ["-ef" | "-f" | "-e" | "ef" | "-Af"] => named(FULL),
-        ["aux" | "-aux" | "auxw" | "auxww" | "u"] => named(BSD),
-        ["-o" | "-eo" | "o" | "axo" | "-Ao", lists @ ..] if !lists.is_empty() => {
-            let names = lists
-                .iter()
-                .flat_map(|list| list.split(','))
-                .filter(|name| !name.is_empty() && *name != "-o");
-            names
-                .map(|name| {
-                    let found = column(name).ok_or_else(unsupported)?;
-                    Ok((found, if name == "user" { "USER" } else { found.title }))
-                })
-                .collect()
+    let first_of_sort = words.iter().position(|word| word.starts_with("--sort")).unwrap_or(words.len());
+    let (form, sort) = words.split_at(first_of_sort);
+    let named = |list: &[(&str, &str)]| {
+        let column =
+            |(name, head): &(&str, &str)| Ok((column(name).ok_or_else(unsupported)?, (*head).to_owned()));
+        list.iter().map(column).collect::<Result<Vec<_>>>()
+    };
+    let columns = match form {
+        [] | ["-ef" | "-fe" | "-f" | "-e" | "ef" | "-Af" | "-eF" | "-A"] => named(FULL)?,
+        ["aux" | "-aux" | "auxw" | "auxww" | "axu" | "u" | "ux"] => named(BSD)?,
+        ["-o" | "-eo" | "o" | "axo" | "-Ao" | "ao" | "xo", lists @ ..] if !lists.is_empty() => {
+            let lists = lists.iter().filter(|word| **word != "-o");
+            lists.map(|list| chosen(list, unsupported)).collect::<Result<Vec<_>>>()?.concat()
         }
-        _ => Err(unsupported()),
+        _ => return Err(unsupported()),
+    };
+    let keys = match sort {
+        [] => "",
+        ["--sort", keys] => keys,
+        [word] => word.strip_prefix("--sort=").ok_or_else(unsupported)?,
+        _ => return Err(unsupported()),
+    };
+    let order = keys.split(',').filter(|key| !key.is_empty()).map(|key| {
+        let name = key.trim_start_matches(['+', '-']);
+        Ok((column(name).ok_or_else(unsupported)?, key.starts_with('-')))
+    });
+    Ok(Asked { columns, order: order.collect::<Result<_>>()? })
+}
+
+/// The columns of one list of `-o`: `pid,user=WHO`; a head of one's own goes on to the end of the list. Only the
+/// process id may be called one: by the head it is found.
+fn chosen(list: &str, unsupported: impl Fn() -> Error) -> Result<Vec<(&'static Column, String)>> {
+    let (names, own) = match list.split_once('=') {
+        Some((names, head)) => (names, Some(head)),
+        None => (list, None),
+    };
+    let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+    let last = names.len().checked_sub(1).ok_or_else(&unsupported)?;
+    if let Some(head) = own.filter(|head| head.starts_with("PID") && names[last] != "pid") {
+        return Err(Error::system(format!("specifying \"{}={head}\" is not allowed", names[last])));
     }
+    let head = |at: usize, name: &str, column: &Column| match own {
+        Some(own) if at == last => own.to_owned(),
+        _ if name == "user" => "USER".to_owned(),
+        _ => column.title.to_owned(),
+    };
+    let columns = names.iter().enumerate().map(|(at, name)| {
+        let found = column(name).ok_or_else(&unsupported)?;
+        Ok((found, head(at, name, found)))
+    });
+    columns.collect()
 }
 
 fn column(name: &str) -> Option<&'static Column> {
@@ -283,12 +338,33 @@ mod tests {
 
     #[test]
     fn the_columns_of_ps_are_known() {
-        let heads = |args| -> Vec<&str> { columns(args).unwrap().iter().map(|(_, title)| *title).collect() };
+        let heads = |args| -> Vec<String> {
+            asked(args).unwrap().columns.into_iter().map(|(_, head)| head).collect()
+        };
         assert_eq!(heads(""), ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
         assert_eq!(heads("aux").len(), 11);
         assert_eq!(heads("-o pid,comm"), ["PID", "COMMAND"]);
-        assert!(columns("--forest").is_err());
-        assert!(columns("-o pid,frob").is_err());
+        assert_eq!(heads("-o pid,user=WHO -o pid="), ["PID", "WHO", ""]);
+        assert_eq!(heads("-eo comm=A,B --sort=-pid"), ["A,B"]);
+        let refused = |args| asked(args).map(|_| ()).unwrap_err().message;
+        assert_eq!(refused("-o comm=PID"), "specifying \"comm=PID\" is not allowed");
+        for args in ["--forest", "-o pid,frob", "aux --sort", "aux --sort=frob", "-o =x"] {
+            assert!(refused(args).contains("not supported"), "{args}");
+        }
+    }
+
+    #[test]
+    fn processes_are_sorted_by_columns() {
+        let own = std::process::id() as i32;
+        let parent = Process::read(own).unwrap().ppid;
+        let shown = |args| {
+            let processes = [own, parent].into_iter().filter_map(Process::read).collect();
+            let top = asked(args).unwrap().shown(processes, &Host::look());
+            top.processes.into_iter().map(|row| row[0].parse().unwrap()).collect::<Vec<i32>>()
+        };
+        assert_eq!(shown("-o pid"), [own, parent]);
+        assert_eq!(shown("-o pid --sort pid"), [own.min(parent), own.max(parent)]);
+        assert_eq!(shown("-o pid --sort=uid,-pid"), [own.max(parent), own.min(parent)]);
     }
 
     #[test]

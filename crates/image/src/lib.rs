@@ -32,7 +32,7 @@ pub use image::{HistoryEntry, Image, Loaded, Pruned, Pulled, Removed, Use};
 pub use manifest::{Descriptor, PlatformFields, media_type};
 pub use progress::{Detail, Progress, Pushed, Sink};
 pub use remote::Remote;
-pub use settings::{Auth, Commit, Import, Settings};
+pub use settings::{Auth, Commit, Import, Proxies, Settings};
 
 use std::path::Path;
 use std::sync::Arc;

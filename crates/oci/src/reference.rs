@@ -68,6 +68,9 @@ impl Reference {
         if domain.len() + 1 + path.len() > LONGEST_NAME {
             return Err(Error::TooLong);
         }
+        if !digest.is_none_or(looks_like_digest) {
+            return Err(Error::Format);
+        }
         let digest = digest.map(Digest::parse).transpose()?;
         Ok(Self { domain: domain.to_owned(), path, tag: tag.map(str::to_owned), digest })
     }
@@ -169,6 +172,15 @@ impl FromStr for Reference {
 }
 
 crate::serde_as_text!(Reference);
+
+/// Whether what stands behind `@` follows the grammar; whether it is a digest is another question.
+fn looks_like_digest(text: &str) -> bool {
+    let Some((algorithm, hex)) = text.split_once(':') else { return false };
+    algorithm.starts_with(|first: char| first.is_ascii_alphabetic())
+        && algorithm.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte))
+        && hex.len() >= 32
+        && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
 
 fn is_identifier(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -287,7 +299,10 @@ mod tests {
                 "{text}: {error}"
             );
         }
-        assert_eq!(refused("x@sha256:abc"), "invalid checksum digest length");
+        assert_eq!(refused("x@sha256:abc"), "invalid reference format");
+        assert_eq!(refused("x@y"), "invalid reference format");
+        assert_eq!(refused(&format!("x@sha256:{}", "a".repeat(40))), "invalid checksum digest length");
+        assert_eq!(refused(&format!("x@sha256:{}", "A".repeat(64))), "invalid checksum digest format");
         assert!(refused(&"a".repeat(64)).contains("cannot specify 64-byte hexadecimal strings"));
         assert!(refused(&"ab/".repeat(100).replace("b/", "b/a")).contains("255"));
         assert_eq!(refused(&format!("x:{}", "t".repeat(129))), "invalid reference format");

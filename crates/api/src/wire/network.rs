@@ -137,6 +137,37 @@ wire! {
         containers: BTreeMap<String, NetworkContainer>,
         options: Labels,
         labels: Labels,
+        /// Only by `inspect`.
+        #[serde(skip_serializing_if = "zero")]
+        status: Option<NetworkStatus>,
+    }
+}
+
+wire! {
+    /// How a network is at this moment.
+    pub struct NetworkStatus {
+        #[serde(rename = "IPAM")]
+        ipam: IpamStatus,
+    }
+}
+
+wire! {
+    /// By subnet: how many of its addresses are left.
+    pub struct IpamStatus {
+        #[serde(skip_serializing_if = "zero")]
+        subnets: BTreeMap<String, SubnetStatus>,
+    }
+}
+
+wire! {
+    /// Counts of addresses; what is more than fits is the most that fits.
+    pub struct SubnetStatus {
+        /// Given away, or never given.
+        #[serde(rename = "IPsInUse")]
+        ips_in_use: u64,
+        /// Still to be given, of the range that is given from.
+        #[serde(rename = "DynamicIPsAvailable")]
+        dynamic_ips_available: u64,
     }
 }
 

@@ -6,6 +6,7 @@
 use super::container::{ContainerInspect, ContainerSummary};
 use super::events::Event;
 use super::image::{ImageConfig, ImageInspect, ImageSummary};
+use super::network::Network;
 use super::system::{DiskUsage, Info};
 use crate::version::ApiVersion;
 
@@ -103,6 +104,11 @@ versions! {
             runc_commit.expected => ..49,
             init_commit.expected => ..49,
             bridge_nf => ..50,
+        }
+    }
+    Network {
+        has {
+            status => 52..,
         }
     }
     DiskUsage {

@@ -7,7 +7,7 @@ use hull_api::version::ApiVersion;
 use hull_api::wire::container::{ContainerConfig, ContainerCreateRequest};
 use hull_api::wire::host::HostConfig;
 use hull_api::wire::mount::{BindOptions, Mount};
-use hull_api::wire::network::NetworkingConfig;
+use hull_api::wire::network::{EndpointSettings, NetworkingConfig, PortBinding};
 use hull_engine::{Error, model};
 use hull_oci::Platform;
 use serde::Deserialize;
@@ -62,8 +62,9 @@ pub(crate) fn create_request(
     }
     let mut warnings: Vec<String> =
         (!before(48)).then(|| volume_driver_warning(&body.host_config)).flatten().into_iter().collect();
-    warnings.extend(mac_address(&mut body, before(44))?);
-    warnings.extend(interface_sysctls(&mut body, before(48))?);
+    warnings.extend(mac_address(&mut body, &before)?);
+    warnings.extend(interface_sysctls(&mut body, &before)?);
+    warnings.extend(empty_bindings(&mut body.host_config, version));
     let request = model::CreateRequest {
         name: name.map(str::to_owned),
         platform: platform.filter(|_| !before(41)),
@@ -169,7 +170,11 @@ fn volume_driver_warning(host: &HostConfig) -> Option<String> {
 }
 
 /// The MAC address of a container became one of an endpoint in version 1.44.
-fn mac_address(body: &mut ContainerCreateRequest, is_old: bool) -> Result<Option<String>, Error> {
+fn mac_address(
+    body: &mut ContainerCreateRequest,
+    before: &impl Fn(u16) -> bool,
+) -> Result<Option<String>, Error> {
+    let is_old = before(44);
     let address = body.config.mac_address.clone();
     let mode = body.host_config.network_mode.clone();
     let has_endpoint = !matches!(mode.as_str(), "host" | "none") && !mode.starts_with("container:");
@@ -187,7 +192,9 @@ fn mac_address(body: &mut ContainerCreateRequest, is_old: bool) -> Result<Option
         };
     }
     if has_endpoint {
-        let endpoint = endpoint(&mut body.networking_config, &mode);
+        let endpoint = endpoint(&mut body.networking_config, &mode, is_old).map_err(|why| {
+            why.within("unable to migrate container-wide MAC address to a specific network")
+        })?;
         if endpoint.mac_address.is_empty() {
             endpoint.mac_address = address;
         } else if endpoint.mac_address != address {
@@ -206,7 +213,10 @@ fn mac_address(body: &mut ContainerCreateRequest, is_old: bool) -> Result<Option
 
 /// Kernel parameters of an interface are the endpoint's affair: there is no interface yet when a container's own
 /// are set.
-fn interface_sysctls(body: &mut ContainerCreateRequest, is_old: bool) -> Result<Option<String>, Error> {
+fn interface_sysctls(
+    body: &mut ContainerCreateRequest,
+    before: &impl Fn(u16) -> bool,
+) -> Result<Option<String>, Error> {
     let mode = body.host_config.network_mode.clone();
     if mode == "host" || mode.starts_with("container:") {
         return Ok(None);
@@ -218,7 +228,7 @@ fn interface_sysctls(body: &mut ContainerCreateRequest, is_old: bool) -> Result<
         if !interface.starts_with("eth") {
             continue;
         }
-        if !is_old {
+        if !before(48) {
             return Err(invalid(format!(
                 "interface specific sysctl setting \"{name}\" must be supplied using driver option \
                  '{ENDPOINT_SYSCTLS}'"
@@ -238,7 +248,9 @@ fn interface_sysctls(body: &mut ContainerCreateRequest, is_old: bool) -> Result<
     moved.iter().for_each(|(name, _)| drop(body.host_config.sysctls.remove(name)));
     let (names, options): (Vec<_>, Vec<_>) = moved.into_iter().unzip();
     let option = options.join(",");
-    let all = endpoint(&mut body.networking_config, &mode).driver_opts.get_or_insert_default();
+    let endpoint = endpoint(&mut body.networking_config, &mode, before(44))
+        .map_err(|why| why.within(format!("unable to find a network for sysctl {}", names[0])))?;
+    let all = endpoint.driver_opts.get_or_insert_default();
     let with_older = match all.get(ENDPOINT_SYSCTLS) {
         Some(older) => format!("{option},{older}"),
         None => option.clone(),
@@ -250,12 +262,47 @@ fn interface_sysctls(body: &mut ContainerCreateRequest, is_old: bool) -> Result<
     )))
 }
 
-/// What is asked of the main network's endpoint.
+/// Ports that are published, but nowhere: on any port of the host up to 1.52, not at all since then.
+fn empty_bindings(host: &mut HostConfig, version: ApiVersion) -> Option<String> {
+    let is_empty = |bindings: &Option<Vec<PortBinding>>| bindings.as_ref().is_none_or(Vec::is_empty);
+    if version > ApiVersion::v1(52) {
+        host.port_bindings.retain(|_, bindings| !is_empty(bindings));
+        return None;
+    }
+    let empty = host.port_bindings.iter_mut().filter(|(_, bindings)| is_empty(bindings));
+    let ports: Vec<&str> = empty
+        .map(|(port, bindings)| {
+            *bindings = Some(vec![PortBinding::default()]);
+            port.as_str()
+        })
+        .collect();
+    (version == ApiVersion::v1(52) && !ports.is_empty()).then(|| {
+        format!(
+            "Following container port(s) have an empty list of port-bindings: {}. Starting with API 1.53, such \
+             bindings will be discarded.",
+            ports.join(", ")
+        )
+    })
+}
+
+/// What is asked of the main network's endpoint. Where others are named and it is not, it may be one of those by
+/// another name; only older versions had but one.
 fn endpoint<'a>(
     networking: &'a mut NetworkingConfig,
     network: &str,
-) -> &'a mut hull_api::wire::network::EndpointSettings {
-    networking.endpoints_config.entry(network.to_owned()).or_default().get_or_insert_default()
+    only_one: bool,
+) -> Result<&'a mut EndpointSettings, Error> {
+    let endpoints = &mut networking.endpoints_config;
+    let name = match endpoints.keys().next() {
+        Some(first) if only_one => first.clone(),
+        Some(_) if !endpoints.contains_key(network) => {
+            return Err(invalid(
+                "HostConfig.NetworkMode must match the identity of a network in NetworkSettings.Networks",
+            ));
+        }
+        _ => network.to_owned(),
+    };
+    Ok(endpoints.entry(name).or_default().get_or_insert_default())
 }
 
 #[cfg(test)]
@@ -310,6 +357,41 @@ mod tests {
         assert_eq!(request.networking.endpoints["bridge"].wanted_mac, "02:00:00:00:00:01");
         assert!(request.config.mac_address.is_empty() && warnings[0].contains("deprecated"));
         assert_eq!(read(43, body).unwrap().0.config.mac_address, "02:00:00:00:00:01");
+    }
+
+    #[test]
+    fn settings_of_the_main_network_need_its_endpoint() {
+        let body = json!({"Image": "x", "MacAddress": "02:00:00:00:00:01",
+            "NetworkingConfig": {"EndpointsConfig": {"other": {}}}});
+        assert_eq!(
+            read(44, body).unwrap_err(),
+            "unable to migrate container-wide MAC address to a specific network: HostConfig.NetworkMode must match the \
+             identity of a network in NetworkSettings.Networks"
+        );
+        let body = json!({"Image": "x", "HostConfig": {"Sysctls": {"net.ipv4.conf.eth0.forwarding": "1"}},
+            "NetworkingConfig": {"EndpointsConfig": {"other": {}}}});
+        assert!(read(43, body.clone()).unwrap().0.networking.endpoints["other"].driver_opts.is_some());
+        assert!(
+            read(47, body).unwrap_err().starts_with("unable to find a network for sysctl net.ipv4.conf.eth0")
+        );
+    }
+
+    #[test]
+    fn ports_published_nowhere_are_a_matter_of_the_version() {
+        let published = |minor| {
+            let ports =
+                json!({"PortBindings": {"80/tcp": [], "81/udp": null, "82/tcp": [{"HostPort": "9"}]}});
+            let (request, warnings) = host(minor, ports).unwrap();
+            let bindings = request.host.port_bindings.iter();
+            let shown: Vec<_> = bindings.map(|(port, on)| (port.to_string(), on.len())).collect();
+            (shown, warnings.first().map(|text| text.split(':').nth(1).unwrap()[1..15].to_owned()))
+        };
+        let all = ["80/tcp", "81/udp", "82/tcp"].map(|port| (port.to_owned(), 1));
+        let mut shown = published(51);
+        shown.0.sort();
+        assert_eq!(shown, (all.to_vec(), None));
+        assert_eq!(published(52).1.as_deref(), Some("80/tcp, 81/udp"));
+        assert_eq!(published(53), (all[2..].to_vec(), None));
     }
 
     #[test]

@@ -17,6 +17,6 @@ pub(crate) use json::{document, value};
 pub(crate) use mount::wire_point as wire_mount_point;
 pub(crate) use network::{endpoint, network_request};
 pub(crate) use query::{
-    any_filters, credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal, tail,
-    timestamp, until, window_size,
+    any_filters, credentials, filters, oci_platform, oci_platforms, platform, registry_auth, signal,
+    single_until, tail, timestamp, until, window_size,
 };

@@ -75,12 +75,23 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::try_from_secs_f64(total).ok()).flatten()
 }
 
-/// The point in time that a prune's `until` filter names: a duration back from now, or a time.
+/// The earliest point in time that the filter `until` names: durations back from now, or times.
 pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Error> {
-    let Some(text) = filters.values("until").next() else { return Ok(None) };
-    let span = duration(text).and_then(|span| Timestamp::now().checked_sub(span).ok());
-    let parsed = span.or_else(|| moment(text));
-    parsed.map(Some).ok_or_else(|| invalid(format!("invalid filter 'until={text}'")))
+    let point = |text: &str| {
+        let span = duration(text).and_then(|span| Timestamp::now().checked_sub(span).ok());
+        let parsed = span.or_else(|| moment(text));
+        parsed.ok_or_else(|| invalid(format!("invalid filter 'until={text}'")))
+    };
+    let points = filters.values("until").map(point).collect::<Result<Vec<_>, _>>()?;
+    Ok(points.into_iter().min())
+}
+
+/// The same for a prune, which takes only one.
+pub(crate) fn single_until(filters: &Filters) -> Result<Option<Timestamp>, Error> {
+    match filters.values("until").count() {
+        0 | 1 => until(filters),
+        _ => Err(invalid("more than one until filter specified")),
+    }
 }
 
 /// How many lines from the end: "all", "", or a number; Docker takes everything else for "all", too.

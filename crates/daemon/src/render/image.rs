@@ -27,7 +27,7 @@ pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
         parent: Some(image.parent.as_ref().map(ToString::to_string).unwrap_or_default()),
         comment: Some(comment),
         created: Some(config.created.clone().unwrap_or_default()),
-        container: Some(String::new()),
+        container: Some(config.container.clone()),
         container_config: Some(Box::default()),
         docker_version: Some(config.docker_version.clone()),
         author: Some(config.author.clone()),

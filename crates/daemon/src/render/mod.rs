@@ -5,6 +5,7 @@ mod event;
 mod image;
 mod network;
 mod stats;
+mod subnets;
 mod summary;
 mod usage;
 mod volume;

@@ -10,7 +10,9 @@ use hull_api::wire::container::{
     ContainerCreateResponse, ContainerPruneResponse, FilesystemChange, TopResponse, WaitError, WaitResponse,
 };
 use hull_api::wire::host::{UpdateRequest, UpdateResponse};
+use hull_engine::Error;
 use hull_engine::model::{AttachOptions, Created, LogOptions, WaitCondition};
+use hull_oci::Signal;
 
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status, streamed};
@@ -41,18 +43,29 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    // What older clients sent here means nothing any more; `{}` and `null` are nothing.
+    if call.body_length().is_none_or(|bytes| bytes > 7) {
+        return Err(invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
     daemon.engine.start(call.param("id")).await?;
     no_content()
 }
 
+/// The signal to stop with, which older versions did not have.
+fn stop_signal(call: &Call) -> Result<Option<Signal>, Error> {
+    if call.since(42) { parse::signal(call.query()) } else { Ok(None) }
+}
+
 pub(super) async fn stop(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let (timeout, signal) = (call.query().number("t")?, parse::signal(call.query())?);
+    let (timeout, signal) = (call.query().number("t")?, stop_signal(&call)?);
     daemon.engine.stop(call.param("id"), timeout, signal).await?;
     no_content()
 }
 
 pub(super) async fn restart(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let (timeout, signal) = (call.query().number("t")?, parse::signal(call.query())?);
+    let (timeout, signal) = (call.query().number("t")?, stop_signal(&call)?);
     daemon.engine.restart(call.param("id"), timeout, signal).await?;
     no_content()
 }
@@ -110,7 +123,7 @@ pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(call.query(), &["label", "label!", "until"])?;
-    let until = parse::until(&filters)?;
+    let until = parse::single_until(&filters)?;
     let pruned = daemon
         .engine
         .containers_prune(move |container| {
@@ -185,8 +198,10 @@ pub(super) async fn attach(daemon: Arc<Daemon>, call: Call) -> Outcome {
         stream: query.flag("stream"),
         detach_keys: query.get("detachKeys").map(str::to_owned),
     };
-    let attachment = daemon.engine.attach(call.param("id"), options).await?;
-    Ok(streams::hijack(call.upgrade, call.version, attachment))
+    match daemon.engine.attach(call.param("id"), options).await {
+        Ok(attachment) => Ok(streams::hijack(call.upgrade, call.version, attachment)),
+        Err(why) => Ok(streams::refusal(&why)),
+    }
 }
 
 /// The same for browsers. Before version 1.42 of the API it had all three streams, whatever was asked for.
@@ -211,7 +226,7 @@ pub(super) async fn attach_websocket(daemon: Arc<Daemon>, call: Call) -> Outcome
 /// Answers with its headers at once, and with the body when the container has ended: a client that has the headers
 /// knows that it will not miss the exit.
 pub(super) async fn wait(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let condition = match call.query().get("condition") {
+    let condition = match call.query().get("condition").filter(|_| call.since(30)) {
         None | Some("not-running") => WaitCondition::NotRunning,
         Some("next-exit") => WaitCondition::NextExit,
         Some("removed") => WaitCondition::Removed,

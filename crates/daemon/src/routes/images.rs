@@ -84,7 +84,7 @@ pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
 pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(call.query(), &["dangling", "label", "label!", "until"])?;
     let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?.unwrap_or(true);
-    let until = parse::until(&filters)?;
+    let until = parse::single_until(&filters)?;
     let wanted = move |image: &Image| {
         let labels = image.config.config.labels.clone().unwrap_or_default();
         filters.matches_labels("label", &labels)

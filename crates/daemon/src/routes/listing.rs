@@ -10,7 +10,7 @@ use hull_oci::Digest;
 use regex_lite::Regex;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, spoken};
+use crate::call::{Call, Outcome, Query, invalid, spoken};
 use crate::{parse, render};
 
 /// The filters of the list.
@@ -41,7 +41,7 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     // A filter by state, or a limit, asks for all.
     let all = query.flag("all") || limit.is_some() || filters.values("status").next().is_some();
     let containers = daemon.engine.containers();
-    let chosen = Choice::new(&daemon, &filters, &containers, all)?;
+    let chosen = Choice::new(&daemon, query, &filters, &containers, all)?;
     let wanted = containers.into_iter().filter(|container| chosen.wants(container));
     let (mut list, mut link_names) = (Vec::new(), daemon.engine.link_names());
     let mut images = Images { daemon: &daemon, known: HashMap::new() };
@@ -96,6 +96,7 @@ struct Choice<'f> {
 impl<'f> Choice<'f> {
     fn new(
         daemon: &Daemon,
+        query: &Query,
         filters: &'f Filters,
         containers: &[Arc<Container>],
         all: bool,
@@ -105,7 +106,9 @@ impl<'f> Choice<'f> {
             Regex::new(text).or_else(|_| Regex::new(&format!("^/?{}$", regex_lite::escape(text)))).ok()
         };
         let other = |key: &str| -> Result<Option<Arc<Container>>, Error> {
-            filters.values(key).last().map(|name| daemon.engine.container(name)).transpose()
+            // What was a parameter before there were filters still is one.
+            let name = filters.values(key).last().or_else(|| query.get(key));
+            name.map(|name| daemon.engine.container(name)).transpose()
         };
         check(filters, "status", "state", STATUSES)?;
         check(filters, "health", "health", HEALTHS)?;

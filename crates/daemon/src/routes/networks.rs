@@ -11,7 +11,7 @@ use hull_api::wire::network::{
 use hull_network::Network;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, json, no_content, ok, status};
+use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status};
 use crate::{parse, render};
 
 /// The filters of the list.
@@ -46,7 +46,9 @@ fn part_of(filters: &Filters, key: &str, text: &str) -> bool {
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     match call.query().get("scope") {
-        None | Some("local") => ok(&render::network(&daemon.engine.network(call.param("id"))?, true)),
+        None | Some("local") => {
+            spoken(call.version, render::network(&daemon.engine.network(call.param("id"))?, true))
+        }
         Some(_) => Err(hull_engine::Error::not_found(format!("network {} not found", call.param("id")))),
     }
 }
@@ -79,7 +81,7 @@ pub(super) async fn disconnect(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(call.query(), &["label", "label!", "until"])?;
-    let until = parse::until(&filters)?;
+    let until = parse::single_until(&filters)?;
     let pruned = daemon
         .engine
         .networks_prune(move |network: &Network| {

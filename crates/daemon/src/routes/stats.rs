@@ -26,7 +26,7 @@ struct Sampling {
 pub(super) async fn stats(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let container = daemon.engine.container(call.param("id"))?;
     let query = call.query();
-    let (once, one_shot) = (!query.flag_or("stream", true), query.flag("one-shot"));
+    let (once, one_shot) = (!query.flag_or("stream", true), call.since(41) && query.flag("one-shot"));
     if one_shot && !once {
         return Err(invalid("cannot have stream=true and one-shot=true"));
     }

@@ -32,7 +32,7 @@ fn what_is_not_found_is_said_in_dockers_words() {
         (Kind::Invalid, "multiple IDs found with provided prefix: ab")
     );
     assert_eq!(set.find("nope").err().unwrap().message, "No such container: nope");
-    assert_eq!(set.find("").err().unwrap().message, "No such container: ");
+    assert_eq!(set.find("").err().unwrap().message, "invalid name or ID supplied: \"\"");
 }
 
 #[test]
