@@ -12,6 +12,7 @@ const DOCUMENT: &str = "docs/api.md";
 /// What the module that serves a route says of it.
 fn answer(served_by: &str) -> &'static str {
     match served_by {
+        "absent::experimental" => "501: there is no experimental mode",
         "absent::no_build_cache" => "served: there is never a cache",
         "plugins::list" => "served: there is never one",
         "swarm::init" | "swarm::join" => "501: no swarms",
