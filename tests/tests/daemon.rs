@@ -221,3 +221,79 @@ fn the_daemon_takes_descriptors_and_containers_keep_their_limit() {
     let named = ["run", "--rm", "--ulimit", "nofile=100", "busybox", "sh", "-c", "ulimit -n"];
     assert_eq!(daemon.hull(named).ok(), "100");
 }
+
+#[test]
+fn what_containers_get_that_say_nothing() {
+    let daemon = busybox_with(&[
+        "--default-ipc-mode=shareable",
+        "--default-cgroupns-mode=private",
+        "--default-shm-size=32M",
+        "--default-ulimit=nofile=100:200",
+    ]);
+    let script = "readlink /proc/self/ns/cgroup; df -k /dev/shm | tail -1; ulimit -n; ulimit -Hn";
+    let output = daemon.hull(["run", "--name=plain", "busybox", "sh", "-c", script]);
+    let lines: Vec<&str> = output.ok().lines().collect();
+    let own = std::fs::read_link("/proc/self/ns/cgroup").expect("a namespace");
+    assert_ne!(Some(lines[0]), own.to_str(), "it has a namespace of its own");
+    assert!(lines[1].contains(" 32768 "), "{lines:?}");
+    assert_eq!(lines[2..], ["100", "200"]);
+    let host = daemon.api("GET", "/containers/plain/json", None).json()["HostConfig"].clone();
+    assert_eq!((&host["IpcMode"], &host["CgroupnsMode"]), (&"shareable".into(), &"private".into()));
+    // Who says something gets that.
+    daemon.hull(["create", "--name=other", "--ipc=private", "--cgroupns=host", "busybox"]).ok();
+    let host = daemon.api("GET", "/containers/other/json", None).json()["HostConfig"].clone();
+    assert_eq!((&host["IpcMode"], &host["CgroupnsMode"]), (&"private".into(), &"host".into()));
+}
+
+#[test]
+fn what_makes_no_sense_for_containers_is_refused() {
+    let refused = |flags: &[&str]| {
+        let (right, said) = validate(flags);
+        assert!(!right, "{flags:?}: {said}");
+        said
+    };
+    let hint = r#"use "shareable" or "private""#;
+    assert!(
+        refused(&["--default-ipc-mode=host"])
+            .ends_with(&format!(r#"IPC mode "host" is not supported as default value; {hint}"#))
+    );
+    assert!(
+        refused(&["--default-ipc-mode=x"])
+            .ends_with(&format!("default IPC mode setting (x) is invalid; {hint}"))
+    );
+    let modes = r#"default cgroup namespace mode (x) is invalid; use "host" or "private""#;
+    assert!(refused(&["--default-cgroupns-mode=x"]).ends_with(modes));
+    assert!(refused(&["--add-runtime=runc=/x"]).ends_with("runtime name 'runc' is reserved"));
+    assert!(refused(&["--add-runtime=x"]).contains("invalid runtime argument: x"));
+    assert!(refused(&["--default-runtime=x"]).ends_with("specified default runtime 'x' does not exist"));
+}
+
+#[test]
+fn registries_are_reached_by_the_proxy() {
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = format!("http://user:secret@{}", proxy.local_addr().expect("address"));
+    let daemon = Daemon::start_with(&[&format!("--https-proxy={address}"), "--no-proxy=direct.test"]);
+    let asked = std::thread::spawn(move || {
+        let (mut client, _) = proxy.accept().expect("a client");
+        let mut line = [0; 64];
+        let length = std::io::Read::read(&mut client, &mut line).expect("read");
+        String::from_utf8_lossy(&line[..length]).into_owned()
+    });
+    // Who is excepted is looked for itself, and is not there.
+    assert_ne!(daemon.hull(["pull", "direct.test/image"]).code, 0);
+    assert!(!asked.is_finished());
+    assert_ne!(daemon.hull(["pull", "registry.test/image"]).code, 0);
+    assert!(asked.join().expect("the proxy").starts_with("CONNECT registry.test:443 "));
+    let info = daemon.api("GET", "/info", None).json();
+    assert!(info["HttpsProxy"].as_str().expect("text").starts_with("http://xxxxx:xxxxx@127.0.0.1:"));
+    assert_eq!(info["NoProxy"], "direct.test");
+}
+
+/// A daemon with flags and the image `busybox`.
+fn busybox_with(flags: &[&str]) -> Daemon {
+    let daemon = Daemon::start_with(flags);
+    let archive = hull_testkit::images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    std::fs::remove_file(archive).expect("remove");
+    daemon
+}

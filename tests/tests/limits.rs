@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
 
 /// The file of a container's cgroup, in whichever hierarchy has it.
 fn cgroup_file(daemon: &Daemon, id: &str, controller: &str, v1: &str, v2: &str) -> String {
@@ -110,4 +111,26 @@ fn limits_change_while_a_container_runs() {
     assert_eq!(answer.status, 400, "{}", answer.message());
     assert_eq!(daemon.hull(["inspect", "-f", "{{.HostConfig.Memory}}", &id]).ok(), (256 << 20).to_string());
     assert_eq!(daemon.hull(["inspect", "-f", "{{.HostConfig.PidsLimit}}", &id]).ok(), "0");
+}
+
+#[test]
+fn lack_of_memory_is_told_when_it_happens() {
+    let daemon = Daemon::with_busybox();
+    // A child is killed; the container goes on.
+    let script = "tail /dev/zero; echo goes on; sleep 1000";
+    let events = daemon.spawn_hull([
+        "events",
+        "--filter",
+        "type=container",
+        "--format",
+        "{{.Action}} of {{.Actor.Attributes.name}}",
+    ]);
+    daemon.hull(["run", "-d", "--name=greedy", "-m", "16m", "busybox", "sh", "-c", script]).ok();
+    events.wait_for("oom of greedy\n");
+    let state = || daemon.api("GET", "/containers/greedy/json", None).json()["State"].clone();
+    assert!(eventually(PATIENCE, || daemon.hull(["logs", "greedy"]).stdout.contains("goes on")));
+    assert_eq!((&state()["Status"], &state()["OOMKilled"]), (&"running".into(), &true.into()));
+    daemon.hull(["kill", "greedy"]).ok();
+    events.wait_for("die of greedy\n");
+    assert_eq!(events.stdout().matches("oom of greedy\n").count(), 1, "{}", events.stdout());
 }

@@ -11,22 +11,31 @@ use crate::trial::{PROGRAMS, target_directory};
 const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine.
-const VERSION_2: [&str; 7] =
-    ["hierarchies", "lifecycle", "confinement", "commandline", "checkpoint", "spec", "cgroups"];
+const VERSION_2: [&str; 8] =
+    ["hierarchies", "lifecycle", "confinement", "commandline", "checkpoint", "spec", "cgroups", "runtimes"];
 
 /// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
 const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of a_profile_confines security_modules";
+
+/// Of the tests of other runtimes, what a hybrid host cannot show.
+const OF_RUNTIMES: &str = "crun_runs";
 
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
 
 /// Programs of the host that the tests need there: criu with what it executes, since the kernels of some hosts are too
-/// new for it, and AppArmor's parser, since the machine's kernel has AppArmor.
-const OF_THE_HOST: [&str; 4] =
-    ["/usr/sbin/criu", "/usr/sbin/ip", "/usr/bin/tar", "/usr/sbin/apparmor_parser"];
+/// new for it, AppArmor's parser, since the machine's kernel has AppArmor, and runtimes of others.
+const OF_THE_HOST: [&str; 6] = [
+    "/usr/sbin/criu",
+    "/usr/sbin/ip",
+    "/usr/bin/tar",
+    "/usr/sbin/apparmor_parser",
+    "/usr/sbin/runc",
+    "/usr/bin/crun",
+];
 
 /// How long the machine may take, in seconds: it may have to be emulated.
-const PATIENCE: &str = "300";
+const PATIENCE: &str = "400";
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
@@ -93,7 +102,11 @@ fn on_version_2(tests: &[(&str, &Path)], asked: bool) -> Option<(String, String)
 
 /// A test binary, with the names of the tests that are wanted if not all are.
 fn words(target: &str, binary: &Path) -> String {
-    let filter = if target == "spec" { OF_THE_SPEC } else { "" };
+    let filter = match target {
+        "spec" => OF_THE_SPEC,
+        "runtimes" => OF_RUNTIMES,
+        _ => "",
+    };
     format!("{} {filter}", binary.display())
 }
 

@@ -3,18 +3,18 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use hull_sys::Context;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{Mode, OFlags, inotify, open};
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::Cgroup;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::hierarchy::{Dialect, Place};
 
-/// A descriptor that becomes readable when a cgroup has run out of memory, or has gone.
+/// A descriptor that tells when a cgroup has run out of memory, or has gone: to be polled for [`OomWatch::interest`].
 ///
-/// Version 1 tells an eventfd (`memcg_test` of `admin-guide/cgroup-v1/memory.rst`, section 10), version 2 changes
-/// `memory.events`, which inotify(7) sees.
+/// Version 1 tells an eventfd (`memcg_test` of `admin-guide/cgroup-v1/memory.rst`, section 10); version 2 tells who
+/// polls `memory.events` that it has changed since it was read. (inotify(7) would do, too, but a user has few of those.)
 #[derive(Debug)]
 pub struct OomWatch {
     cgroup: Cgroup,
@@ -29,47 +29,50 @@ impl OomWatch {
         let Some(Place { hierarchy, dir }) = cgroup.controller("memory") else {
             return Err(Error::Unsupported("this host has no memory controller for cgroups".to_owned()));
         };
-        let seen = cgroup.oom_kills();
-        let fd = match hierarchy.dialect() {
+        let dialect = hierarchy.dialect();
+        let open = |name: &str| {
+            let path = dir.join(name);
+            open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", &path)
+        };
+        let fd = match dialect {
             Dialect::V1 => {
                 let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).op("eventfd")?;
-                let path = dir.join("memory.oom_control");
-                let control =
-                    open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", &path)?;
+                let control = open("memory.oom_control")?;
                 let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
                 file::write(&dir, "cgroup.event_control", &line)?;
                 event
             }
-            Dialect::V2 => {
-                let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-                let watch = inotify::init(flags).op("inotify_init")?;
-                let path = dir.join("memory.events");
-                inotify::add_watch(&watch, &path, inotify::WatchFlags::MODIFY)
-                    .on("inotify_add_watch", &path)?;
-                watch
-            }
+            Dialect::V2 => open("memory.events")?,
         };
-        Ok(Self { cgroup: cgroup.clone(), dialect: hierarchy.dialect(), fd, seen })
+        let mut watch = Self { cgroup: cgroup.clone(), dialect, fd, seen: 0 };
+        // What was before is no news; version 2 counts from the first reading on.
+        watch.take();
+        Ok(watch)
+    }
+
+    /// What to poll for.
+    pub fn interest(&self) -> PollFlags {
+        match self.dialect {
+            Dialect::V1 => PollFlags::IN,
+            Dialect::V2 => PollFlags::PRI,
+        }
     }
 
     /// How many times the cgroup has run out of memory since the last call.
     pub fn take(&mut self) -> u64 {
         let mut buffer = [0; 4096];
-        let mut told = 0;
-        // Until there is nothing left: both kinds do not block.
-        while let Ok(length @ 1..) = rustix::io::read(&self.fd, &mut buffer) {
-            told += match (self.dialect, buffer[..length].first_chunk()) {
-                (Dialect::V1, Some(count)) => u64::from_ne_bytes(*count),
-                _ => 0,
-            };
-        }
         match self.dialect {
-            // The removal of the cgroup is told in the same way.
-            Dialect::V1 if self.cgroup.exists() => told,
-            Dialect::V1 => 0,
+            Dialect::V1 => match rustix::io::read(&self.fd, &mut buffer[..8]) {
+                // The removal of the cgroup is told in the same way.
+                Ok(8) if self.cgroup.exists() => buffer.first_chunk().map_or(0, |n| u64::from_ne_bytes(*n)),
+                _ => 0,
+            },
             // Other events change the file, too.
             Dialect::V2 => {
-                let now = self.cgroup.oom_kills().max(self.seen);
+                let length = rustix::io::pread(&self.fd, &mut buffer[..], 0).unwrap_or_default();
+                let text = String::from_utf8_lossy(&buffer[..length]);
+                let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+                let now = kills.unwrap_or(0).max(self.seen);
                 now - std::mem::replace(&mut self.seen, now)
             }
         }

@@ -117,7 +117,8 @@ fn ask(helper: &str, key: &str) -> Result<AuthConfig, Complaint> {
     })
 }
 
-fn read(settings: &Path) -> Result<Map<String, Value>, Complaint> {
+/// The whole file; nothing, if there is none.
+pub(crate) fn read(settings: &Path) -> Result<Map<String, Value>, Complaint> {
     let path = settings.join("config.json");
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)

@@ -17,6 +17,7 @@ mod json;
 mod outlet;
 mod output;
 mod progress;
+mod proxies;
 mod request;
 mod session;
 mod table;

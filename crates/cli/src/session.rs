@@ -64,6 +64,11 @@ impl Session {
         Ok(Session { settings, host, is_default })
     }
 
+    /// Where the daemon is.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// A client whose first connection is open. Hull's own daemon speaks this client's version; any other is
     /// asked. A daemon at the default address is started if there is none and the user may.
     pub(crate) async fn connect(&self) -> Result<Client, Complaint> {

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use hull_engine::Options;
 use hull_engine::model::{LogConfig, Ulimit};
-use hull_network::Pool;
+use hull_engine::{Options, Runtime, Runtimes};
+use hull_image::Proxies;
+use hull_network::{Pool, Pool6};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::settings::Settings;
@@ -42,13 +43,15 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             true => defaults.cdi_directories,
             false => settings.cdi_spec_dirs.clone(),
         },
+        runtimes: runtimes(settings),
+        default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or(defaults.default_ipc_mode),
+        default_cgroupns_mode: settings.default_cgroupns_mode.clone(),
         host_gateway: settings.host_gateway_ip.clone(),
         dns: settings.dns.clone(),
         dns_options: settings.dns_opts.clone(),
         dns_search: settings.dns_search.clone(),
         network: network(settings)?,
         images: images(settings),
-        ..defaults
     })
 }
 
@@ -95,6 +98,31 @@ fn seccomp(profile: Option<&str>) -> Option<PathBuf> {
         .map(|path| Path::new(path).to_owned())
 }
 
+/// The runtimes that containers may name.
+pub(crate) fn runtimes(settings: &Settings) -> Runtimes {
+    let added = settings.runtimes.iter().map(|(name, runtime)| {
+        let (program, arguments) = (runtime.path.clone(), runtime.runtime_args.clone());
+        (name.clone(), Runtime { program, arguments })
+    });
+    let default = settings.default_runtime.clone().unwrap_or(Runtimes::default().default);
+    Runtimes { default, added: added.collect() }
+}
+
+/// The proxies that are set, each or else the environment's; none if nobody has set one.
+pub(crate) fn proxies(settings: &Settings) -> Option<Proxies> {
+    let Settings { http_proxy, https_proxy, no_proxy, .. } = settings;
+    [http_proxy, https_proxy, no_proxy].iter().any(|proxy| proxy.is_some()).then(|| Proxies {
+        http: http_proxy.clone().or_else(|| variable("HTTP_PROXY")),
+        https: https_proxy.clone().or_else(|| variable("HTTPS_PROXY")),
+        except: no_proxy.clone().or_else(|| variable("NO_PROXY")),
+    })
+}
+
+/// A variable of the environment, in either case.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).or_else(|_| std::env::var(name.to_ascii_lowercase())).ok()
+}
+
 /// How registries are reached.
 pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
     let defaults = hull_image::Settings::default();
@@ -106,18 +134,25 @@ pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
         max_concurrent_uploads: some(settings.max_concurrent_uploads)
             .unwrap_or(defaults.max_concurrent_uploads),
         max_download_attempts: some(settings.max_download_attempts).unwrap_or(defaults.max_download_attempts),
+        proxies: proxies(settings),
         ..defaults
     }
 }
 
 fn network(settings: &Settings) -> Result<hull_network::Config, String> {
     let defaults = hull_network::Config::default();
-    let pools = settings.default_address_pools.iter().map(|pool| {
-        let base =
-            pool.base.parse().map_err(|_| format!("invalid default-address-pool base: {}", pool.base))?;
-        Ok(Pool { base, size: pool.size })
-    });
-    let pools: Vec<Pool> = pools.collect::<Result<_, String>>()?;
+    let (mut pools, mut pools6) = (Vec::new(), Vec::new());
+    for pool in &settings.default_address_pools {
+        match (pool.base.parse(), pool.base.parse()) {
+            (Ok(base), _) => pools.push(Pool { base, size: pool.size }),
+            (_, Ok(base)) => pools6.push(Pool6 { base, size: pool.size }),
+            _ => return Err(format!("invalid default-address-pool base: {}", pool.base)),
+        }
+    }
+    let mut default_options = settings.default_network_opts.clone();
+    for (driver, name, value) in &settings.default_network_opt {
+        default_options.entry(driver.clone()).or_default().insert(name.clone(), value.clone());
+    }
     Ok(hull_network::Config {
         bridge: match settings.bridge.as_deref() {
             None => defaults.bridge,
@@ -126,12 +161,17 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         },
         bip: parsed(settings.bip.as_deref(), "bip")?,
         fixed_cidr: parsed(settings.fixed_cidr.as_deref(), "fixed-cidr")?,
+        ipv6: settings.ipv6.unwrap_or(defaults.ipv6),
+        bip6: parsed(settings.bip6.as_deref(), "bip6")?,
+        fixed_cidr6: parsed(settings.fixed_cidr_v6.as_deref(), "fixed-cidr-v6")?,
         icc: settings.icc.unwrap_or(defaults.icc),
         masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
         forward: settings.ip_forward.unwrap_or(defaults.forward),
         default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
         mtu: some(settings.mtu).unwrap_or(defaults.mtu),
         pools: if pools.is_empty() { defaults.pools } else { pools },
+        pools6,
+        default_options,
         ..hull_network::Config::default()
     })
 }

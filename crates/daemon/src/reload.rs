@@ -21,6 +21,7 @@ pub(crate) fn reload(daemon: &Daemon, matches: &ArgMatches, set_level: &SetLevel
         Ok(next) => Arc::new(next),
         Err(why) => return tracing::error!("the configuration stays as it was: {why}"),
     };
+    daemon.engine.set_runtimes(options::runtimes(&next));
     daemon.engine.images().set_settings(options::images(&next));
     *daemon.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
     tracing::info!("configuration reloaded");
@@ -38,6 +39,8 @@ fn taking_over(old: Settings, new: Settings) -> Settings {
         max_download_attempts: new.max_download_attempts,
         shutdown_timeout: new.shutdown_timeout,
         features: new.features,
+        runtimes: new.runtimes,
+        default_runtime: new.default_runtime,
         ..old
     }
 }
@@ -46,6 +49,14 @@ fn taking_over(old: Settings, new: Settings) -> Settings {
 fn features(settings: &Settings) -> String {
     let pairs = settings.features.iter().map(|(name, value)| format!("{name}:{value}"));
     format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
+}
+
+/// The runtimes that were added, as `name:{path [arguments]}`.
+fn runtimes(settings: &Settings) -> String {
+    let each = settings.runtimes.iter().map(|(name, runtime)| {
+        format!("{name}:{{{} [{}]}}", runtime.path.display(), runtime.runtime_args.join(" "))
+    });
+    each.collect::<Vec<_>>().join(" ")
 }
 
 /// What the event tells, in dockerd's words.
@@ -66,8 +77,8 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
         ("features", features(settings)),
         // Containers always outlive the daemon.
         ("live-restore", "true".to_owned()),
-        ("default-runtime", "hull".to_owned()),
-        ("runtimes", "hull:{hull-runtime []}".to_owned()),
+        ("default-runtime", options::runtimes(settings).default),
+        ("runtimes", runtimes(settings)),
         ("allow-nondistributable-artifacts", "[]".to_owned()),
     ];
     attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

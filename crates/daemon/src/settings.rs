@@ -103,6 +103,22 @@ pub(crate) struct Settings {
     /// Part of the default bridge's subnet that containers get addresses from
     #[arg(long, value_name = "string")]
     pub(crate) fixed_cidr: Option<String>,
+    /// Whether the default bridge has IPv6
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) ipv6: Option<bool>,
+    /// IPv6 address and prefix of the default bridge
+    #[arg(long, value_name = "string")]
+    pub(crate) bip6: Option<String>,
+    /// IPv6 subnet of the default bridge, or with --bip6 the part of it that containers get addresses from
+    #[arg(long, value_name = "string")]
+    pub(crate) fixed_cidr_v6: Option<String>,
+    /// Options that networks of a driver have unless they say otherwise: bridge=com.docker.network.driver.mtu=1400
+    #[arg(skip)]
+    pub(crate) default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
+    /// Default options of networks: DRIVER=OPTION=VALUE
+    #[arg(long = "default-network-opt", value_name = "mapmap", value_parser = parse_network_opt)]
+    #[serde(skip)]
+    pub(crate) default_network_opt: Vec<(String, String, String)>,
     /// Whether containers of the default bridge reach each other
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) icc: Option<bool>,
@@ -178,6 +194,30 @@ pub(crate) struct Settings {
     pub(crate) feature: Vec<(String, bool)>,
     #[arg(skip)]
     pub(crate) features: BTreeMap<String, bool>,
+    /// Another runtime that containers may name: name=path
+    #[arg(long = "add-runtime", value_name = "runtime", value_parser = parse_runtime)]
+    #[serde(skip)]
+    pub(crate) add_runtime: Vec<(String, Runtime)>,
+    #[arg(skip)]
+    pub(crate) runtimes: BTreeMap<String, Runtime>,
+    /// Runtime of containers that name none
+    #[arg(long, value_name = "string")]
+    pub(crate) default_runtime: Option<String>,
+    /// IPC mode of containers that name none: private or shareable
+    #[arg(long, value_name = "string")]
+    pub(crate) default_ipc_mode: Option<String>,
+    /// Cgroup namespace of containers that name none: private or host
+    #[arg(long, value_name = "string")]
+    pub(crate) default_cgroupns_mode: Option<String>,
+    /// Proxy for registries without TLS, instead of the environment's
+    #[arg(long, value_name = "string")]
+    pub(crate) http_proxy: Option<String>,
+    /// Proxy for registries with TLS, instead of the environment's
+    #[arg(long, value_name = "string")]
+    pub(crate) https_proxy: Option<String>,
+    /// Hosts and networks that no proxy leads to, instead of the environment's
+    #[arg(long, value_name = "string")]
+    pub(crate) no_proxy: Option<String>,
     /// Directories with plugins, instead of Hull's and Docker's
     #[arg(long = "plugin-dir", value_name = "list")]
     pub(crate) plugin_dirs: Vec<PathBuf>,
@@ -206,6 +246,20 @@ pub(crate) struct Ulimit {
     pub(crate) soft: i64,
     /// -1: unlimited.
     pub(crate) hard: i64,
+}
+
+/// Another runtime.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Runtime {
+    /// Its program.
+    pub(crate) path: PathBuf,
+    /// What stands before the action on its command line.
+    pub(crate) runtime_args: Vec<String>,
+    /// The name of a containerd shim, which cannot be had here.
+    pub(crate) runtime_type: String,
+    /// The shim's options.
+    pub(crate) options: Option<serde_json::Value>,
 }
 
 impl Settings {
@@ -280,6 +334,11 @@ pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
     settings.default_ulimits = ulimits.map(|limit| (limit.name.clone(), limit)).collect();
     settings.log_opts = std::mem::take(&mut settings.log_opt).into_iter().collect();
     settings.features = std::mem::take(&mut settings.feature).into_iter().collect();
+    for (name, runtime) in std::mem::take(&mut settings.add_runtime) {
+        if settings.runtimes.insert(name.clone(), runtime).is_some() {
+            return Err(format!("runtime '{name}' was already defined"));
+        }
+    }
     let without = foreign::WITHOUT_MEANING.iter().filter(|(name, ..)| given(name));
     let mut warnings: Vec<_> =
         without.map(|(name, _, why)| format!("--{name} has no effect: {why}")).collect();
@@ -307,6 +366,8 @@ fn refusal(what: &str) -> String {
 impl Settings {
     /// Takes what `file` says. Nothing is said by both.
     fn merge(&mut self, file: Self) {
+        // The only key that both may have.
+        self.runtimes.extend(file.runtimes);
         macro_rules! merge {
             ($($field:ident)*) => {$(
                 if is_set(&file.$field) {
@@ -318,9 +379,10 @@ impl Settings {
             hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
+            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
-            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs
+            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
+            default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }
     }
 }
@@ -369,12 +431,29 @@ fn parse_feature(text: &str) -> Result<(String, bool), String> {
     Ok((name.to_owned(), value))
 }
 
+fn parse_runtime(text: &str) -> Result<(String, Runtime), String> {
+    let invalid = || format!("invalid runtime argument: {text}");
+    let (name, path) = text.split_once('=').ok_or_else(invalid)?;
+    let (name, path) = (name.trim().to_lowercase(), path.trim());
+    if name.is_empty() || path.is_empty() {
+        return Err(invalid());
+    }
+    Ok((name, Runtime { path: path.into(), ..Runtime::default() }))
+}
+
 fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
     let invalid = || format!("invalid ulimit argument: {text}");
     let (name, values) = text.split_once('=').ok_or_else(invalid)?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let number = |value: &str| value.parse().map_err(|_| invalid());
     Ok(Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? })
+}
+
+fn parse_network_opt(text: &str) -> Result<(String, String, String), String> {
+    let parts = text.split_once('=').and_then(|(driver, option)| Some((driver, option.split_once('=')?)));
+    let (driver, (name, value)) = parts
+        .ok_or_else(|| format!("invalid default network option {text:?}: wanted DRIVER=OPTION=VALUE"))?;
+    Ok((driver.to_owned(), name.to_owned(), value.to_owned()))
 }
 
 fn parse_pool(text: &str) -> Result<AddressPool, String> {

@@ -43,7 +43,7 @@ impl Engine {
     fn create_now(&self, request: CreateRequest) -> Result<Created> {
         let CreateRequest { name, platform, mut config, mut host, networking, shallow_read_only } = request;
         let mut warnings = check::request(&config, &mut host, &self.machine)?;
-        self.check_runtime(&mut host)?;
+        self.check_runtime(&mut host.runtime)?;
         let image = self.images.get_for(&config.image, platform.as_ref())?;
         warnings.extend(platform_warning(&image, platform.as_ref())?);
         let id = identity::fresh()?;
@@ -107,11 +107,10 @@ impl Engine {
             host.shm_size = self.options.default_shm_size;
         }
         if host.ipc_mode.is_empty() {
-            host.ipc_mode = "private".into();
+            host.ipc_mode.clone_from(&self.options.default_ipc_mode);
         }
         if host.cgroupns_mode.is_empty() {
-            let private = self.machine.cgroup_v2 && !host.privileged;
-            host.cgroupns_mode = if private { "private" } else { "host" }.into();
+            host.cgroupns_mode = self.cgroupns_mode(host.privileged);
         }
         if !config.working_dir.is_empty() {
             config.working_dir = clean(&config.working_dir);
@@ -135,15 +134,12 @@ impl Engine {
         Ok(())
     }
 
-    /// The one runtime there is, by its own names and by those that Docker's own has everywhere.
-    fn check_runtime(&self, host: &mut HostConfig) -> Result<()> {
-        const NAMES: [&str; 3] = ["hull", "runc", "io.containerd.runc.v2"];
-        if host.runtime.is_empty() {
-            host.runtime.clone_from(&self.options.default_runtime);
-        }
-        match host.runtime == self.options.default_runtime || NAMES.contains(&host.runtime.as_str()) {
-            true => Ok(()),
-            false => Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime))),
+    /// The cgroup namespace of a container that names none: as Docker's, also a privileged one's is its own on version 2.
+    fn cgroupns_mode(&self, privileged: bool) -> String {
+        match &self.options.default_cgroupns_mode {
+            _ if privileged && !self.machine.cgroup_v2 => "host".to_owned(),
+            Some(mode) => mode.clone(),
+            None => if self.machine.cgroup_v2 { "private" } else { "host" }.to_owned(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use hull_cgroup::Cgroup;
 use hull_image::ImageStore;
@@ -19,6 +19,7 @@ use crate::exec::Execs;
 use crate::machine::Machine;
 use crate::measure::Ticks;
 use crate::model::{Container, LogConfig, Ulimit};
+use crate::runtimes::Runtimes;
 use crate::seccomp::Filters;
 use crate::store::Store;
 use crate::volumes::Volumes;
@@ -39,8 +40,12 @@ pub struct Options {
     pub init_by_default: bool,
     /// Cgroup that the containers' ones are made in.
     pub cgroup_parent: String,
-    /// Name of the runtime that containers get if they name none.
-    pub default_runtime: String,
+    /// The runtimes that containers may name, at the beginning.
+    pub runtimes: Runtimes,
+    /// IPC mode of containers that name none: "private" or "shareable".
+    pub default_ipc_mode: String,
+    /// Cgroup namespace of containers that name none, "private" or "host"; `None`: as the version of cgroups wants it.
+    pub default_cgroupns_mode: Option<String>,
     /// Resource limits of containers that name none.
     pub default_ulimits: Vec<Ulimit>,
     /// Log driver and options of containers that name none.
@@ -78,7 +83,9 @@ impl Default for Options {
             init: None,
             init_by_default: false,
             cgroup_parent: "hull".into(),
-            default_runtime: "hull".into(),
+            runtimes: Runtimes::default(),
+            default_ipc_mode: "private".into(),
+            default_cgroupns_mode: None,
             default_ulimits: Vec::new(),
             default_log: LogConfig::default(),
             default_shm_size: 64 << 20,
@@ -109,6 +116,7 @@ pub struct Engine {
     pub(crate) execs: Execs,
     pub(crate) volumes: Volumes,
     pub(crate) filters: Filters,
+    pub(crate) runtimes: RwLock<Runtimes>,
     pub(crate) events: Events,
     pub(crate) ticks: Ticks,
     /// Directories that nobody names any more.
@@ -151,8 +159,10 @@ impl Engine {
         let (execs, events) = (Execs::default(), Events::open(options.data_root.join("events")));
         let machine = Machine::look()?;
         let filters = Filters::new(options.seccomp_profile.as_deref())?;
+        let runtimes = RwLock::new(options.runtimes.clone());
         Ok(Self {
             options,
+            runtimes,
             id,
             machine,
             store,

@@ -51,9 +51,29 @@ impl From<Error> for NotStarted {
 
 fn exit_code(failure: &Failure) -> i32 {
     match failure.step.as_str() {
+        "runtime" => exit_code_told(&failure.op),
         "exec" if failure.is(Errno::NOENT) => NOT_FOUND,
         "exec" | "user" | "cwd" => NOT_EXECUTABLE,
         _ => NOT_STARTED,
+    }
+}
+
+/// Another program's words are all there is: what Docker looks for in them.
+fn exit_code_told(words: &str) -> i32 {
+    let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
+    match () {
+        () if says(&[
+            "executable file not found",
+            "No such file or directory",
+            "no such file or directory",
+        ]) =>
+        {
+            NOT_FOUND
+        }
+        () if says(&["ermission denied", "s a directory", "exec format error", "Exec format error"]) => {
+            NOT_EXECUTABLE
+        }
+        () => NOT_STARTED,
     }
 }
 
@@ -64,6 +84,10 @@ fn start_error(failure: &Failure) -> Error {
     let message = match failure.step.as_str() {
         // Docker looks users up before the runtime has its say.
         "user" => failure.to_string(),
+        "runtime" => format!(
+            "failed to create task for container: failed to create shim task: {}: unknown",
+            failure.op
+        ),
         _ => format!(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: runc \
              create failed: unable to start container process: error during container init: {failure}: unknown{}",
@@ -87,6 +111,7 @@ fn hint(failure: &Failure) -> &'static str {
 fn exec_error(failure: &Failure) -> Error {
     let message = match failure.step.as_str() {
         "user" => failure.to_string(),
+        "runtime" => format!("{}: unknown", failure.op),
         _ => format!(
             "OCI runtime exec failed: exec failed: unable to start container process: {failure}: unknown"
         ),

@@ -173,7 +173,7 @@ impl Engine {
             cgroup_version: if self.machine.cgroup_v2 { "2" } else { "1" }.into(),
             cgroup_driver: "cgroupfs".into(),
             data_root: self.options.data_root.clone(),
-            default_runtime: self.options.default_runtime.clone(),
+            default_runtime: self.runtimes().default,
             security_options: self.security_options(),
             limits: hull_cgroup::support().ok(),
             event_listeners: self.events.listeners(),

@@ -34,10 +34,28 @@ impl Engine {
 
     async fn await_exit(&self, entry: &Entry) -> Exit {
         let dir = self.shim_dir(&entry.id);
-        match supervisor::ask(&dir, &Request::Wait).await {
-            Ok((Answer::Exited(exit), _)) => exit,
-            // The supervisor is dead. It may have written how its container ended before.
-            _ => self.record_or_loss(entry).await,
+        let Ok((mut answer, mut connection)) = supervisor::ask(&dir, &Request::Wait).await else {
+            return self.record_or_loss(entry).await;
+        };
+        loop {
+            match answer {
+                Answer::Exited(exit) => return exit,
+                Answer::Oom => self.out_of_memory(entry),
+                _ => return self.record_or_loss(entry).await,
+            }
+            answer = match connection.answer().await {
+                Ok(next) => next,
+                // The supervisor is dead. It may have written how its container ended before.
+                Err(_) => return self.record_or_loss(entry).await,
+            };
+        }
+    }
+
+    /// The kernel has killed, or is about to kill, a process of a container that runs.
+    fn out_of_memory(&self, entry: &Entry) {
+        match self.change(entry, |container| container.state.oom_killed = true) {
+            Ok(container) => self.emit(&container, "oom"),
+            Err(error) => tracing::error!(container = entry.id, "record that it has no memory left: {error}"),
         }
     }
 
@@ -125,7 +143,8 @@ impl Engine {
     }
 
     fn tell_exit(&self, entry: &Entry, container: &Container, exit: &Exit, finished: Timestamp) {
-        if exit.oom {
+        // Told when it happened, unless nobody listened then.
+        if exit.oom && !container.state.oom_killed {
             self.emit(container, "oom");
         }
         let duration = ran_for(container, finished).as_secs().to_string();

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use hull_network::{Listeners, NameSettings};
+use hull_network::{Egress, Listeners, NameSettings};
 
 use crate::hosts::host_resolv_conf;
 use crate::model::{Container, NetworkMode};
@@ -100,7 +100,9 @@ impl Engine {
         let daemon = self.daemon_resolv_conf();
         let (servers, ndots) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
         let host = self.options.host_gateway.as_ref().and_then(|address| address.parse().ok());
-        NameSettings { servers, links: links::aliases(container), ndots, host }
+        // It was read when the container was made.
+        let egress = Egress::parse(container.host.egress.as_deref().unwrap_or_default()).ok().flatten();
+        NameSettings { servers, links: links::aliases(container), ndots, egress, host }
     }
 }
 

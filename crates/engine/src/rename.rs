@@ -1,9 +1,11 @@
 //! Changing what a container is called and what it may use.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::create::check;
 use crate::model::{Container, ContainerUpdate, Resources, Status};
+use crate::networks::namespace_of;
 use crate::{Engine, Error, Result, machine, names, spec};
 
 impl Engine {
@@ -33,7 +35,7 @@ impl Engine {
     }
 
     /// Changes its limits and restart policy; returns warnings.
-    pub async fn update(&self, name: &str, mut update: ContainerUpdate) -> Result<Vec<String>> {
+    pub async fn update(self: &Arc<Self>, name: &str, mut update: ContainerUpdate) -> Result<Vec<String>> {
         let warnings = check::resources(&mut update.resources, &self.machine, true)?;
         let entry = self.containers.find(name)?;
         let _gate = entry.gate.lock().await;
@@ -65,12 +67,17 @@ impl Engine {
     }
 
     /// Puts a running container's limits to work.
-    async fn apply_limits(&self, container: &Container) -> Result<()> {
+    async fn apply_limits(self: &Arc<Self>, container: &Container) -> Result<()> {
         let wanted = &container.host.resources;
         let mut resources = spec::resources_of(wanted, &machine::throttles(wanted)?, Vec::new())?;
         // No list at all leaves the devices as they are; an empty one would forbid them all.
         resources.set_devices(None);
-        self.on_cgroup(container, move |cgroup| cgroup.apply(&resources)).await
+        self.on_cgroup(container, move |cgroup| cgroup.apply(&resources)).await?;
+        let (engine, container) = (Arc::clone(self), container.clone());
+        tokio::task::spawn_blocking(move || {
+            engine.pace(&container, namespace_of(container.state.pid)?.as_fd())
+        })
+        .await?
     }
 }
 
@@ -85,6 +92,8 @@ fn merge(into: &mut Resources, update: &Resources) {
         // As for a new container.
         into.memory_swap = update.memory.saturating_mul(2);
     }
+    number(&mut into.network_rate_in, update.network_rate_in);
+    number(&mut into.network_rate_out, update.network_rate_out);
     number(&mut into.memory, update.memory);
     number(&mut into.memory_swap, update.memory_swap);
     number(&mut into.memory_reservation, update.memory_reservation);

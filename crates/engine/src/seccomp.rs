@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use hull_oci::runtime::Capability;
+use hull_oci::runtime::{Capability, LinuxSeccomp};
 use hull_runtime::seccomp::{self, Profile, Program};
 use hull_sys::Context;
 
@@ -49,23 +49,32 @@ impl Filters {
         privileged: bool,
         capabilities: &[Capability],
     ) -> Result<Option<Program>> {
-        let names = || -> Vec<String> {
-            let mut names: Vec<_> =
-                capabilities.iter().map(|capability| format!("CAP_{capability}")).collect();
-            names.sort_unstable();
-            names
-        };
-        match &security.seccomp {
-            Seccomp::Unconfined => Ok(None),
-            Seccomp::Profile(text) => self.compile(text, names(), || Ok(Some(parse(text)?))),
+        match self.chosen(security, privileged) {
+            None => Ok(None),
+            Some(chosen) => self.compile(chosen.key(), names(capabilities), || chosen.profile()),
+        }
+    }
+
+    /// The same, not compiled: as a specification has it.
+    pub(crate) fn policy(
+        &self,
+        security: &SecurityOptions,
+        privileged: bool,
+        capabilities: &[Capability],
+    ) -> Result<Option<LinuxSeccomp>> {
+        let Some(chosen) = self.chosen(security, privileged) else { return Ok(None) };
+        Ok(Some(resolved(chosen.profile()?, &names(capabilities))))
+    }
+
+    fn chosen<'a>(&'a self, security: &'a SecurityOptions, privileged: bool) -> Option<Chosen<'a>> {
+        match (&security.seccomp, &self.default) {
+            (Seccomp::Unconfined, _) => None,
+            (Seccomp::Profile(text), _) => Some(Chosen::Text(text)),
             // Privileged containers get a policy only by name.
-            _ if privileged => Ok(None),
-            Seccomp::Builtin => self.compile("builtin", names(), || Ok(None)),
-            Seccomp::Default => match &self.default {
-                Policy::Unconfined => Ok(None),
-                Policy::Builtin => self.compile("builtin", names(), || Ok(None)),
-                Policy::Profile(profile) => self.compile("", names(), || Ok(Some(Profile::clone(profile)))),
-            },
+            _ if privileged => None,
+            (Seccomp::Builtin, _) | (Seccomp::Default, Policy::Builtin) => Some(Chosen::Builtin),
+            (Seccomp::Default, Policy::Unconfined) => None,
+            (Seccomp::Default, Policy::Profile(profile)) => Some(Chosen::Daemon(profile)),
         }
     }
 
@@ -80,11 +89,8 @@ impl Filters {
         if let Some(program) = kept().get(&key) {
             return Ok(Some(program.clone()));
         }
-        let policy = match profile()? {
-            Some(profile) => profile.resolve(&key.1),
-            None => seccomp::docker_default(&key.1),
-        };
-        let program = seccomp::compile(&policy).map_err(|error| Error::invalid(error.to_string()))?;
+        let program = seccomp::compile(&resolved(profile()?, &key.1))
+            .map_err(|error| Error::invalid(error.to_string()))?;
         let mut kept = kept();
         if kept.len() >= MAX_KEPT {
             kept.clear();
@@ -92,6 +98,47 @@ impl Filters {
         kept.insert(key, program.clone());
         Ok(Some(program))
     }
+}
+
+/// A policy that a container has.
+enum Chosen<'a> {
+    Builtin,
+    Text(&'a str),
+    Daemon(&'a Profile),
+}
+
+impl Chosen<'_> {
+    /// Its name among the compiled ones.
+    fn key(&self) -> &str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Text(text) => text,
+            Self::Daemon(_) => "",
+        }
+    }
+
+    /// `None` is the built-in one.
+    fn profile(&self) -> Result<Option<Profile>> {
+        match self {
+            Self::Builtin => Ok(None),
+            Self::Text(text) => parse(text).map(Some),
+            Self::Daemon(profile) => Ok(Some(Profile::clone(profile))),
+        }
+    }
+}
+
+fn resolved(profile: Option<Profile>, capabilities: &[String]) -> LinuxSeccomp {
+    match profile {
+        Some(profile) => profile.resolve(capabilities),
+        None => seccomp::docker_default(capabilities),
+    }
+}
+
+/// Capabilities as policies name them, in an order.
+fn names(capabilities: &[Capability]) -> Vec<String> {
+    let mut names: Vec<_> = capabilities.iter().map(|capability| format!("CAP_{capability}")).collect();
+    names.sort_unstable();
+    names
 }
 
 fn parse(text: &str) -> Result<Profile> {

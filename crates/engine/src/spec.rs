@@ -21,7 +21,7 @@ use hull_oci::runtime::{
 use crate::model::{Container, NetworkMode, Ulimit};
 use crate::{Error, Result};
 
-pub(crate) use capabilities::of as capabilities_of;
+pub(crate) use capabilities::{lead_round_a_firewall, of as capabilities_of};
 pub(crate) use devices::{Devices, HostDevice, check_rule as check_device_rule};
 pub(crate) use mounts::SHM;
 pub(crate) use options::{Seccomp, SecurityOptions};

@@ -18,6 +18,7 @@ use crate::launch::NotStarted;
 use crate::model::{Container, Exit, MountKind, NetworkMode, NetworkSettings, Status};
 use crate::name_server::Door;
 use crate::networks::Connected;
+use crate::pace::confine;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::{Engine, Error, Result, machine, propagation, supervisor};
 
@@ -150,6 +151,7 @@ impl Engine {
     fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
         self.require_links(container)?;
         let sandbox = self.sandbox(container)?;
+        confine(container, sandbox.as_ref())?;
         make_bind_sources(container)?;
         propagation::check(container)?;
         self.write_own_files(container)?;
@@ -218,9 +220,21 @@ impl Engine {
         let mut extra_groups = container.host.group_add.clone().unwrap_or_default();
         let requests = container.host.resources.device_requests.as_deref().unwrap_or_default();
         self.give_devices(requests, container.host.privileged, &mut spec, &mut extra_groups)?;
+        let runtime = self.foreign_runtime(&container.host.runtime)?;
+        let privileged = container.host.privileged;
+        let seccomp = match (&runtime, spec.linux().clone()) {
+            // It compiles what the specification says.
+            (Some(_), Some(mut linux)) => {
+                linux.set_seccomp(self.filters.policy(&security, privileged, &capabilities)?);
+                spec.set_linux(Some(linux));
+                None
+            }
+            _ => self.filters.of(&security, privileged, &capabilities)?,
+        };
         let bundle = match spec.hooks() {
-            Some(_) => bundle(&container.directory, &mut spec)?,
-            None => PathBuf::new(),
+            Some(_) if runtime.is_none() => bundle(&container.directory, &mut spec)?,
+            // A program makes its own.
+            _ => PathBuf::new(),
         };
         Ok(Config {
             id: container.id.clone(),
@@ -239,7 +253,8 @@ impl Engine {
             terminal: config.tty.then_some(Terminal { rows, cols }),
             open_stdin: config.open_stdin,
             stdin_once: config.stdin_once,
-            seccomp: self.filters.of(&security, container.host.privileged, &capabilities)?,
+            seccomp,
+            runtime,
             netns_fd: None,
             sources,
             log: log::of(container)?,

@@ -35,24 +35,28 @@ pub(crate) async fn ask(dir: &Path, request: &Request) -> Result<(Answer, Connec
     let mut stream = UnixStream::from_std(stream).map_err(unreachable)?;
     let line = protocol::encode(request).map_err(|error| Error::system(error.to_string()))?;
     stream.write_all(&line).await.map_err(unreachable)?;
-    let (line, ahead) = read_line(&mut stream).await.map_err(unreachable)?;
-    let answer = protocol::decode(&line).map_err(|error| unreachable(error.into()))?;
-    Ok((answer, Connection { stream, ahead }))
+    let mut connection = Connection { stream, ahead: Vec::with_capacity(4096) };
+    let answer = connection.answer().await.map_err(unreachable)?;
+    Ok((answer, connection))
 }
 
-async fn read_line(stream: &mut UnixStream) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut line = Vec::with_capacity(4096);
-    loop {
-        let searched = line.len();
-        if stream.read_buf(&mut line).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if let Some(end) = line[searched..].iter().position(|byte| *byte == b'\n') {
-            let ahead = line.split_off(searched + end + 1);
-            return Ok((line, ahead));
-        }
-        if line.len() > MAX_ANSWER {
-            return Err(io::Error::other("the answer is too long"));
+impl Connection {
+    /// The next answer, of a request that has more than one.
+    pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.ahead[searched..].iter().position(|byte| *byte == b'\n') {
+                let ahead = self.ahead.split_off(searched + end + 1);
+                let line = std::mem::replace(&mut self.ahead, ahead);
+                return Ok(protocol::decode(&line)?);
+            }
+            searched = self.ahead.len();
+            if searched > MAX_ANSWER {
+                return Err(io::Error::other("the answer is too long"));
+            }
+            if self.stream.read_buf(&mut self.ahead).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
 }
@@ -62,7 +66,7 @@ pub(crate) fn end(dir: &Path) -> io::Result<()> {
     let kill = Request::Kill(protocol::Kill { signal: 9, exec: None, all: true });
     if client::request(dir, &kill).is_ok() {
         // It tells its end when it has written all that it writes.
-        let _ = client::request(dir, &Request::Wait);
+        let _ = client::connect(dir).and_then(|mut stream| client::wait(&mut stream, dir));
     }
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

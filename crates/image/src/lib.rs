@@ -32,7 +32,7 @@ pub use image::{HistoryEntry, Image, Listed, Loaded, Pruned, Pulled, Removed, Us
 pub use manifest::{Descriptor, ManifestKind, PlatformFields, media_type};
 pub use progress::{Detail, Progress, Pushed, Sink};
 pub use remote::Remote;
-pub use settings::{Auth, Commit, Import, Settings};
+pub use settings::{Auth, Commit, Import, Proxies, Settings};
 
 use std::path::Path;
 use std::sync::Arc;

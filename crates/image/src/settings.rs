@@ -22,8 +22,21 @@ pub struct Settings {
     pub max_concurrent_uploads: usize,
     /// How often a broken download is taken up again.
     pub max_download_attempts: usize,
+    /// What leads to registries that are not on this machine; `None`: as the environment says.
+    pub proxies: Option<Proxies>,
     /// Bounds of one unpacked layer.
     pub limits: Limits,
+}
+
+/// Proxies by URL.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proxies {
+    /// To registries without TLS.
+    pub http: Option<String>,
+    /// To registries with TLS.
+    pub https: Option<String>,
+    /// Hosts, domains and networks that none leads to, with commas between.
+    pub except: Option<String>,
 }
 
 impl Default for Settings {
@@ -35,6 +48,7 @@ impl Default for Settings {
             max_concurrent_downloads: 3,
             max_concurrent_uploads: 5,
             max_download_attempts: 5,
+            proxies: None,
             limits: Limits { max_entries: 4 << 20, ..Limits::default() },
         }
     }

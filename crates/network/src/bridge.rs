@@ -7,12 +7,11 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use crate::firewall::Passage;
-use crate::network::Ipam;
 use crate::route::{PortMode, Routes};
-use crate::{Config, Error, MacAddr, Network, Result, sysctl};
+use crate::{Config, Driver, Error, MacAddr, Network, Result, sysctl};
 
 const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
-const NAME: &str = "com.docker.network.bridge.name";
+pub(crate) const NAME: &str = "com.docker.network.bridge.name";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
@@ -51,10 +50,10 @@ impl Settings {
     }
 
     /// What the firewall has to know.
-    pub(crate) fn passage(&self, network: &Network, ipam: &Ipam) -> Passage {
+    pub(crate) fn passage(&self, network: &Network) -> Passage {
         Passage {
             bridge: self.bridge.clone(),
-            subnet: ipam.subnet,
+            subnet: network.ipam.first().map(|ipam| ipam.subnet),
             subnet6: network.ipam6.as_ref().map(|ipam| ipam.subnet),
             icc: self.icc,
             masquerade: self.masquerade,
@@ -104,27 +103,36 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network
 /// The host's side takes nothing from what containers send about routers (CVE-2020-13401), and has IPv6 there only
 /// where the network has (CVE-2024-32473).
 fn configure(routes: &mut Routes, name: &str, network: &Network) -> Result<()> {
-    let mut addresses = Vec::new();
-    for ipam in &network.ipam {
-        addresses.push(host_address(ipam.gateway, ipam.subnet.prefix_len())?);
-    }
     if sysctl::has_ipv6() {
         sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         // We have drawn its Ethernet address: nobody has to be asked, and neighbours can be looked for at once.
         sysctl::write(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
         let off = if network.ipam6.is_some() { "0" } else { "1" };
         sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
-        if let Some(ipam) = &network.ipam6 {
-            addresses.push(host_address(ipam.gateway, ipam.subnet.prefix_len())?);
-        }
     }
-    for address in addresses {
+    routes.up(name)?;
+    for address in addresses(network)? {
         match routes.configure(name, address, None) {
             Err(error) if error.is(Errno::EXIST) => {}
             result => result?,
         }
     }
     Ok(())
+}
+
+/// The host's addresses in a bridge network.
+pub(crate) fn addresses(network: &Network) -> Result<Vec<IpNet>> {
+    let mut addresses = Vec::new();
+    if network.driver != Driver::Bridge {
+        return Ok(addresses);
+    }
+    if let Some((ipam, gateway)) = network.ipam.first().and_then(|ipam| Some((ipam, ipam.gateway?))) {
+        addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
+    }
+    if let Some((ipam, gateway)) = network.ipam6.as_ref().and_then(|ipam| Some((ipam, ipam.gateway?))) {
+        addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
+    }
+    Ok(addresses)
 }
 
 fn host_address(address: impl Into<IpAddr>, prefix: u8) -> Result<IpNet> {
@@ -146,7 +154,7 @@ pub(crate) fn accept_loopback_answers(bridge: &str) -> Result<()> {
     Ok(sysctl::write(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?)
 }
 
-fn random_mac() -> Result<MacAddr> {
+pub(crate) fn random_mac() -> Result<MacAddr> {
     let bytes = crate::networks::random::<6>()?;
     let [_, b, c, d, e, f] = bytes;
     Ok(MacAddr([0x02, b, c, d, e, f]))

@@ -1,14 +1,24 @@
 //! What the daemon's configuration says about networks.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 /// A range from which networks without a `--subnet` get theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool {
     /// The whole range.
     pub base: Ipv4Net,
+    /// The prefix length of one network.
+    pub size: u8,
+}
+
+/// The same for IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool6 {
+    /// The whole range.
+    pub base: Ipv6Net,
     /// The prefix length of one network.
     pub size: u8,
 }
@@ -22,6 +32,13 @@ pub struct Config {
     pub bip: Option<Ipv4Net>,
     /// The part of the default bridge's subnet that containers get addresses from (`--fixed-cidr`).
     pub fixed_cidr: Option<Ipv4Net>,
+    /// Whether the default bridge has IPv6 (`--ipv6`).
+    pub ipv6: bool,
+    /// Its IPv6 address and prefix (`--bip6`); from `fixed_cidr6` or the pools where absent.
+    pub bip6: Option<Ipv6Net>,
+    /// The part of its IPv6 subnet that containers get addresses from; the subnet itself without `bip6`
+    /// (`--fixed-cidr-v6`).
+    pub fixed_cidr6: Option<Ipv6Net>,
     /// Whether containers of the default bridge reach each other (`--icc`).
     pub icc: bool,
     /// Whether the default bridge masquerades (`--ip-masq`).
@@ -37,6 +54,10 @@ pub struct Config {
     pub mtu: u32,
     /// Where networks without a subnet get theirs (`--default-address-pool`).
     pub pools: Vec<Pool>,
+    /// The same for IPv6; empty: pieces of a prefix of unique local addresses that this host draws.
+    pub pools6: Vec<Pool6>,
+    /// Options that new networks of a driver have unless they say otherwise, by the driver's name.
+    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Default for Config {
@@ -45,6 +66,9 @@ impl Default for Config {
             bridge: Some("hull0".to_owned()),
             bip: None,
             fixed_cidr: None,
+            ipv6: false,
+            bip6: None,
+            fixed_cidr6: None,
             icc: true,
             masquerade: true,
             forward: true,
@@ -52,6 +76,8 @@ impl Default for Config {
             default_ip: Ipv4Addr::UNSPECIFIED,
             mtu: 1500,
             pools: default_pools(),
+            pools6: Vec::new(),
+            default_options: BTreeMap::new(),
         }
     }
 }

@@ -67,6 +67,8 @@ pub struct EndpointRequest {
     pub interface: Option<String>,
     /// Switches of the interface below net.ipv4, net.ipv6 or net.mpls, as "net.ipv4.conf.IFNAME.log_martians=1".
     pub sysctls: Vec<String>,
+    /// Which of the container's networks gives the default route: that of the highest number (`gw-priority`).
+    pub priority: i64,
     /// What to publish.
     pub ports: Vec<PortBinding>,
     /// The container's host name, recorded for name resolution.
@@ -90,16 +92,16 @@ pub struct Endpoint {
     pub network: String,
     /// The interface inside (`eth0`).
     pub interface: String,
-    /// Address and prefix length.
-    pub address: Ipv4Net,
+    /// Address and prefix length, where the network has IPv4.
+    pub address: Option<Ipv4Net>,
     /// IPv6 address and prefix length, where the network has IPv6.
     pub address6: Option<Ipv6Net>,
-    /// The default route's next hop; `None` in internal networks.
+    /// The default route's next hop; `None` where nothing leads out.
     pub gateway: Option<Ipv4Addr>,
     /// The IPv6 default route's next hop.
     pub gateway6: Option<Ipv6Addr>,
-    /// The Ethernet address.
-    pub mac: MacAddr,
+    /// The Ethernet address; none where it is that of the host's interface.
+    pub mac: Option<MacAddr>,
     /// The host's name, recorded for name resolution.
     pub hostname: String,
     /// Further names in this network.
@@ -111,7 +113,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Its addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let v6 = self.address6.map(|address| IpAddr::V6(address.addr()));
-        std::iter::once(IpAddr::V4(self.address.addr())).chain(v6)
+        let v4 = self.address.map(|address| IpAddr::V4(address.addr()));
+        v4.into_iter().chain(self.address6.map(|address| IpAddr::V6(address.addr())))
     }
 }

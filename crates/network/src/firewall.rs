@@ -76,7 +76,7 @@ const SETS: [Set; 9] = [
 #[derive(Debug, Clone)]
 pub(crate) struct Passage {
     pub(crate) bridge: String,
-    pub(crate) subnet: Ipv4Net,
+    pub(crate) subnet: Option<Ipv4Net>,
     pub(crate) subnet6: Option<Ipv6Net>,
     /// Containers reach each other.
     pub(crate) icc: bool,
@@ -89,7 +89,7 @@ pub(crate) struct Passage {
 /// A container's addresses and what leads to them.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: Option<Ipv4Addr>,
     pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) ports: Vec<Published>,
 }
@@ -114,13 +114,13 @@ impl Target {
     /// Where a port that is published at this address of the host leads.
     fn address_for(&self, host_ip: IpAddr) -> Option<IpAddr> {
         match host_ip {
-            IpAddr::V4(_) => Some(self.address.into()),
+            IpAddr::V4(_) => self.address.map(IpAddr::V4),
             IpAddr::V6(_) => self.address6.map(IpAddr::V6),
         }
     }
 
     fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        std::iter::once(IpAddr::V4(self.address)).chain(self.address6.map(IpAddr::V6))
+        self.address.map(IpAddr::V4).into_iter().chain(self.address6.map(IpAddr::V6))
     }
 }
 
@@ -374,7 +374,7 @@ fn passage_elements(passage: &Passage, family: Family) -> Elements {
         sets.push((INTERNAL, vec![one]));
     }
     let subnet = match family {
-        Family::V4 => Some(IpNet::V4(passage.subnet)),
+        Family::V4 => passage.subnet.map(IpNet::V4),
         Family::V6 => passage.subnet6.map(IpNet::V6),
     };
     let Some(subnet) = subnet else { return sets };

@@ -56,7 +56,7 @@ pub(crate) fn usable(ipam: &Ipam, address: Ipv4Addr) -> bool {
         && (address == ipam.subnet.network() || address == ipam.subnet.broadcast());
     ipam.subnet.contains(&address)
         && !edge
-        && address != ipam.gateway
+        && Some(address) != ipam.gateway
         && !ipam.auxiliary.values().any(|auxiliary| *auxiliary == address)
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn usable(ipam: &Ipam, address: Ipv4Addr) -> bool {
 pub(crate) fn usable6(ipam: &Ipam6, address: Ipv6Addr) -> bool {
     ipam.subnet.contains(&address)
         && (address != ipam.subnet.network() || ipam.subnet.prefix_len() > 126)
-        && address != ipam.gateway
+        && Some(address) != ipam.gateway
         && !ipam.auxiliary.values().any(|auxiliary| *auxiliary == address)
 }
 
@@ -79,7 +79,7 @@ mod tests {
         let subnet: ipnet::Ipv4Net = subnet.parse().unwrap();
         Ipam {
             subnet,
-            gateway: subnet.hosts().next().unwrap(),
+            gateway: subnet.hosts().next(),
             range: range.map(|range| range.parse().unwrap()),
             auxiliary: BTreeMap::from([("router".to_owned(), Ipv4Addr::new(10, 0, 0, 3))]),
             chosen: true,

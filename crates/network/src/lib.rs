@@ -12,6 +12,7 @@ mod bridge;
 mod config;
 mod conntrack;
 mod dns;
+mod egress;
 mod endpoint;
 mod error;
 mod firewall;
@@ -27,13 +28,15 @@ mod route;
 mod sandbox;
 mod sweeper;
 mod sysctl;
+mod vlan;
 
-pub use config::{Config, Pool};
+pub use config::{Config, Pool, Pool6};
 pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
+pub use egress::Egress;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
 pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request};
-pub use networks::{Networks, Reconciled};
+pub use networks::{Networks, Rates, Reconciled};
 pub use port::{PortBinding, Protocol, Published};
 pub use sandbox::Sandbox;
 

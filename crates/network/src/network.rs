@@ -20,6 +20,10 @@ pub enum Driver {
     Host,
     /// Only a loopback interface.
     Null,
+    /// A link with an Ethernet address of its own on an interface of the host.
+    Macvlan,
+    /// A link that shares the Ethernet address of an interface of the host.
+    Ipvlan,
 }
 
 impl Driver {
@@ -29,6 +33,8 @@ impl Driver {
             Self::Bridge => "bridge",
             Self::Host => "host",
             Self::Null => "null",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
         }
     }
 
@@ -38,7 +44,9 @@ impl Driver {
             "" | "bridge" | "default" => Ok(Self::Bridge),
             "host" => Ok(Self::Host),
             "null" | "none" => Ok(Self::Null),
-            "macvlan" | "ipvlan" | "overlay" | "cni" => Err(Error::later(&format!("network driver {name}"))),
+            "macvlan" => Ok(Self::Macvlan),
+            "ipvlan" => Ok(Self::Ipvlan),
+            "overlay" | "cni" => Err(Error::later(&format!("network driver {name}"))),
             _ => Err(Error::NotFound(format!(
                 "could not find plugin {name} in v1 plugin registry: plugin not found"
             ))),
@@ -57,8 +65,9 @@ impl fmt::Display for Driver {
 pub struct Ipam {
     /// The subnet, its host bits zero.
     pub subnet: Ipv4Net,
-    /// The address of the bridge, and of the default route inside.
-    pub gateway: Ipv4Addr,
+    /// The address of the bridge, and of the default route inside; none where the link's own routers are nobody's
+    /// business (macvlan and ipvlan without `--gateway`).
+    pub gateway: Option<Ipv4Addr>,
     /// The part of the subnet that addresses are given from; the whole where absent.
     pub range: Option<Ipv4Net>,
     /// Addresses that are never given (`--aux-address`).
@@ -73,7 +82,7 @@ pub struct Ipam6 {
     /// The subnet, its host bits zero.
     pub subnet: Ipv6Net,
     /// The address of the bridge, and of the default route inside.
-    pub gateway: Ipv6Addr,
+    pub gateway: Option<Ipv6Addr>,
     /// The part of the subnet that addresses are given from; all of it where absent.
     pub range: Option<Ipv6Net>,
     /// Addresses that are never given.
@@ -102,6 +111,8 @@ pub struct NetworkRequest {
     pub name: String,
     /// The driver's name; empty means bridge.
     pub driver: String,
+    /// No IPv4 at all (`--ipv4=false`); the wishes for its addresses are left aside.
+    pub without_ipv4: bool,
     /// The subnet; from the pools where absent.
     pub subnet: Option<Ipv4Net>,
     /// The gateway; the subnet's first address where absent.
@@ -133,7 +144,7 @@ pub struct Network {
     pub created: SystemTime,
     /// How it is made.
     pub driver: Driver,
-    /// Its IPv4 subnet; none for host and null.
+    /// Its IPv4 subnet; none for host, null and networks without IPv4.
     pub ipam: Vec<Ipam>,
     /// Its IPv6 subnet.
     pub ipam6: Option<Ipam6>,
@@ -155,9 +166,17 @@ impl Network {
         crate::PREDEFINED.contains(&self.name.as_str())
     }
 
-    /// The host's addresses in it.
+    /// Whether nothing leads out of it: it is internal, or on no interface of the host.
+    pub fn is_closed(&self) -> bool {
+        self.internal || crate::vlan::lacks_parent(self.driver, &self.options)
+    }
+
+    /// The host's addresses in it. The gateway of a link of the host's is somebody else.
     pub(crate) fn gateways(&self) -> Vec<std::net::IpAddr> {
-        let v4 = self.ipam.iter().map(|ipam| ipam.gateway.into());
-        v4.chain(self.ipam6.iter().map(|ipam| ipam.gateway.into())).collect()
+        if self.driver != Driver::Bridge {
+            return Vec::new();
+        }
+        let v4 = self.ipam.iter().filter_map(|ipam| ipam.gateway).map(Into::into);
+        v4.chain(self.ipam6.iter().filter_map(|ipam| ipam.gateway).map(Into::into)).collect()
     }
 }

@@ -8,11 +8,20 @@
 //! Locks, outermost first: the database, the reserved ports, a netlink socket. None is held across the others' work
 //! except the database's over the reservation of ports.
 
+mod address;
 mod attach;
+mod bridged;
 mod definition;
+mod departure;
+mod driver;
 mod interface;
+mod pace;
+mod plan;
+mod predefined;
 mod reconcile;
 mod unlink;
+mod vlan;
+mod way_out;
 
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
@@ -21,16 +30,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::bridge::Settings;
 use crate::dns::{NameServers, NameSettings};
 use crate::firewall::Firewall;
-use crate::network::Ipam;
 use crate::records::Records;
 use crate::reservation::Ports;
 use crate::route::Routes;
 use crate::sweeper::Sweeper;
-use crate::{Config, Driver, Endpoint, Error, Listeners, Network, Result, Sandbox};
+use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
+use bridged::Bridged;
+use departure::Departing;
+pub use pace::Rates;
 pub use reconcile::Reconciled;
 
 /// All networks of the host. Shared between threads; every call is synchronous and takes milliseconds at most,
@@ -48,6 +58,7 @@ pub struct Networks {
     /// Whether bridged frames passed the IP firewall when last looked.
     filtered: AtomicBool,
     sweeper: Sweeper,
+    departing: Arc<Departing>,
     spare: Mutex<Option<Sandbox>>,
     name_servers: NameServers,
 }
@@ -67,6 +78,7 @@ impl Networks {
             ipv6: crate::sysctl::has_ipv6(),
             filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
             sweeper: Sweeper::start()?,
+            departing: Arc::default(),
             spare: Mutex::default(),
             name_servers: NameServers::default(),
         };
@@ -168,25 +180,6 @@ impl Networks {
             }
         }
         Ok(())
-    }
-}
-
-/// A bridge network with what its options say.
-struct Bridged<'a> {
-    network: &'a Network,
-    ipam: &'a Ipam,
-    settings: Settings,
-}
-
-impl<'a> Bridged<'a> {
-    /// `None` for host and none.
-    fn of(network: &'a Network) -> Result<Option<Self>> {
-        let (Driver::Bridge, Some(ipam)) = (network.driver, network.ipam.first()) else { return Ok(None) };
-        Ok(Some(Self { network, ipam, settings: Settings::parse(&network.id, &network.options)? }))
-    }
-
-    fn passage(&self) -> crate::firewall::Passage {
-        self.settings.passage(self.network, self.ipam)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::Pool;
+use crate::{Pool, Pool6};
 
 /// The first piece of the pools that overlaps nothing of `taken` (the host's routes and the other networks).
 pub(crate) fn first_free(pools: &[Pool], taken: &[Ipv4Net]) -> Option<Ipv4Net> {
@@ -16,12 +16,28 @@ pub(crate) fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
     a.contains(b) || b.contains(a)
 }
 
-/// The first /64 of a /48 that none of `taken` overlaps.
-pub(crate) fn first_free6(base: Ipv6Net, taken: &[Ipv6Net]) -> Option<Ipv6Net> {
-    let first = u128::from(base.network());
-    let candidates = (0..=u128::from(u16::MAX)).map(|number| Ipv6Addr::from(first + (number << 64)));
-    let nets = candidates.filter_map(|address| Ipv6Net::new(address, 64).ok());
-    nets.into_iter().find(|net| !taken.iter().any(|other| other.contains(net) || net.contains(other)))
+/// The first piece of the pools that none of `taken` overlaps.
+pub(crate) fn first_free6(pools: &[Pool6], taken: &[Ipv6Net]) -> Option<Ipv6Net> {
+    pools.iter().find_map(|pool| first_free6_of(*pool, taken))
+}
+
+fn first_free6_of(pool: Pool6, taken: &[Ipv6Net]) -> Option<Ipv6Net> {
+    let end = u128::from(pool.base.broadcast());
+    let step = 1u128.checked_shl(128 - u32::from(pool.size))?;
+    let mut start = u128::from(pool.base.network());
+    loop {
+        let candidate = Ipv6Net::new(Ipv6Addr::from(start), pool.size).ok()?;
+        let in_the_way = taken.iter().filter(|net| net.contains(&candidate) || candidate.contains(*net));
+        // What is in the way may be larger than the candidate: the next try begins behind all of it.
+        let last = match in_the_way.map(|net| u128::from(net.broadcast())).max() {
+            None => return Some(candidate),
+            Some(last) => last.max(u128::from(candidate.broadcast())),
+        };
+        start = last.checked_add(1)?.checked_next_multiple_of(step)?;
+        if start > end {
+            return None;
+        }
+    }
 }
 
 fn first_free_of(pool: Pool, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
@@ -68,11 +84,11 @@ mod tests {
 
     #[test]
     fn pieces_of_the_own_prefix_are_given_in_order() {
-        let base: Ipv6Net = "fd12:3456:789a::/48".parse().unwrap();
-        assert_eq!(first_free6(base, &[]), "fd12:3456:789a::/64".parse().ok());
+        let base = [Pool6 { base: "fd12:3456:789a::/48".parse().unwrap(), size: 64 }];
+        assert_eq!(first_free6(&base, &[]), "fd12:3456:789a::/64".parse().ok());
         let taken = ["fd12:3456:789a::/64".parse().unwrap(), "fd12:3456:789a:1:8::/96".parse().unwrap()];
-        assert_eq!(first_free6(base, &taken), "fd12:3456:789a:2::/64".parse().ok());
-        assert_eq!(first_free6(base, &["fd00::/8".parse().unwrap()]), None);
+        assert_eq!(first_free6(&base, &taken), "fd12:3456:789a:2::/64".parse().ok());
+        assert_eq!(first_free6(&base, &["fd00::/8".parse().unwrap()]), None);
     }
 
     #[test]

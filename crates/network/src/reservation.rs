@@ -26,10 +26,19 @@ pub(crate) struct Owner<'a> {
     pub(crate) endpoint: &'a str,
     /// The container's name.
     pub(crate) name: &'a str,
-    /// The container's address.
-    pub(crate) address: Ipv4Addr,
-    /// Whether it has an IPv6 address as well.
-    pub(crate) ipv6: bool,
+    /// The container's IPv4 address.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub(crate) address6: Option<Ipv6Addr>,
+}
+
+impl Owner<'_> {
+    /// The address of the family, for messages.
+    fn address_for(&self, ip: IpAddr) -> String {
+        let (v4, v6) = (self.address.map(IpAddr::V4), self.address6.map(IpAddr::V6));
+        let address = if ip.is_ipv4() { v4 } else { v6 };
+        address.map(|address| address.to_string()).unwrap_or_default()
+    }
 }
 
 /// All reserved ports.
@@ -99,7 +108,7 @@ impl Ports {
             Reservation { ports: self, endpoint: owner.endpoint.to_owned(), published: Vec::new() };
         let hold = wishes.len() <= HELD_AT_MOST;
         for wish in wishes {
-            let host_ips = host_ips(wish, default_ip, owner.ipv6)?;
+            let host_ips = host_ips(wish, default_ip, owner)?;
             let host_port = lock(&self.held)
                 .take(owner, wish, &host_ips, hold)
                 .map_err(|cause| Error::publishing(owner.name, owner.endpoint, cause))?;
@@ -159,7 +168,7 @@ impl Held {
                     return Err(format!(
                         "failed to bind host port for {}:{}:{}/{}: {}",
                         SocketAddr::new(ip, port),
-                        owner.address,
+                        owner.address_for(ip),
                         wish.container_port,
                         wish.protocol,
                         reason(errno)
@@ -243,17 +252,22 @@ impl Held {
 }
 
 /// Where a wish is to be published: as in Docker everywhere, or where it says, or where the configuration says.
-fn host_ips(wish: &PortBinding, default_ip: Ipv4Addr, ipv6: bool) -> Result<Vec<IpAddr>, Error> {
+fn host_ips(wish: &PortBinding, default_ip: Ipv4Addr, owner: Owner<'_>) -> Result<Vec<IpAddr>, Error> {
+    let lacks = |ip: IpAddr, family: &str| {
+        let text = format!("cannot publish a port on the {family} address {ip}: the network has no {family}");
+        Err(Error::Invalid(text))
+    };
+    let (ipv4, ipv6) = (owner.address.is_some(), owner.address6.is_some());
     match wish.host_ip {
-        Some(IpAddr::V6(ip)) if !ipv6 => Err(Error::Invalid(format!(
-            "cannot publish a port on the IPv6 address {ip}: the network has no IPv6"
-        ))),
+        Some(ip @ IpAddr::V6(_)) if !ipv6 => lacks(ip, "IPv6"),
+        Some(ip @ IpAddr::V4(_)) if !ipv4 => lacks(ip, "IPv4"),
         Some(IpAddr::V4(ip)) if ip.is_unspecified() => Ok(vec![default_ip.into()]),
         Some(ip) => Ok(vec![ip]),
-        None if ipv6 && default_ip.is_unspecified() => {
-            Ok(vec![default_ip.into(), Ipv6Addr::UNSPECIFIED.into()])
+        None => {
+            let v4 = ipv4.then_some(IpAddr::V4(default_ip));
+            let v6 = (ipv6 && default_ip.is_unspecified()).then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+            Ok(v4.into_iter().chain(v6).collect())
         }
-        None => Ok(vec![default_ip.into()]),
     }
 }
 
@@ -311,7 +325,7 @@ mod tests {
     }
 
     fn owner(name: &str) -> Owner<'_> {
-        Owner { endpoint: name, name, address: Ipv4Addr::new(172, 17, 0, 2), ipv6: false }
+        Owner { endpoint: name, name, address: Some(Ipv4Addr::new(172, 17, 0, 2)), address6: None }
     }
 
     #[test]
@@ -359,7 +373,7 @@ mod tests {
     fn a_port_is_taken_in_both_families_or_in_none() {
         let other = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
         let port = other.local_addr().unwrap().port();
-        let (ports, dual) = (Ports::default(), Owner { ipv6: true, ..owner("a") });
+        let (ports, dual) = (Ports::default(), Owner { address6: Some(Ipv6Addr::LOCALHOST), ..owner("a") });
         let any = PortBinding { host_ip: None, ..wish(port) };
         assert!(ports.reserve(dual, std::slice::from_ref(&any), Ipv4Addr::UNSPECIFIED).is_err());
         assert!(lock(&ports.held).holders.is_empty());

@@ -1,14 +1,19 @@
 //! Links, addresses and routes of one network namespace, over rtnetlink(7).
 
+mod queue;
+mod vlan;
+
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use hull_sys::netlink::{Answer, CREATE, DUMP, EXCLUSIVE, Family, Message, Socket, attributes};
+use hull_sys::netlink::{Answer, CREATE, DUMP, EXCLUSIVE, Family, Message, REPLACE, Socket, attributes};
 use hull_sys::{Result, netns};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustix::io::Errno;
 
 use crate::MacAddr;
+
+pub(crate) use vlan::Upper;
 
 // linux/if_link.h, linux/veth.h, linux/rtnetlink.h
 const RTM_NEWLINK: u16 = 16;
@@ -16,6 +21,7 @@ const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
@@ -45,6 +51,7 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_TABLE: u16 = 15;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
+const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 const IFF_UP: u32 = 1;
 const AF_INET: u8 = 2;
@@ -71,11 +78,20 @@ pub(crate) struct Pair<'a> {
     pub(crate) bridge: u32,
     pub(crate) inside: &'a str,
     pub(crate) namespace: BorrowedFd<'a>,
-    pub(crate) mac: MacAddr,
+    pub(crate) mac: Option<MacAddr>,
     /// 0 leaves the kernel's.
     pub(crate) mtu: u32,
     /// Whether the kernel has IPv6, whose link-local addresses the outer end must not get.
     pub(crate) ipv6: bool,
+}
+
+/// Where packets go that no other route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// To this neighbour.
+    Gateway(IpAddr),
+    /// Into the link.
+    Link { v4: bool },
 }
 
 /// How a bridge treats one of its ports.
@@ -135,6 +151,16 @@ impl Routes {
         header[0] = AF_INET;
         let question = Message::new(RTM_GETROUTE, DUMP, "list routes", "").fixed(&header);
         Ok(self.socket.ask(question)?.iter().filter_map(parse_destination).collect())
+    }
+
+    /// The same of IPv6, without what every link has.
+    pub(crate) fn destinations6(&mut self) -> Result<Vec<Ipv6Net>> {
+        let mut header = [0; ROUTE_HEADER];
+        header[0] = AF_INET6 as u8;
+        let question = Message::new(RTM_GETROUTE, DUMP, "list routes", "").fixed(&header);
+        let found = self.socket.ask(question)?;
+        let global = |net: &Ipv6Net| !net.addr().is_multicast() && !net.addr().is_unicast_link_local();
+        Ok(found.iter().filter_map(parse_destination6).filter(global).collect())
     }
 
     /// Makes a bridge, still down. Its Ethernet address is given, so that it never changes with the ports.
@@ -197,20 +223,31 @@ impl Routes {
         &mut self,
         name: &str,
         address: impl Into<IpNet>,
-        gateway: Option<IpAddr>,
+        hop: Option<Hop>,
     ) -> Result<()> {
         let index = self.index(name)?;
         let up = link_message(RTM_SETLINK, 0, "set link up", name, index, IFF_UP);
-        let mut messages = vec![up, address_message(index, address.into())];
-        messages
-            .extend(gateway.map(|gateway| route_message(RTM_NEWROUTE, CREATE | EXCLUSIVE, index, gateway)));
+        let mut messages = vec![up, address_message(RTM_NEWADDR, CREATE | EXCLUSIVE, index, address.into())];
+        messages.extend(hop.map(|hop| route_message(index, hop)));
         self.socket.request(messages)
     }
 
-    /// Adds a default route.
-    pub(crate) fn add_default(&mut self, name: &str, gateway: IpAddr) -> Result<()> {
+    /// Sets the default route, in the place of another.
+    pub(crate) fn set_default(&mut self, name: &str, hop: Hop) -> Result<()> {
         let index = self.index(name)?;
-        self.socket.request(vec![route_message(RTM_NEWROUTE, CREATE | EXCLUSIVE, index, gateway)])
+        self.socket.request(vec![route_message(index, hop)])
+    }
+
+    /// Takes addresses from a link, and with them their routes; those that it has not are as good as taken.
+    pub(crate) fn free_addresses(&mut self, name: &str, addresses: &[IpNet]) -> Result<()> {
+        let Some(link) = self.find(name)? else { return Ok(()) };
+        for address in addresses {
+            match self.socket.request(vec![address_message(RTM_DELADDR, 0, link.index, *address)]) {
+                Err(error) if error.is(Errno::ADDRNOTAVAIL) || error.is(Errno::NODEV) => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Sets a link up.
@@ -255,8 +292,10 @@ fn put_peer(peer: &mut Message, pair: &Pair<'_>) {
     let namespace = u32::try_from(pair.namespace.as_raw_fd()).unwrap_or(u32::MAX);
     peer.put_bytes(&link_header(0, 0, 0))
         .put_str(IFLA_IFNAME, pair.inside)
-        .put(IFLA_ADDRESS, &pair.mac.0)
         .put(IFLA_NET_NS_FD, &namespace.to_ne_bytes());
+    if let Some(mac) = pair.mac {
+        peer.put(IFLA_ADDRESS, &mac.0);
+    }
     put_mtu(peer, pair.mtu);
 }
 
@@ -267,13 +306,13 @@ fn put_mtu(message: &mut Message, mtu: u32) {
 }
 
 /// `struct ifaddrmsg`: family, prefix length, flags, scope, index.
-fn address_message(index: u32, address: IpNet) -> Message {
+fn address_message(kind: u16, flags: u16, index: u32, address: IpNet) -> Message {
+    let op = if kind == RTM_DELADDR { "remove address" } else { "add address" };
     let mut header = [0; ADDRESS_HEADER];
     header[0] = family(address.addr());
     header[1] = address.prefix_len();
     header[4..8].copy_from_slice(&index.to_ne_bytes());
-    let mut message =
-        Message::new(RTM_NEWADDR, CREATE | EXCLUSIVE, "add address", address.to_string()).fixed(&header);
+    let mut message = Message::new(kind, flags, op, address.to_string()).fixed(&header);
     match address {
         IpNet::V4(address) => {
             let octets = address.addr().octets();
@@ -290,17 +329,28 @@ fn address_message(index: u32, address: IpNet) -> Message {
     message
 }
 
-/// `struct rtmsg`: family, destination length, source length, tos, table, protocol, scope, type, flags.
-fn route_message(kind: u16, flags: u16, index: u32, gateway: IpAddr) -> Message {
+/// The default route. `struct rtmsg`: family, destination length, source length, tos, table, protocol, scope, type, flags.
+fn route_message(index: u32, hop: Hop) -> Message {
     let mut header = [0; ROUTE_HEADER];
-    header[0] = family(gateway);
     header[4] = RT_TABLE_MAIN;
     header[5] = RTPROT_BOOT;
     header[7] = RTN_UNICAST;
-    let mut message = Message::new(kind, flags, "default route via", gateway.to_string()).fixed(&header);
-    match gateway {
-        IpAddr::V4(gateway) => message.put(RTA_GATEWAY, &gateway.octets()),
-        IpAddr::V6(gateway) => message.put(RTA_GATEWAY, &gateway.octets()),
+    let name = match hop {
+        Hop::Gateway(gateway) => {
+            header[0] = family(gateway);
+            gateway.to_string()
+        }
+        Hop::Link { v4 } => {
+            header[0] = if v4 { AF_INET } else { AF_INET6 as u8 };
+            header[6] = if v4 { RT_SCOPE_LINK } else { 0 };
+            format!("link {index}")
+        }
+    };
+    let mut message = Message::new(RTM_NEWROUTE, CREATE | REPLACE, "default route via", name).fixed(&header);
+    match hop {
+        Hop::Gateway(IpAddr::V4(gateway)) => message.put(RTA_GATEWAY, &gateway.octets()),
+        Hop::Gateway(IpAddr::V6(gateway)) => message.put(RTA_GATEWAY, &gateway.octets()),
+        Hop::Link { .. } => &mut message,
     };
     message.put(RTA_OIF, &index.to_ne_bytes());
     message
@@ -336,15 +386,25 @@ fn parse_address(answer: &Answer) -> Option<(u32, Ipv4Net)> {
 }
 
 fn parse_destination(answer: &Answer) -> Option<Ipv4Net> {
+    let (octets, prefix) = parse_route(answer)?;
+    Ipv4Net::new(<[u8; 4]>::try_from(octets).ok()?.into(), prefix).ok()
+}
+
+fn parse_destination6(answer: &Answer) -> Option<Ipv6Net> {
+    let (octets, prefix) = parse_route(answer)?;
+    Ipv6Net::new(<[u8; 16]>::try_from(octets).ok()?.into(), prefix).ok()
+}
+
+/// The destination of a route of the main table, and its prefix length.
+fn parse_route(answer: &Answer) -> Option<(&[u8], u8)> {
     let (prefix, mut table) = (*answer.body.get(1)?, u32::from(*answer.body.get(4)?));
     let mut destination = None;
     for attribute in attributes(answer.body.get(ROUTE_HEADER..)?) {
         match attribute.kind {
-            RTA_DST => destination = Some(<[u8; 4]>::try_from(attribute.payload).ok()?),
+            RTA_DST => destination = Some(attribute.payload),
             RTA_TABLE => table = attribute.number()?,
             _ => {}
         }
     }
-    let destination = Ipv4Net::new(destination?.into(), prefix).ok()?;
-    (table == u32::from(RT_TABLE_MAIN)).then_some(destination)
+    destination.filter(|_| table == u32::from(RT_TABLE_MAIN)).map(|destination| (destination, prefix))
 }

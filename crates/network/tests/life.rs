@@ -92,7 +92,7 @@ fn addresses_are_given_in_turn_and_macs_follow_them() {
         for last in 2..6 {
             let container = Container::new(&networks, "a", "bridge", &[]);
             assert_eq!(container.ip(), Ipv4Addr::new(172, 17, 0, last));
-            assert_eq!(container.endpoint.mac.to_string(), format!("02:42:ac:11:00:{last:02x}"));
+            assert_eq!(container.endpoint.mac.unwrap().to_string(), format!("02:42:ac:11:00:{last:02x}"));
             networks.release(&container.id).unwrap();
         }
     });
@@ -130,14 +130,18 @@ fn a_running_container_changes_networks() {
 fn links_go_without_a_wait() {
     on_a_host(|world| {
         let networks = world.open();
-        let (mut connects, mut disconnects) = (Vec::new(), Vec::new());
+        let (mut connects, mut disconnects, mut removes) = (Vec::new(), Vec::new(), Vec::new());
+        let bridge = BTreeMap::from([("com.docker.network.bridge.name".to_owned(), "blue0".to_owned())]);
         let timed = |times: &mut Vec<Duration>, act: &dyn Fn()| {
             let start = Instant::now();
             act();
             times.push(start.elapsed());
         };
         for _ in 0..10 {
-            networks.create(network("blue")).unwrap();
+            // Name, bridge and subnet were another network's a moment before.
+            let wish = NetworkRequest { options: bridge.clone(), ..in_subnet("blue", "10.9.8.0/24") };
+            networks.create(wish).unwrap();
+            assert!(links().contains(&"blue0".to_owned()));
             let sandbox = networks.sandbox().unwrap();
             timed(&mut connects, &|| {
                 drop(networks.connect(sandbox.as_fd(), request("a", "blue", &[])).unwrap())
@@ -150,13 +154,19 @@ fn links_go_without_a_wait() {
                 "it is gone at once"
             );
             assert_eq!(links().len() + 1, pair.len());
-            networks.remove("blue").unwrap();
-            assert_eq!(links().len() + 2, pair.len());
+            timed(&mut removes, &|| networks.remove("blue").unwrap());
         }
+        assert!(eventually(|| !links().contains(&"blue0".to_owned())));
         let best = |times: &[Duration]| *times.iter().min().unwrap();
-        println!("connect {:?}, disconnect {:?}", best(&connects), best(&disconnects));
+        println!(
+            "connect {:?}, disconnect {:?}, remove {:?}",
+            best(&connects),
+            best(&disconnects),
+            best(&removes)
+        );
         // The best of ten, and far from the target: what is told apart is waiting and not waiting.
         assert!(best(&disconnects) < Duration::from_millis(15), "{disconnects:?}");
+        assert!(best(&removes) < Duration::from_millis(8), "{removes:?}");
     });
 }
 
@@ -179,7 +189,7 @@ fn networks_are_made_inspected_and_removed() {
         let mut wish = world::request("c2", "blue", &[]);
         wish.ipv4 = Some([10, 9, 8, 7].into());
         let second = networks.connect(sandbox.as_fd(), wish).unwrap();
-        assert_eq!(second.address.to_string(), "10.9.8.7/24");
+        assert_eq!(second.address.unwrap().to_string(), "10.9.8.7/24");
 
         let network = networks.inspect("blue").unwrap();
         assert_eq!((network.id.as_str(), network.labels["a"].as_str()), (id.as_str(), "b"));
@@ -197,7 +207,8 @@ fn networks_are_made_inspected_and_removed() {
         drop((first, sandbox));
         wait_for_no_container_links();
         networks.remove("blue").unwrap();
-        assert_eq!((links(), elements("bridges")), (before, Some(1)));
+        assert_eq!(elements("bridges"), Some(1));
+        assert!(eventually(|| links() == before), "{:?}", links());
         assert_eq!(text(networks.inspect("blue")), "network blue not found");
     });
 }
@@ -220,7 +231,7 @@ fn refusals_have_dockers_words_and_change_nothing() {
             refused(in_subnet("red", "10.8.0.1/16")),
             "invalid network config:\ninvalid subnet 10.8.0.1/16: it should be 10.8.0.0/16"
         );
-        let driver = NetworkRequest { driver: "macvlan".to_owned(), ..network("red") };
+        let driver = NetworkRequest { driver: "overlay".to_owned(), ..network("red") };
         assert!(matches!(networks.create(driver), Err(Error::NotSupported(_))));
         let wire: BTreeMap<_, _> = [("com.docker.network.bridge.name".to_owned(), "wire0".to_owned())].into();
         let options = NetworkRequest { options: wire, ..network("red") };

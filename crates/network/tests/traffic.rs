@@ -168,7 +168,7 @@ fn an_internal_network_has_no_way_in_or_out() {
         assert!(ask_tcp(a.sandbox.as_fd(), b.ip(), 80).is_some());
         assert_eq!(ask_tcp(world.client.as_fd(), HOST, 8081), None);
         // Even a container that makes itself a default route stays inside.
-        let gateway = networks.inspect("vault").unwrap().ipam[0].gateway;
+        let gateway = networks.inspect("vault").unwrap().ipam[0].gateway.unwrap();
         netns::within(a.sandbox.as_fd(), || route("eth0", [0; 4], 0, gateway)).unwrap();
         assert_eq!(ask_tcp(a.sandbox.as_fd(), CLIENT, 7000), None);
         assert_eq!(ask_tcp(a.sandbox.as_fd(), HOST, 8080), None);

@@ -19,17 +19,22 @@ const ID_MAX: u32 = i32::MAX as u32;
 
 /// Who a process is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Identity {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
     /// Supplementary groups.
-    pub(crate) groups: Vec<u32>,
+    pub groups: Vec<u32>,
     /// The home directory, if the files know one.
-    pub(crate) home: Option<String>,
+    pub home: Option<String>,
 }
 
 /// The identity that `user` (`name|uid[:group|gid]`, or nothing for root) and `extra` groups have below `root`.
-pub(crate) fn resolve(root: &Root, user: &str, extra: &[String]) -> Result<Identity> {
+///
+/// # Errors
+/// A name that is not in the files, or files that cannot be read.
+pub fn resolve(root: &Root, user: &str, extra: &[String]) -> Result<Identity> {
     let (user, group) = match user.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),

@@ -39,7 +39,7 @@ pub enum Source {
 
 /// The mount, in no place. For `Layers` and `Of` the caller is for a moment in another mount namespace: it must be a
 /// process with one thread.
-pub(crate) fn open(source: &Source, recursive: bool) -> Result<OwnedFd> {
+pub fn open(source: &Source, recursive: bool) -> Result<OwnedFd> {
     match source {
         Source::Below { directory, path } => {
             let place = beneath(&open_directory(directory)?, path)?;

@@ -101,6 +101,15 @@ pub fn request(dir: &Path, request: &Request) -> Result<(Answer, UnixStream)> {
     Ok((answer, stream))
 }
 
+/// Waits for the end of the container of `dir`: `Exited`, if the supervisor tells it.
+pub fn wait(stream: &mut UnixStream, dir: &Path) -> Result<Answer> {
+    let mut answer = ask(stream, dir, &Request::Wait)?;
+    while matches!(answer, Answer::Oom) {
+        answer = read_answer(&mut *stream, dir)?;
+    }
+    Ok(answer)
+}
+
 /// Has the supervisor of `dir` keep descriptors, in the place of those it kept before.
 pub fn hold(dir: &Path, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     let stream = connect(dir)?;

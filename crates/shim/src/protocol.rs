@@ -84,6 +84,19 @@ pub struct Config {
     /// File systems that several containers have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shared: Vec<Shared>,
+    /// The program that makes the container instead of the library here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<ForeignRuntime>,
+}
+
+/// Another OCI runtime: a program with runc's command line. The seccomp policy is in the specification then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignRuntime {
+    /// Its path, or its name in the usual directories.
+    pub program: PathBuf,
+    /// What stands before the action on its command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
 }
 
 /// A file system that several containers have: a volume in memory, or of a server.
@@ -118,7 +131,8 @@ pub struct Terminal {
 pub enum Request {
     /// Lets init execute the container's program. Answers `Started` or `Failed`.
     Start,
-    /// Blocks until the container has ended, its output is in the log and [`EXIT`] is written. Answers `Exited`.
+    /// Blocks until the container has ended, its output is in the log and [`EXIT`] is written. Answers `Exited`; before
+    /// that `Oom` each time when the container has run out of memory.
     Wait,
     /// Answers `Ok`, then streams: the output from here on, and input if asked for.
     Attach(Attach),
@@ -239,6 +253,8 @@ pub enum Answer {
     Failed(Failure),
     /// The container has ended.
     Exited(Exit),
+    /// The container has run out of memory, and the kernel kills in it.
+    Oom,
     /// There is no such process (any more), or it is not started yet.
     NotRunning,
     /// The container at this moment.

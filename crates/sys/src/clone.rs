@@ -293,6 +293,16 @@ pub fn reset_signals() {
     }
 }
 
+/// Has a command begin with every signal as [`reset_signals`] leaves it.
+pub fn with_clean_signals(command: &mut std::process::Command) {
+    let reset = || {
+        reset_signals();
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes system calls and nothing else: it allocates nothing and takes no lock.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, reset) };
+}
+
 /// Marks all descriptors from `first` on to be closed when another program is executed. Linux 5.11.
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     // SAFETY: the call only sets flags of descriptors of this process; none is closed or reused.

@@ -101,6 +101,15 @@ wire! {
         readonly_paths: Option<Vec<String>>,
         #[serde(skip_serializing_if = "zero")]
         init: Option<bool>,
+        /// Hull's own, as the next two: what may leave, as "deny" and "allow=CIDR[:port[-port]]".
+        #[serde(skip_serializing_if = "zero")]
+        egress: Vec<String>,
+        /// Bytes a second to it on each of its networks.
+        #[serde(skip_serializing_if = "zero")]
+        network_rate_in: i64,
+        /// Bytes a second from it on each of its networks.
+        #[serde(skip_serializing_if = "zero")]
+        network_rate_out: i64,
     }
 }
 
@@ -186,6 +195,11 @@ wire! {
         memory_swap: i64,
         pids_limit: Option<i64>,
         restart_policy: RestartPolicy,
+        /// Hull's own: bytes a second; -1 is no limit.
+        #[serde(skip_serializing_if = "zero")]
+        network_rate_in: i64,
+        #[serde(skip_serializing_if = "zero")]
+        network_rate_out: i64,
     }
 }
 

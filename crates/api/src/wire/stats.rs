@@ -122,5 +122,11 @@ wire! { snake_case
         tx_packets: u64,
         tx_errors: u64,
         tx_dropped: u64,
+        /// Hull's own: the most bytes a second that it may receive.
+        #[serde(skip_serializing_if = "zero")]
+        rx_rate: u64,
+        /// The most bytes a second that it may send.
+        #[serde(skip_serializing_if = "zero")]
+        tx_rate: u64,
     }
 }

@@ -5,6 +5,7 @@ use crate::commands::pull;
 use crate::complain::{Complaint, DONE, Outcome};
 use crate::output;
 use crate::progress::Screen;
+use crate::proxies;
 use crate::request::ContainerFlags;
 use crate::session::Session;
 use crate::values::environment::open_failed;
@@ -79,6 +80,7 @@ pub(crate) async fn create(
             flags.pull
         )));
     }
+    let request = &proxies::added(session, request)?;
     let image = &request.config.image;
     pull::check(image)?;
     let mut id_file = IdFile::reserve(cidfile)?;

@@ -50,6 +50,12 @@ struct Flags {
     /// Limit of memory and swap together; -1 is no limit
     #[arg(long, value_name = "bytes", value_parser = numbers::bytes_or_unlimited)]
     memory_swap: Option<i64>,
+    /// Most bytes a second from each of its networks (10mb), or bits (10mbit); -1 is no limit
+    #[arg(long, value_name = "rate", value_parser = numbers::rate_or_unlimited, allow_hyphen_values = true)]
+    network_rate_in: Option<i64>,
+    /// Most bytes a second to each of its networks (10mb), or bits (10mbit); -1 is no limit
+    #[arg(long, value_name = "rate", value_parser = numbers::rate_or_unlimited, allow_hyphen_values = true)]
+    network_rate_out: Option<i64>,
     /// Limit of processes; -1 is no limit
     #[arg(long, value_name = "int", value_parser = numbers::integer)]
     pids_limit: Option<i64>,
@@ -73,6 +79,8 @@ async fn run(flags: Flags, operands: Vec<String>, session: Session) -> Outcome {
         cpuset_mems: flags.cpuset_mems,
         memory_reservation: flags.memory_reservation.unwrap_or(0),
         memory_swap: flags.memory_swap.unwrap_or(0),
+        network_rate_in: flags.network_rate_in.unwrap_or(0),
+        network_rate_out: flags.network_rate_out.unwrap_or(0),
         pids_limit: flags.pids_limit,
         restart_policy: flags.restart.unwrap_or_default(),
     };

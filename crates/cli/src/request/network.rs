@@ -55,6 +55,9 @@ pub(super) struct NetworkFlags {
     /// Add a name on the network
     #[arg(long, visible_alias = "net-alias", value_name = "list")]
     network_alias: Vec<String>,
+    /// Let nothing leave but what is allowed: deny, allow=CIDR[:port[-port]]
+    #[arg(long, value_name = "list")]
+    egress: Vec<String>,
     /// Publish a port or a range of ports
     #[arg(short, long, value_name = "list")]
     publish: Vec<String>,
@@ -78,6 +81,7 @@ impl NetworkFlags {
         host.extra_hosts = some(self.add_host.clone());
         host.links = some(self.link.clone());
         host.publish_all_ports = self.publish_all;
+        host.egress.clone_from(&self.egress);
         Ok(())
     }
 

@@ -65,6 +65,12 @@ pub(super) struct ResourceFlags {
     /// Never kill for lack of memory
     #[arg(long)]
     oom_kill_disable: bool,
+    /// Most bytes a second from each of its networks (10mb), or bits (10mbit)
+    #[arg(long, value_name = "rate", value_parser = numbers::rate)]
+    network_rate_in: Option<i64>,
+    /// Most bytes a second to each of its networks (10mb), or bits (10mbit)
+    #[arg(long, value_name = "rate", value_parser = numbers::rate)]
+    network_rate_out: Option<i64>,
     /// How readily the kernel kills it, -1000 to 1000
     #[arg(long, value_name = "int", value_parser = numbers::integer)]
     oom_score_adj: Option<i64>,
@@ -100,6 +106,8 @@ impl ResourceFlags {
         host.memory_reservation = flags.memory_reservation.unwrap_or(0);
         host.memory_swap = flags.memory_swap.unwrap_or(0);
         host.memory_swappiness = flags.memory_swappiness.filter(|&swappiness| swappiness != -1);
+        host.network_rate_in = flags.network_rate_in.unwrap_or(0);
+        host.network_rate_out = flags.network_rate_out.unwrap_or(0);
         host.oom_kill_disable = Some(flags.oom_kill_disable);
         host.oom_score_adj = flags.oom_score_adj.unwrap_or(0);
         host.pids_limit = flags.pids_limit;

@@ -34,6 +34,31 @@ pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 
+/// "10mbit", or [`bytes`]: bytes a second.
+pub(crate) fn rate(text: &str) -> Result<i64, String> {
+    let lower = text.to_ascii_lowercase();
+    let bits = lower.strip_suffix("bit").map(|number| {
+        let (number, factor) = match number.as_bytes().last() {
+            Some(b'k') => (&number[..number.len() - 1], 1e3),
+            Some(b'm') => (&number[..number.len() - 1], 1e6),
+            Some(b'g') => (&number[..number.len() - 1], 1e9),
+            _ => (number, 1.0),
+        };
+        number.parse().map(|number: f64| number * factor / 8.0).ok().filter(|rate| (1.0..1e15).contains(rate))
+    });
+    let found = match bits {
+        Some(rate) => rate.map(|rate| rate as i64),
+        None => bytes(text).ok().filter(|rate| *rate > 0),
+    };
+    found
+        .ok_or_else(|| format!("invalid rate: '{text}': bytes a second (512k, 10mb) or bits (10mbit, 1gbit)"))
+}
+
+/// As [`rate`], or -1 for no limit.
+pub(crate) fn rate_or_unlimited(text: &str) -> Result<i64, String> {
+    if text == "-1" { Ok(-1) } else { rate(text) }
+}
+
 /// A whole number, in the words of Go's parser.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))

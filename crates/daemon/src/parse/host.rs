@@ -44,6 +44,7 @@ pub(crate) fn config(host: wire::HostConfig) -> Result<model::HostConfig, Error>
         security_opt: host.security_opt,
         storage_opt: Some(host.storage_opt).filter(|options| !options.is_empty()),
         tmpfs: Some(host.tmpfs).filter(|mounts| !mounts.is_empty()),
+        egress: (!host.egress.is_empty()).then(|| host.egress.clone()),
         uts_mode: host.uts_mode,
         userns_mode: host.userns_mode,
         shm_size: host.shm_size,
@@ -103,6 +104,8 @@ fn resources(host: &wire::HostConfig) -> Result<model::Resources, Error> {
         // Unlimited is what everyone has who says nothing.
         pids_limit: host.pids_limit.filter(|limit| *limit > 0),
         ulimits: host.ulimits.as_ref().map(|limits| limits.iter().map(ulimit).collect()),
+        network_rate_in: host.network_rate_in,
+        network_rate_out: host.network_rate_out,
         cpu_count: host.cpu_count,
         cpu_percent: host.cpu_percent,
         io_maximum_iops: host.io_maximum_iops,
@@ -197,6 +200,8 @@ pub(crate) fn update(wire: wire::UpdateRequest) -> Result<model::ContainerUpdate
         memory_swap: wire.memory_swap,
         // Zero: from now on without a limit.
         pids_limit: wire.pids_limit.map(|limit| limit.max(0)),
+        network_rate_in: wire.network_rate_in,
+        network_rate_out: wire.network_rate_out,
         ..model::Resources::default()
     };
     Ok(model::ContainerUpdate { resources, restart_policy })
@@ -241,6 +246,7 @@ pub(crate) fn wire_config(host: &model::HostConfig) -> wire::HostConfig {
         security_opt: host.security_opt.clone(),
         storage_opt: host.storage_opt.clone().unwrap_or_default(),
         tmpfs: host.tmpfs.clone().unwrap_or_default(),
+        egress: host.egress.clone().unwrap_or_default(),
         uts_mode: host.uts_mode.clone(),
         userns_mode: host.userns_mode.clone(),
         shm_size: host.shm_size,
@@ -296,6 +302,8 @@ fn wire_limits(limits: &model::Resources) -> wire::HostConfig {
         oom_kill_disable: limits.oom_kill_disable,
         pids_limit: limits.pids_limit,
         ulimits: limits.ulimits.as_ref().map(|limits| limits.iter().map(wire_ulimit).collect()),
+        network_rate_in: limits.network_rate_in.max(0),
+        network_rate_out: limits.network_rate_out.max(0),
         cpu_count: limits.cpu_count,
         cpu_percent: limits.cpu_percent,
         io_maximum_iops: limits.io_maximum_iops,

@@ -58,9 +58,6 @@ pub(crate) fn network_request(
     if wire.config_only || wire.config_from.is_some_and(|from| !from.network.is_empty()) {
         return Err(Error::not_implemented("configuration-only networks are not supported yet"));
     }
-    if wire.enable_ipv4 == Some(false) {
-        return Err(Error::not_implemented("networks without IPv4 are not supported yet"));
-    }
     let ipam = wire.ipam.unwrap_or_default();
     if !["", "default"].contains(&ipam.driver.as_str()) {
         return Err(Error::not_found(format!(
@@ -82,6 +79,7 @@ pub(crate) fn network_request(
     Ok(hull_network::NetworkRequest {
         name: wire.name,
         driver: wire.driver,
+        without_ipv4: wire.enable_ipv4 == Some(false),
         subnet: part(&v4.subnet, "subnet")?,
         gateway: part(&v4.gateway, "gateway")?,
         range: part(&v4.ip_range, "ip-range")?,

@@ -14,7 +14,8 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         created: jiff::Timestamp::try_from(network.created).map(super::time).unwrap_or_default(),
         scope: "local".to_owned(),
         driver: network.driver.name().to_owned(),
-        enable_ipv4: true,
+        // Host and none have no subnets, and are said to have IPv4.
+        enable_ipv4: !network.ipam.is_empty() || network.predefined(),
         enable_ipv6: network.ipam6.is_some(),
         ipam: wire::Ipam {
             driver: "default".to_owned(),
@@ -35,7 +36,7 @@ fn pool(ipam: &Ipam) -> wire::IpamConfig {
     wire::IpamConfig {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()).unwrap_or_default(),
-        gateway: ipam.gateway.to_string(),
+        gateway: ipam.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
         auxiliary_addresses: ipam.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
     }
 }
@@ -44,7 +45,7 @@ fn pool6(ipam: &Ipam6) -> wire::IpamConfig {
     wire::IpamConfig {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()).unwrap_or_default(),
-        gateway: ipam.gateway.to_string(),
+        gateway: ipam.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
         auxiliary_addresses: ipam.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
     }
 }
@@ -53,8 +54,8 @@ fn container(endpoint: &Endpoint) -> wire::NetworkContainer {
     wire::NetworkContainer {
         name: endpoint.name.clone(),
         endpoint_id: endpoint.id.clone(),
-        mac_address: endpoint.mac.to_string(),
-        ipv4_address: endpoint.address.to_string(),
+        mac_address: endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        ipv4_address: endpoint.address.map(|on| on.to_string()).unwrap_or_default(),
         ipv6_address: endpoint.address6.map(|on| on.to_string()).unwrap_or_default(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hull_api::version::ApiVersion;
 use hull_api::wire::stats as wire;
-use hull_engine::model::Container;
+use hull_engine::model::{Container, Resources};
 use hull_engine::{InterfaceStats, StatsSample};
 
 use super::time_or_never;
@@ -48,7 +48,11 @@ pub(crate) fn stats(
             failcnt: memory.failures,
             limit: memory.limit.unwrap_or_else(total_memory),
         },
-        networks: now.networks.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect(),
+        networks: now
+            .networks
+            .iter()
+            .map(|(name, counters)| (name.clone(), interface(counters, &container.host.resources)))
+            .collect(),
         ..nothing
     }
 }
@@ -112,8 +116,11 @@ fn blkio(sample: &StatsSample) -> wire::BlkioStats {
     }
 }
 
-fn interface(counters: &InterfaceStats) -> wire::NetworkStats {
+fn interface(counters: &InterfaceStats, limits: &Resources) -> wire::NetworkStats {
+    let rate = |rate: i64| u64::try_from(rate).unwrap_or(0);
     wire::NetworkStats {
+        rx_rate: rate(limits.network_rate_in),
+        tx_rate: rate(limits.network_rate_out),
         rx_bytes: counters.rx_bytes,
         rx_packets: counters.rx_packets,
         rx_errors: counters.rx_errors,

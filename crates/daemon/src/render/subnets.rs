@@ -10,9 +10,9 @@ use hull_network::Network;
 pub(super) fn status(network: &Network) -> NetworkStatus {
     let mut subnets = BTreeMap::new();
     for ipam in &network.ipam {
-        let mut used: BTreeSet<IpAddr> =
-            network.endpoints.iter().map(|endpoint| endpoint.address.addr().into()).collect();
-        used.extend(Option::from(ipam.gateway).map(IpAddr::from));
+        let addresses = network.endpoints.iter().filter_map(|endpoint| endpoint.address);
+        let mut used: BTreeSet<IpAddr> = addresses.map(|address| address.addr().into()).collect();
+        used.extend(ipam.gateway.map(IpAddr::from));
         used.extend(ipam.auxiliary.values().copied().map(IpAddr::from));
         used.extend([ipam.subnet.network(), ipam.subnet.broadcast()].map(IpAddr::from));
         let range = ipam.range.unwrap_or(ipam.subnet);
@@ -23,7 +23,7 @@ pub(super) fn status(network: &Network) -> NetworkStatus {
     if let Some(ipam) = &network.ipam6 {
         let addresses = network.endpoints.iter().filter_map(|endpoint| endpoint.address6);
         let mut used: BTreeSet<IpAddr> = addresses.map(|address| address.addr().into()).collect();
-        used.extend(Option::from(ipam.gateway).map(IpAddr::from));
+        used.extend(ipam.gateway.map(IpAddr::from));
         used.extend(ipam.auxiliary.values().copied().map(IpAddr::from));
         // The first one is any router's.
         used.insert(ipam.subnet.network().into());

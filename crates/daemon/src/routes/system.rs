@@ -7,7 +7,7 @@ use http::{HeaderValue, header};
 use hull_api::version;
 use hull_api::wire::system as wire;
 use hull_api::wire::system::AuthConfig;
-use hull_engine::Error;
+use hull_engine::{BUILT_IN_RUNTIMES, Error};
 use jiff::Timestamp;
 
 use crate::Daemon;
@@ -125,13 +125,13 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             mem_total: i64::try_from(memory.totalram.saturating_mul(u64::from(memory.mem_unit)))
                 .unwrap_or(i64::MAX),
             docker_root_dir: info.data_root.to_string_lossy().into_owned(),
-            http_proxy: variable("HTTP_PROXY"),
-            https_proxy: variable("HTTPS_PROXY"),
-            no_proxy: variable("NO_PROXY"),
+            http_proxy: proxy(settings.http_proxy.as_ref(), "HTTP_PROXY"),
+            https_proxy: proxy(settings.https_proxy.as_ref(), "HTTPS_PROXY"),
+            no_proxy: proxy(settings.no_proxy.as_ref(), "NO_PROXY"),
             name: uname.nodename().to_string_lossy().into_owned(),
             labels: settings.labels.clone(),
             server_version: VERSION.to_owned(),
-            runtimes: BTreeMap::from([(info.default_runtime.clone(), wire::Runtime::default())]),
+            runtimes: runtimes(&daemon),
             default_runtime: info.default_runtime,
             swarm: wire::Swarm { local_node_state: "inactive".to_owned(), ..wire::Swarm::default() },
             live_restore_enabled: true,
@@ -167,9 +167,21 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A variable of the environment, in either case; credentials in a proxy's URL are nobody's business.
-fn variable(name: &str) -> String {
-    let value = std::env::var(name).or_else(|_| std::env::var(name.to_ascii_lowercase())).unwrap_or_default();
+/// The names that containers may give, with what each of them runs: the built-in one as the program that it also is.
+fn runtimes(daemon: &Daemon) -> BTreeMap<String, wire::Runtime> {
+    let own =
+        BUILT_IN_RUNTIMES.iter().map(|name| ((*name).to_owned(), "hull-runtime".to_owned(), Vec::new()));
+    let added = daemon.engine.runtimes().added.into_iter();
+    let added = added
+        .map(|(name, runtime)| (name, runtime.program.to_string_lossy().into_owned(), runtime.arguments));
+    own.chain(added)
+        .map(|(name, path, runtime_args)| (name, wire::Runtime { path, runtime_args, ..Default::default() }))
+        .collect()
+}
+
+/// A proxy as it is set, or else as the environment has it; credentials in its URL are nobody's business.
+fn proxy(setting: Option<&String>, name: &str) -> String {
+    let value = setting.cloned().or_else(|| crate::options::variable(name)).unwrap_or_default();
     match (value.split_once("://"), value.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://xxxxx:xxxxx@{host}"),
         _ => value,

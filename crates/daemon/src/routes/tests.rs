@@ -25,6 +25,16 @@ fn answer(served_by: &str) -> &'static str {
     }
 }
 
+const OWN_FIELDS: &str = "
+## Fields that Docker does not have
+
+| where | field | what |
+|---|---|---|
+| `HostConfig` | `Egress` | what may leave the container: `[\"deny\", \"allow=CIDR[:port[-port]]\", ...]`; absent: everything |
+| `HostConfig`, updates | `NetworkRateIn`, `NetworkRateOut` | bytes a second on each of its networks; -1 in an update: no limit |
+| stats, in `networks` | `rx_rate`, `tx_rate` | these limits |
+";
+
 fn document() -> String {
     let mut text = format!(
         "# The API, endpoint by endpoint\n\nHull speaks versions {MIN} to {MAX} of the Docker Engine API. This table is made of the \
@@ -38,7 +48,7 @@ fn document() -> String {
         let path = pattern.replace("...", "");
         writeln!(text, "| {method} | `{path}` | {} |", answer(route.served_by)).expect("a string takes all");
     }
-    text
+    text + OWN_FIELDS
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Settings;
+use super::{Runtime, Settings};
 
 pub(super) fn settings(settings: &Settings) -> Result<(), String> {
     if let Some(level) = &settings.log_level {
@@ -31,10 +31,54 @@ pub(super) fn settings(settings: &Settings) -> Result<(), String> {
             return Err(format!("{address} is not an ip address"));
         }
     }
+    for (name, runtime) in &settings.runtimes {
+        self::runtime(name, runtime)?;
+    }
+    crate::options::runtimes(settings).check()?;
+    modes(settings)?;
     if let Some(host) = settings.hosts.iter().find(|host| !is_host(host)) {
         return Err(format!("invalid bind address format: {host}"));
     }
     Ok(())
+}
+
+fn runtime(name: &str, runtime: &Runtime) -> Result<(), String> {
+    match (runtime.path.as_os_str().is_empty(), runtime.runtime_type.is_empty()) {
+        (true, true) => Err(format!("runtime {name}: either a runtimeType or a path must be configured")),
+        (false, false) => {
+            Err(format!("runtime {name}: cannot configure both path and runtimeType for the same runtime"))
+        }
+        (true, false) => Err(format!(
+            "runtime {name}: runtimeType {} is a containerd shim, and there is no containerd behind hulld (hint: \
+             name the path of an OCI runtime)",
+            runtime.runtime_type
+        )),
+        (false, true) if runtime.options.is_some() => {
+            Err(format!("runtime {name}: options cannot be used with a path runtime"))
+        }
+        (false, true) => Ok(()),
+    }
+}
+
+/// What containers get that say nothing.
+fn modes(settings: &Settings) -> Result<(), String> {
+    const HINT: &str = r#"use "shareable" or "private""#;
+    match settings.default_ipc_mode.as_deref() {
+        None | Some("private" | "shareable") => {}
+        Some(mode @ ("host" | "none")) => {
+            return Err(format!(r#"IPC mode "{mode}" is not supported as default value; {HINT}"#));
+        }
+        Some(mode) if mode.starts_with("container:") => {
+            return Err(format!(r#"IPC mode "{mode}" is not supported as default value; {HINT}"#));
+        }
+        Some(mode) => return Err(format!("default IPC mode setting ({mode}) is invalid; {HINT}")),
+    }
+    match settings.default_cgroupns_mode.as_deref() {
+        None | Some("private" | "host") => Ok(()),
+        Some(mode) => {
+            Err(format!(r#"default cgroup namespace mode ({mode}) is invalid; use "host" or "private""#))
+        }
+    }
 }
 
 fn is_host(host: &str) -> bool {

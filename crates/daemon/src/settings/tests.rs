@@ -102,6 +102,9 @@ fn every_key_of_dockerd_is_known() {
     let line = parse(&["--config-file", config]).expect("all of them are known");
     assert!(line.settings.tlsverify && line.settings.features["cdi"]);
     assert_eq!(line.settings.icc, Some(false));
-    assert!(line.warnings.iter().any(|warning| warning.starts_with("http-proxy has no effect")));
+    assert!(
+        line.warnings.iter().any(|warning| warning.starts_with("network-control-plane-mtu has no effect"))
+    );
+    assert_eq!(line.settings.http_proxy.as_deref(), Some("http://proxy:80"));
     assert!(!line.warnings.iter().any(|warning| warning.starts_with("ipv6 ")), "{:?}", line.warnings);
 }

@@ -28,6 +28,7 @@ pub(super) fn request(
     let mut warnings = image_warnings(host);
     warnings.extend(resources(&mut host.resources, machine, false)?);
     modes::namespaces(host)?;
+    modes::confinement(host)?;
     check_numbers(host)?;
     warnings.extend(network_warnings(host));
     warnings.extend(security_warnings(host, machine)?);

@@ -72,6 +72,8 @@ pub struct HostConfig {
     pub storage_opt: Option<BTreeMap<String, String>>,
     /// Path to options of tmpfs mounts.
     pub tmpfs: Option<BTreeMap<String, String>>,
+    /// What may leave it: "deny", "allow=CIDR[:port[-port]]"; `None` or empty: everything.
+    pub egress: Option<Vec<String>>,
     /// "host" or empty.
     pub uts_mode: String,
     /// "host", "private" or empty. Without a map for all containers, all are the same.
@@ -96,6 +98,10 @@ pub struct HostConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
+    /// Bytes a second to it on each of its networks.
+    pub network_rate_in: i64,
+    /// Bytes a second from it on each of its networks.
+    pub network_rate_out: i64,
     /// Relative weight of CPU time.
     pub cpu_shares: i64,
     /// Bytes of memory.

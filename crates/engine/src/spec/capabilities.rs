@@ -31,6 +31,9 @@ fn known(name: &str) -> Option<Capability> {
     upper.strip_prefix("CAP_").unwrap_or(&upper).parse().ok()
 }
 
+/// To change its rules, and to write packets that it does not see.
+const ROUND_A_FIREWALL: [Capability; 2] = [Capability::NetAdmin, Capability::NetRaw];
+
 /// The capabilities of a container, out of `all` that the kernel knows.
 pub(crate) fn of(host: &HostConfig, all: &[Capability]) -> Result<Vec<Capability>> {
     if host.privileged {
@@ -41,7 +44,7 @@ pub(crate) fn of(host: &HostConfig, all: &[Capability]) -> Result<Vec<Capability
     let without_dropped = |from: &[Capability]| -> Vec<Capability> {
         from.iter().copied().filter(|capability| !drop.contains(capability)).collect()
     };
-    Ok(match (add_all, drop_all) {
+    let mut kept = match (add_all, drop_all) {
         (true, _) => without_dropped(all),
         (false, true) => add,
         (false, false) => {
@@ -52,7 +55,19 @@ pub(crate) fn of(host: &HostConfig, all: &[Capability]) -> Result<Vec<Capability
             );
             kept
         }
-    })
+    };
+    if host.egress.as_ref().is_some_and(|policy| !policy.is_empty()) {
+        kept.retain(|capability| !ROUND_A_FIREWALL.contains(capability));
+    }
+    Ok(kept)
+}
+
+/// Whether it is to have a capability that leads round a firewall in its own network namespace.
+pub(crate) fn lead_round_a_firewall(host: &HostConfig) -> bool {
+    let leads = |name: &String| {
+        name.eq_ignore_ascii_case("ALL") || known(name).is_some_and(|name| ROUND_A_FIREWALL.contains(&name))
+    };
+    host.privileged || host.cap_add.iter().flatten().any(leads)
 }
 
 /// Reads names; also whether "ALL" was among them.

@@ -18,7 +18,7 @@ use super::hosts::Host;
 use super::tls;
 use crate::error::{Error, Result};
 use crate::manifest::{DOCUMENT_LIMIT, media_type};
-use crate::settings::{Auth, Settings};
+use crate::settings::{Auth, Proxies, Settings};
 use crate::store::check_document_size;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,6 +73,20 @@ pub(crate) struct Fetched {
     pub(crate) media_type: String,
 }
 
+fn with_proxies(
+    mut http: reqwest::ClientBuilder,
+    proxies: &Proxies,
+) -> std::result::Result<reqwest::ClientBuilder, reqwest::Error> {
+    let except = || reqwest::NoProxy::from_string(proxies.except.as_deref().unwrap_or_default());
+    if let Some(url) = &proxies.http {
+        http = http.proxy(reqwest::Proxy::http(url)?.no_proxy(except()));
+    }
+    if let Some(url) = &proxies.https {
+        http = http.proxy(reqwest::Proxy::https(url)?.no_proxy(except()));
+    }
+    Ok(http)
+}
+
 impl Session {
     /// A session with the first host that answers at all.
     pub(crate) async fn open(
@@ -98,6 +112,9 @@ impl Session {
         if host.is_loopback() {
             // No proxy leads to this machine; Go's clients have the same rule.
             http = http.no_proxy();
+        } else if let Some(proxies) = &settings.proxies {
+            http = with_proxies(http.no_proxy(), proxies)
+                .map_err(|error| Error::System(format!("set up the proxy: {error}")))?;
         }
         let http = http
             .tls_backend_preconfigured(tls::client(settings, &host)?)

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex};
 
 use hull_sys::Context;
 
-use crate::Result;
 use crate::networks::lock;
+use crate::{Egress, Result};
 
 pub use door::{Listeners, SERVER};
 pub(crate) use names::Names;
@@ -42,6 +42,8 @@ pub struct NameSettings {
     pub links: BTreeMap<String, String>,
     /// The user has set `ndots`: names without a dot do not leave.
     pub ndots: bool,
+    /// What the container may send: no other server is asked for it.
+    pub egress: Option<Egress>,
     /// The host's address; the gateway of the container's first network where absent.
     pub host: Option<IpAddr>,
 }
@@ -85,6 +87,11 @@ impl NameServers {
         let served = lock(&self.served);
         let server = served.get(container);
         server.map(|server| server.configure(settings)).is_some()
+    }
+
+    /// The network namespace of a container that has a name server.
+    pub(crate) fn namespace(&self, container: &str) -> Option<OwnedFd> {
+        lock(&self.served).get(container)?.namespace().ok()
     }
 
     /// Answers no more for a container.

@@ -53,7 +53,7 @@ impl Names {
         let zone = state.zones.entry(network.id.clone()).or_insert_with(|| Zone {
             name: network.name.to_lowercase(),
             named: !network.predefined(),
-            internal: network.internal,
+            internal: network.is_closed(),
             gateways: network.gateways(),
             ..Zone::default()
         });

@@ -81,6 +81,11 @@ impl NameServer {
         Ok(Self { resolver, _closing: closing })
     }
 
+    /// The container's network namespace.
+    pub(crate) fn namespace(&self) -> io::Result<OwnedFd> {
+        self.resolver.namespace.try_clone()
+    }
+
     /// Other settings hold from now on.
     pub(crate) fn configure(&self, settings: NameSettings) {
         *lock(&self.resolver.settings) = settings;
@@ -205,10 +210,7 @@ impl Resolver {
 
     /// The answer of a server, if the container may ask any.
     async fn forward(&self, query: &Query<'_>, transport: Transport) -> Vec<u8> {
-        let (chosen, ndots) = {
-            let settings = lock(&self.settings);
-            (settings.servers.clone(), settings.ndots)
-        };
+        let NameSettings { servers: chosen, ndots, egress, .. } = lock(&self.settings).clone();
         if !self.names.leads_outside(&self.container) {
             return query.refuse(message::SERVER_FAILURE);
         }
@@ -216,10 +218,13 @@ impl Resolver {
             // The user wants such names looked up in the search domains only.
             return query.refuse(message::NAME_ERROR);
         }
-        let (servers, generation) = match chosen.is_empty() {
+        let (mut servers, generation) = match chosen.is_empty() {
             true => self.host.now(),
             false => (chosen.into_iter().map(Server::chosen).collect(), 0),
         };
+        if let Some(egress) = egress {
+            servers.retain(|server| egress.allows(server.address.ip(), server.address.port()));
+        }
         let fits = |answer: &Vec<u8>| transport == Transport::Tcp || answer.len() <= query.limit();
         let known = lock(&self.cache).find(query.bytes, generation, Instant::now());
         if let Some(answer) = known.filter(fits) {

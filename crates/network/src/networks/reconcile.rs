@@ -40,7 +40,8 @@ impl Networks {
         // Links first: the row of a link that is made meanwhile is older than the link.
         let links = lock(&self.routes).links()?;
         let endpoints = self.records.read(|rows| rows.endpoints())?;
-        let present = |recorded: &Recorded| links.iter().any(|link| link.name == recorded.link());
+        let listed = |name: String| links.iter().any(|link| link.name == name);
+        let present = |recorded: &Recorded| recorded.host_link().is_none_or(listed);
         let (kept, gone): (Vec<_>, Vec<_>) = endpoints
             .into_iter()
             .partition(|recorded| live.contains(&recorded.endpoint.container) && present(recorded));

@@ -25,6 +25,8 @@ pub(crate) mod chain {
     pub(crate) const ASKED: &str = "asked";
     /// Inside a container: its name server's answers.
     pub(crate) const ANSWERED: &str = "answered";
+    /// Inside a container: what leaves it.
+    pub(crate) const EGRESS: &str = "egress";
 }
 
 const NFTA_EXPR_NAME: u16 = 1;
@@ -48,6 +50,8 @@ const FIB_DADDR: u32 = 2;
 const NAT_DNAT: u32 = 1;
 const LOOKUP_INVERTED: u32 = 1;
 const CHECKSUM_INTERNET: u32 = 1;
+const REJECT_UNREACHABLE: u32 = 0;
+const REJECT_TCP_RESET: u32 = 1;
 
 /// Where a packet goes on.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +92,8 @@ pub(crate) enum Expression<'a> {
     SourcePort(u32),
     /// The destination port (2 bytes).
     DestinationPort(u32),
+    /// The type and the code of an ICMP message (2 bytes).
+    IcmpKind(u32),
     /// The kind of the destination address (`RTN_LOCAL`, …).
     DestinationKind(u32),
     /// The connection's state as a bit mask.
@@ -100,6 +106,10 @@ pub(crate) enum Expression<'a> {
     Equal(u32, &'a [u8]),
     /// Goes on if the register has another content.
     NotEqual(u32, &'a [u8]),
+    /// Goes on if the register's content, as a number in network byte order, is this or more.
+    AtLeast(u32, &'a [u8]),
+    /// Goes on if it is this or less.
+    AtMost(u32, &'a [u8]),
     /// Goes on if the set has the key that begins in the register.
     In(&'a str, u32),
     /// Goes on if the set has not.
@@ -116,6 +126,10 @@ pub(crate) enum Expression<'a> {
     SetPort(Port, Protocol, u32),
     /// Ends the rule.
     Then(Verdict),
+    /// Drops the packet, and tells its sender that this is forbidden.
+    Refuse,
+    /// Drops a packet of TCP, and resets its connection.
+    Reset,
 }
 
 impl Expression<'_> {
@@ -132,15 +146,17 @@ impl Expression<'_> {
             | Self::DestinationNet(_)
             | Self::SourcePort(_)
             | Self::DestinationPort(_)
+            | Self::IcmpKind(_)
             | Self::SetPort(..) => "payload",
             Self::DestinationKind(_) => "fib",
             Self::ConnectionState(_) | Self::ConnectionStatus(_) => "ct",
             Self::Mask(..) => "bitwise",
-            Self::Equal(..) | Self::NotEqual(..) => "cmp",
+            Self::Equal(..) | Self::NotEqual(..) | Self::AtLeast(..) | Self::AtMost(..) => "cmp",
             Self::In(..) | Self::NotIn(..) | Self::Map(..) => "lookup",
             Self::Destine(..) => "nat",
             Self::Masquerade => "masq",
             Self::Then(_) | Self::Value(..) => "immediate",
+            Self::Refuse | Self::Reset => "reject",
         }
     }
 
@@ -155,7 +171,9 @@ impl Expression<'_> {
                 put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, destination, family.size()])
             }
             Self::DestinationNet(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, destination, 1]),
-            Self::SourcePort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 0, 2]),
+            Self::SourcePort(to) | Self::IcmpKind(to) => {
+                put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 0, 2])
+            }
             Self::DestinationPort(to) => put_numbers(data, &[REG32 + to, PAYLOAD_TRANSPORT, 2, 2]),
             Self::DestinationKind(to) => put_numbers(data, &[REG32 + to, FIB_TYPE, FIB_DADDR]),
             Self::ConnectionState(to) => put_numbers(data, &[REG32 + to, CT_STATE]),
@@ -163,6 +181,8 @@ impl Expression<'_> {
             Self::Mask(register, mask) => put_mask(data, register, mask),
             Self::Equal(register, value) => put_comparison(data, register, 0, value),
             Self::NotEqual(register, value) => put_comparison(data, register, 1, value),
+            Self::AtMost(register, value) => put_comparison(data, register, 3, value),
+            Self::AtLeast(register, value) => put_comparison(data, register, 5, value),
             Self::In(set, key) => put_lookup(data, set, key, None, 0),
             Self::NotIn(set, key) => put_lookup(data, set, key, None, LOOKUP_INVERTED),
             Self::Map(map, key, to) => put_lookup(data, map, key, Some(to), 0),
@@ -171,6 +191,10 @@ impl Expression<'_> {
             Self::Value(to, value) => put_value(data, to, value),
             Self::SetPort(port, protocol, from) => put_port(data, port, protocol, from),
             Self::Then(verdict) => put_verdict(data, verdict),
+            Self::Refuse => put_refusal(data, family),
+            Self::Reset => {
+                data.put(1, &REJECT_TCP_RESET.to_be_bytes()).put(2, &[0]);
+            }
         }
     }
 }
@@ -229,6 +253,15 @@ fn put_port(data: &mut Message, port: Port, protocol: Protocol, from: u32) {
     for (kind, number) in (2..).zip(numbers) {
         data.put(kind, &number.to_be_bytes());
     }
+}
+
+/// "Administratively prohibited", in each family's ICMP.
+fn put_refusal(data: &mut Message, family: Family) {
+    let code = match family {
+        Family::V4 => 13,
+        Family::V6 => 1,
+    };
+    data.put(1, &REJECT_UNREACHABLE.to_be_bytes()).put(2, &[code]);
 }
 
 fn put_verdict(data: &mut Message, verdict: Verdict) {

@@ -89,13 +89,25 @@ pub(crate) enum Hook {
 }
 
 /// A change of the tables: all of it happens, or nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Transaction {
+    table: &'static str,
     family: Family,
     messages: Vec<Message>,
 }
 
+impl Default for Transaction {
+    fn default() -> Self {
+        Self::in_table(TABLE)
+    }
+}
+
 impl Transaction {
+    /// A change of other tables than those that everything is in, under this name.
+    pub(crate) fn in_table(table: &'static str) -> Self {
+        Self { table, family: Family::default(), messages: Vec::new() }
+    }
+
     /// What follows is about the table of this family.
     pub(crate) fn of(&mut self, family: Family) {
         self.family = family;
@@ -109,8 +121,8 @@ impl Transaction {
             (DELTABLE, 0, "delete table"),
             (NEWTABLE, CREATE, "create table"),
         ] {
-            let mut message = message(self.family, kind, flags, op, TABLE);
-            message.put_str(NFTA_TABLE_NAME, TABLE);
+            let mut message = message(self.family, kind, flags, op, self.table);
+            message.put_str(NFTA_TABLE_NAME, self.table);
             self.messages.push(message);
         }
     }
@@ -118,7 +130,7 @@ impl Transaction {
     /// Makes a chain that others jump to.
     pub(crate) fn chain(&mut self, name: &str) {
         let mut message = message(self.family, NEWCHAIN, CREATE, "create chain", name);
-        message.put_str(NFTA_CHAIN_TABLE, TABLE).put_str(NFTA_CHAIN_NAME, name);
+        message.put_str(NFTA_CHAIN_TABLE, self.table).put_str(NFTA_CHAIN_NAME, name);
         self.messages.push(message);
     }
 
@@ -126,7 +138,7 @@ impl Transaction {
     pub(crate) fn base_chain(&mut self, name: &str, kind: &str, hook: Hook, priority: i32) {
         let mut message = message(self.family, NEWCHAIN, CREATE, "create chain", name);
         message
-            .put_str(NFTA_CHAIN_TABLE, TABLE)
+            .put_str(NFTA_CHAIN_TABLE, self.table)
             .put_str(NFTA_CHAIN_NAME, name)
             .nest(NFTA_CHAIN_HOOK, |inside| {
                 inside
@@ -142,7 +154,7 @@ impl Transaction {
     pub(crate) fn rule(&mut self, chain: &str, expressions: &[Expression<'_>]) {
         let family = self.family;
         let mut message = message(self.family, NEWRULE, CREATE | APPEND, "add rule to chain", chain);
-        message.put_str(NFTA_RULE_TABLE, TABLE).put_str(NFTA_RULE_CHAIN, chain).nest(
+        message.put_str(NFTA_RULE_TABLE, self.table).put_str(NFTA_RULE_CHAIN, chain).nest(
             NFTA_RULE_EXPRESSIONS,
             |list| {
                 for expression in expressions {

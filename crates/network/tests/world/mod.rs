@@ -86,7 +86,7 @@ impl Container {
     }
 
     pub(crate) fn ip(&self) -> Ipv4Addr {
-        self.endpoint.address.addr()
+        self.endpoint.address.expect("an IPv4 address").addr()
     }
 }
 
@@ -173,11 +173,20 @@ pub(crate) fn links() -> Vec<String> {
 
 /// Waits until the host has no veth of a container any more: the kernel removes them a moment after their namespace.
 pub(crate) fn wait_for_no_container_links() {
+    let gone = || !links().iter().any(|name| name.starts_with("veth"));
+    assert!(eventually(gone), "links are left: {:?}", links());
+}
+
+/// Whether it comes to be so within some seconds.
+pub(crate) fn eventually(is_so: impl Fn() -> bool) -> bool {
     let start = Instant::now();
-    while links().iter().any(|name| name.starts_with("veth")) {
-        assert!(start.elapsed() < Duration::from_secs(5), "links are left: {:?}", links());
+    while !is_so() {
+        if start.elapsed() > Duration::from_secs(5) {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// How many elements a set of the table has; `None` without the table.

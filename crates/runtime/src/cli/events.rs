@@ -58,7 +58,7 @@ fn follow(
         let left = next.saturating_duration_since(Instant::now());
         let timeout = left.try_into().map_err(|_| Error::usage("the interval is too long"))?;
         let mut fds = vec![PollFd::new(&process, PollFlags::IN)];
-        fds.extend(watch.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+        fds.extend(watch.as_ref().map(|watch| PollFd::new(watch, watch.interest())));
         let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&timeout))).op("poll")?;
         let ended = !fds[0].revents().is_empty();
         for _ in 0..watch.as_mut().map_or(0, OomWatch::take) {

@@ -70,6 +70,7 @@ impl Host {
             seccomp: None,
             netns_fd: None,
             shared: Vec::new(),
+            runtime: None,
             sources: Default::default(),
             bundle: Default::default(),
             log: LogFile::bounded(home.join("log")).into(),
@@ -209,7 +210,7 @@ impl Container<'_> {
     pub(crate) fn wait(&self) -> Exit {
         let answer = client::connect(&self.dir()).and_then(|mut stream| {
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            client::ask(&mut stream, &self.dir(), &Request::Wait)
+            client::wait(&mut stream, &self.dir())
         });
         match answer {
             Ok(Answer::Exited(exit)) => exit,

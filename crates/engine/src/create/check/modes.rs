@@ -1,6 +1,9 @@
 //! The modes of namespaces: which there are, and what cannot be had together with them.
 
-use crate::model::{ContainerConfig, HostConfig};
+use hull_network::Egress;
+
+use crate::model::{ContainerConfig, HostConfig, Resources};
+use crate::spec::lead_round_a_firewall;
 use crate::{Error, Result};
 
 /// What goes with sharing a network.
@@ -51,6 +54,30 @@ fn in_another_network(config: &ContainerConfig, host: &HostConfig, other: &str) 
 
 fn given(list: &Option<Vec<String>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+/// What Hull has beyond Docker: rates and a policy for a network of the container's own.
+pub(super) fn confinement(host: &HostConfig) -> Result<()> {
+    let Resources { network_rate_in, network_rate_out, .. } = host.resources;
+    if network_rate_in < 0 || network_rate_out < 0 {
+        return Err(Error::invalid(
+            "invalid network rate: it is a number of bytes a second, and cannot be negative",
+        ));
+    }
+    let policy = Egress::parse(host.egress.as_deref().unwrap_or_default())?;
+    let (paced, confined) = (network_rate_in != 0 || network_rate_out != 0, policy.is_some());
+    let shared = host.network_mode == "host" || shared_network(&host.network_mode).is_some();
+    let failed = |text: &str| Err(Error::invalid(format!("conflicting options: {text}")));
+    match () {
+        () if shared && paced => failed("network rates and a network mode that shares the network of others"),
+        () if shared && confined => {
+            failed("an egress policy and a network mode that shares the network of others")
+        }
+        () if confined && lead_round_a_firewall(host) => {
+            failed("an egress policy and capabilities that lead round it (privileged, NET_ADMIN, NET_RAW)")
+        }
+        () => Ok(()),
+    }
 }
 
 /// Whether each mode is one.

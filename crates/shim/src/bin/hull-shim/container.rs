@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use hull_cgroup::Cgroup;
+use hull_cgroup::{Cgroup, OomWatch};
 use hull_runtime::hooks::Hooked;
 use hull_runtime::{Created, Failure, Running};
-use hull_shim::protocol::{Exit, Status};
+use hull_shim::protocol::{Config, Exit, Status};
 
 use crate::clock::Stamp;
 use crate::copy::{Chunk, Output, Streams};
+use crate::foreign::{self, Foreign};
 use crate::log::Log;
 
 /// One container, from its creation to its end.
@@ -23,6 +24,10 @@ pub(crate) struct Container {
     pub(crate) started_at: Option<String>,
     /// Mount namespaces of file systems that it shares with others, held for them.
     pub(crate) shared: BTreeMap<String, OwnedFd>,
+    /// Tells when it has run out of memory, where there is a controller for that.
+    pub(crate) oom: Option<OomWatch>,
+    /// Its runtime, if that is not the library's.
+    pub(crate) foreign: Option<Foreign>,
     stage: Stage,
     /// Closed when this process ends, after everybody has been told: then the kernel writes the changes to disk.
     _rootfs: Option<OwnedFd>,
@@ -31,6 +36,8 @@ pub(crate) struct Container {
 /// Where in its life it is. The states are described in the module of the program.
 enum Stage {
     Created(Created),
+    /// The same where the runtime is another program.
+    Waiting(foreign::Created),
     Running(Running),
     /// Init has ended; `give_up` is when we stop to wait for the end of its output.
     Exited {
@@ -64,14 +71,39 @@ impl Container {
             log,
             started_at: None,
             shared: BTreeMap::new(),
+            oom: None,
+            foreign: None,
             stage,
             _rootfs: rootfs,
         }
     }
 
+    /// One that another runtime has made.
+    pub(crate) fn foreign(
+        runtime: Foreign,
+        mut created: foreign::Created,
+        streams: Streams,
+        log: Option<Log>,
+        config: Config,
+    ) -> Self {
+        Self {
+            pid: created.pid,
+            cgroup: config.cgroup,
+            streams,
+            stdin_once: config.stdin_once,
+            log,
+            started_at: None,
+            shared: BTreeMap::new(),
+            oom: None,
+            foreign: Some(runtime),
+            _rootfs: created.rootfs.take(),
+            stage: Stage::Waiting(created),
+        }
+    }
+
     pub(crate) fn status(&self) -> Status {
         match self.stage {
-            Stage::Created(_) => Status::Created,
+            Stage::Created(_) | Stage::Waiting(_) => Status::Created,
             Stage::Running(_) => Status::Running,
             Stage::Exited { .. } | Stage::Drained(_) | Stage::Between => Status::Exited,
         }
@@ -81,6 +113,7 @@ impl Container {
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         match &self.stage {
             Stage::Created(created) => created.pidfd(),
+            Stage::Waiting(created) => Some(created.pidfd()),
             Stage::Running(running) => Some(running.pidfd.as_fd()),
             Stage::Exited { .. } | Stage::Drained(_) | Stage::Between => None,
         }
@@ -88,16 +121,19 @@ impl Container {
 
     /// Lets init execute the program. `None`: it is not waiting for that.
     pub(crate) fn start(&mut self) -> Option<Result<(), Failure>> {
-        match std::mem::replace(&mut self.stage, Stage::Between) {
-            Stage::Created(created) => Some(created.start().map(|running| {
-                self.started_at = Some(Stamp::now().to_string());
-                self.stage = Stage::Running(running);
-            })),
-            other => {
+        let running = match (std::mem::replace(&mut self.stage, Stage::Between), &self.foreign) {
+            (Stage::Created(created), _) => created.start(),
+            (Stage::Waiting(created), Some(foreign)) => foreign.start(created, &self.cgroup),
+            (other, _) => {
                 self.stage = other;
-                None
+                return None;
             }
-        }
+        };
+        Some(running.map(|running| {
+            self.started_at = Some(Stamp::now().to_string());
+            self.oom = running.cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok());
+            self.stage = Stage::Running(running);
+        }))
     }
 
     /// Notes the end of init. Output is waited for until `give_up`.
@@ -132,6 +168,7 @@ impl Container {
             Stage::Exited { exit, hooked, .. } => {
                 // There is nobody to tell that one has failed: the container has ended as it has.
                 let _ = hooked.map(|hooked| hooked.stopped());
+                self.foreign.iter().for_each(Foreign::delete);
                 self.stage = Stage::Drained(exit);
             }
             other => self.stage = other,

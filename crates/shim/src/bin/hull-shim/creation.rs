@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::container::Container;
 use crate::copy::{Streams, Wish};
+use crate::foreign::Foreign;
 use crate::log::Log;
 use crate::supervisor::Supervisor;
 
@@ -28,6 +29,13 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
     let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
     let network = config.netns_fd.map(|_| inherited_namespace()).transpose().map_err(failure)?;
     let (mounts, shared) = open_shared(&config.shared).map_err(failure)?;
+    if let Some(runtime) = config.runtime.clone() {
+        let (foreign, mut created) = Foreign::create(runtime, &config, stdio, network, &mounts)?;
+        streams.attach(created.terminal.take()).map_err(failure)?;
+        let mut container = Container::foreign(foreign, created, streams, log, config);
+        container.shared = shared;
+        return Supervisor::new(signals, container).map_err(failure);
+    }
     let mut created = hull_runtime::create(Create {
         stdio,
         user: config.user,

@@ -9,13 +9,15 @@
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use hull_runtime::{Failure, Running};
+use hull_runtime::{Failure, Running, Stdio};
 use hull_shim::protocol::Exec;
 use hull_sys::signal;
 
 use crate::clock::Stamp;
+use crate::container::Container;
 use crate::copy::{Streams, Wish};
 use crate::creation::{failure, with_oom_score};
+use crate::foreign::Extra;
 
 /// An exec session.
 pub(crate) struct Session {
@@ -34,20 +36,30 @@ struct End {
 }
 
 /// Runs the process. Returns when its program is executing.
-pub(crate) fn begin(init: i32, cgroup: &str, exec: Exec) -> Result<Session, Failure> {
+pub(crate) fn begin(container: &Container, exec: Exec) -> Result<Session, Failure> {
     let wish = Wish { terminal: exec.terminal, stdin: exec.stdin };
     let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
-    let mut running = hull_runtime::exec(hull_runtime::Exec {
-        user: exec.user,
-        extra_groups: exec.extra_groups,
-        stdio,
-        seccomp: exec.seccomp,
-        cgroup: Some(cgroup.to_owned()),
-        ..hull_runtime::Exec::new(init, with_oom_score(exec.process))
-    })?;
+    let name = exec.id.clone();
+    let mut running = run(container, exec, stdio)?;
     streams.attach(running.terminal.take()).map_err(failure)?;
     let started_at = Stamp::now().to_string();
-    Ok(Session { name: exec.id, pid: running.pid, started_at, streams, running, end: None })
+    Ok(Session { name, pid: running.pid, started_at, streams, running, end: None })
+}
+
+fn run(container: &Container, exec: Exec, stdio: Stdio) -> Result<Running, Failure> {
+    let process = with_oom_score(exec.process);
+    let (user, groups) = (exec.user, exec.extra_groups);
+    match &container.foreign {
+        Some(foreign) => foreign.exec(container.pid, Extra { name: exec.id, process, user, groups }, stdio),
+        None => hull_runtime::exec(hull_runtime::Exec {
+            user,
+            extra_groups: groups,
+            stdio,
+            seccomp: exec.seccomp,
+            cgroup: Some(container.cgroup.clone()),
+            ..hull_runtime::Exec::new(container.pid, process)
+        }),
+    }
 }
 
 impl Session {

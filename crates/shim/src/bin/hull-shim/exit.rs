@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hull_cgroup::OomWatch;
 use hull_runtime::Failure;
 use hull_shim::protocol::{self, Answer, Exit, Stream};
 use rustix::process::{WaitOptions, WaitStatus};
@@ -35,6 +36,9 @@ impl Supervisor {
     }
 
     fn container_ended(&mut self, code: i32, signal: Option<i32>) {
+        // It comes before its consequence.
+        self.tell_oom();
+        self.container.oom = None;
         let started_at = self.container.started_at.clone();
         let at = Stamp::now().to_string();
         let exit = Exit { code, signal, at, oom: false, started_at, log_dropped: 0 };
@@ -45,6 +49,14 @@ impl Supervisor {
             // Without a pid namespace of its own, a container's other processes outlive init. If this fails,
             // removing the cgroup will, and the daemon finds it.
             let _ = cgroup.kill();
+        }
+    }
+
+    /// Tells those who wait for the end that the container has run out of memory, if it has.
+    pub(crate) fn tell_oom(&mut self) {
+        let times = self.container.oom.as_mut().map_or(0, OomWatch::take);
+        for session in self.sessions.values_mut().filter(|session| matches!(session.phase, Phase::Waiting)) {
+            (0..times).for_each(|_| session.answer(&Answer::Oom));
         }
     }
 

@@ -44,6 +44,7 @@ mod copy;
 mod creation;
 mod exec;
 mod exit;
+mod foreign;
 mod init;
 mod log;
 mod logger;

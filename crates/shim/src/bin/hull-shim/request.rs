@@ -122,7 +122,7 @@ impl Supervisor {
         if self.container.status() != Status::Running {
             return Err(Answer::NotRunning);
         }
-        exec::begin(self.container.pid, &self.container.cgroup, exec).map_err(Answer::Failed)
+        exec::begin(&self.container, exec).map_err(Answer::Failed)
     }
 
     /// Makes a client's connection a stream; what came behind its request is input already.
@@ -155,9 +155,10 @@ impl Supervisor {
                 None => return Answer::NotRunning,
             },
             None if kill.all => kill_all(&self.container.cgroup, kill.signal),
-            None => match self.container.pidfd() {
-                Some(init) => signal::send(init, kill.signal),
-                None => return Answer::NotRunning,
+            None => match (self.container.pidfd(), &self.container.foreign) {
+                (None, _) => return Answer::NotRunning,
+                (Some(_), Some(foreign)) => foreign.kill(kill.signal),
+                (Some(init), None) => signal::send(init, kill.signal),
             },
         };
         match outcome {

@@ -57,6 +57,7 @@ enum Source {
     Input(Target),
     Session(Key),
     Log,
+    Oom,
 }
 
 impl Supervisor {
@@ -151,6 +152,9 @@ impl Supervisor {
         if let Some(listener) = &self.listener {
             add(Source::Listener, PollFd::new(listener, PollFlags::IN));
         }
+        if let Some(watch) = &self.container.oom {
+            add(Source::Oom, PollFd::new(watch, watch.interest()));
+        }
         if let Some(log) = self.log_pending() {
             add(Source::Log, PollFd::from_borrowed_fd(log, PollFlags::OUT));
         }
@@ -225,6 +229,7 @@ impl Supervisor {
             Source::Output(target, index) => self.pump_in_order(target, index),
             Source::Input(target) => self.flush_input(target),
             Source::Session(key) => self.serve(key, events),
+            Source::Oom => self.tell_oom(),
             Source::Log => self.container.log.iter_mut().for_each(Log::flush),
         }
     }

@@ -1,0 +1,151 @@
+//! Networks of a container that is about to start, and of one that has ended.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use hull_network::{Driver, Network, Networks};
+
+use super::endpoint::{endpoint_request, fill_in};
+use super::namespace_of;
+use super::ports::{publish, wanted_ports};
+use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig};
+use crate::{Engine, Error, Result};
+
+/// The connections of a container on its way; undone unless kept.
+pub(crate) struct Connected<'a> {
+    networks: &'a Networks,
+    container: Option<String>,
+    /// What the container's record is to say.
+    pub(crate) settings: NetworkSettings,
+}
+
+impl Connected<'_> {
+    /// They stay.
+    pub(crate) fn keep(mut self) -> NetworkSettings {
+        self.container = None;
+        std::mem::take(&mut self.settings)
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        if let Some(container) = &self.container {
+            // What stays behind is swept at the next opening.
+            let _ = self.networks.release(container);
+        }
+    }
+}
+
+impl Engine {
+    /// The networks that a request for a container names, the one of its mode among them.
+    pub(crate) fn wanted_networks(
+        &self,
+        container: &Container,
+        wanted: NetworkingConfig,
+    ) -> Result<BTreeMap<String, EndpointSettings>> {
+        let mode = match NetworkMode::parse(&container.host.network_mode) {
+            NetworkMode::Container(_) => return Ok(BTreeMap::new()),
+            mode => mode.to_string(),
+        };
+        let mut networks: BTreeMap<String, EndpointSettings> = BTreeMap::new();
+        for (name, settings) in wanted.endpoints {
+            let name = if name == "default" { mode.clone() } else { name };
+            networks.insert(self.network_name(&name), settings);
+        }
+        let own = networks.entry(self.network_name(&mode)).or_default();
+        if own.wanted_mac.is_empty() {
+            own.wanted_mac.clone_from(&container.config.mac_address);
+        }
+        for (name, settings) in &mut networks {
+            if settings.wants_address() && hull_network::PREDEFINED.contains(&name.as_str()) {
+                return Err(Error::invalid(
+                    "user specified IP address is supported on user defined networks only",
+                ));
+            }
+            // An unknown network is an error of the start, as in Docker: here it would read as a missing image.
+            settings.network_id = self.networks.find(name).map(|network| network.id).unwrap_or_default();
+            settings.mac_address.clone_from(&settings.wanted_mac);
+        }
+        Ok(networks)
+    }
+
+    /// The network namespace that a container is to run in; `None`: the host's.
+    pub(crate) fn sandbox(&self, container: &Container) -> Result<Option<OwnedFd>> {
+        match NetworkMode::parse(&container.host.network_mode) {
+            NetworkMode::Host => Ok(None),
+            NetworkMode::None | NetworkMode::Network(_) => Ok(Some(self.networks.sandbox()?.into_fd())),
+            NetworkMode::Container(other) => {
+                let other = self.container(&other)?;
+                if !other.state.status.is_running() {
+                    return Err(Error::conflict(format!(
+                        "cannot join network of a non running container: {}",
+                        other.id
+                    )));
+                }
+                namespace_of(other.state.pid).map(Some)
+            }
+        }
+    }
+
+    /// Sees that the next start finds a network namespace that is ready.
+    pub(crate) fn prepare_sandbox(&self) {
+        let networks = Arc::clone(&self.networks);
+        // Whoever finds none makes one.
+        tokio::task::spawn_blocking(move || networks.prepare_sandbox());
+    }
+
+    /// Connects a container that is about to start with its networks.
+    pub(crate) fn connect_networks(
+        &self,
+        container: &Container,
+        sandbox: Option<&OwnedFd>,
+    ) -> Result<Connected<'_>> {
+        let mut connected = Connected {
+            networks: &self.networks,
+            container: Some(container.id.clone()),
+            settings: container.network.clone(),
+        };
+        let settings = &mut connected.settings;
+        settings.ports = container.config.exposed_ports.iter().map(|port| (*port, None)).collect();
+        let (Some(sandbox), mode @ NetworkMode::Network(_)) =
+            (sandbox, NetworkMode::parse(&container.host.network_mode))
+        else {
+            return Ok(connected);
+        };
+        settings.sandbox_id = crate::identity::fresh()?;
+        let first = self.network_name(&mode.to_string());
+        let mut names: Vec<(String, i64)> =
+            settings.networks.iter().map(|(name, on)| (name.clone(), on.gw_priority)).collect();
+        // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
+        names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
+        let way_out = self.way_out(&names);
+        for (name, _) in names {
+            let ports = if Some(&name) == way_out.as_ref() { wanted_ports(container)? } else { Vec::new() };
+            let wish = settings.networks.get(&name).cloned().unwrap_or_default();
+            let request = endpoint_request(container, &name, &wish, ports)?;
+            let endpoint = self
+                .networks
+                .connect(sandbox.as_fd(), request)
+                .map_err(|error| Error::from(error).within("failed to set up container networking"))?;
+            publish(&mut settings.ports, &endpoint);
+            settings.networks.insert(name, fill_in(wish, container, &endpoint));
+        }
+        self.pace(container, sandbox.as_fd())?;
+        Ok(connected)
+    }
+
+    /// The network whose bridge publishes the ports: the first that leads out; with one network there is no question.
+    fn way_out(&self, names: &[(String, i64)]) -> Option<String> {
+        let publishes = |network: Network| network.driver == Driver::Bridge && !network.internal;
+        let leads_out = |name: &str| self.networks.find(name).is_ok_and(publishes);
+        let mut candidates = names.iter().map(|(name, _)| name);
+        candidates.find(|name| names.len() == 1 || leads_out(name)).cloned()
+    }
+
+    /// Ends the connections of a container that does not run any more.
+    pub(crate) async fn release_networks(&self, id: &str) -> Result<()> {
+        let (networks, id) = (Arc::clone(&self.networks), id.to_owned());
+        Ok(tokio::task::spawn_blocking(move || networks.release(&id)).await??)
+    }
+}

@@ -1,0 +1,54 @@
+//! What the drivers have in common: how a network is made, how an endpoint is made in a namespace, how both go.
+//!
+//! Each driver is a module of its own beside this one. Here is only which of them is asked.
+
+use std::os::fd::BorrowedFd;
+
+use super::attach::Attachment;
+use super::{Bridged, Networks, vlan};
+use crate::{Driver, Network, NetworkRequest, Result, bridge};
+
+impl Networks {
+    /// The kernel's side of a recorded network; undone by [`Networks::unbuild`].
+    pub(super) fn build(&self, network: &Network) -> Result<()> {
+        if let Some(bridged) = Bridged::of(network)? {
+            return self.build_bridge(&bridged);
+        }
+        match vlan::settings(network)? {
+            Some(settings) => self.ensure_parent(&settings).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes what [`Networks::build`] has opened. A link that was made for the network is left to the list of leftovers.
+    pub(super) fn unbuild(&self, network: &Network) -> Result<()> {
+        match Bridged::of(network)? {
+            Some(bridged) => Ok(self.firewall.close(&bridged.passage())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes an endpoint's interface in a namespace, with its addresses and routes; it goes with the namespace, or by
+    /// [`Networks::disconnect`].
+    pub(super) fn link(&self, attachment: &mut Attachment<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+        match attachment.network.driver {
+            Driver::Bridge => self.link_bridged(attachment, namespace),
+            Driver::Macvlan | Driver::Ipvlan => self.link_upper(attachment, namespace),
+            Driver::Host | Driver::Null => Ok(()),
+        }
+    }
+}
+
+/// The links that a wish may name; the names of others are new.
+pub(super) fn named_links(request: &NetworkRequest) -> impl Iterator<Item = &str> {
+    let names = [bridge::NAME, crate::vlan::PARENT];
+    names.into_iter().filter_map(|name| request.options.get(name)).map(String::as_str)
+}
+
+/// The host's link that a network needs and that is made for it where it is absent.
+pub(super) fn needed_link(network: &Network) -> Result<Option<String>> {
+    match Bridged::of(network)? {
+        Some(bridged) => Ok(Some(bridged.settings.bridge)),
+        None => Ok(vlan::settings(network)?.map(|settings| settings.parent)),
+    }
+}
