@@ -142,7 +142,7 @@ impl From<hull_cgroup::Error> for Error {
         let kind = match &error {
             // Limits that make no sense, also those of which only the kernel knows it.
             Cgroup::Invalid(_) => Kind::Invalid,
-            Cgroup::System(why) if why.errno == rustix::io::Errno::INVAL.raw_os_error() => Kind::Invalid,
+            Cgroup::System(why) if why.is(rustix::io::Errno::INVAL) => Kind::Invalid,
             Cgroup::Unsupported(_) | Cgroup::NotFound(_) | Cgroup::System(_) => Kind::System,
         };
         Self::new(kind, error.to_string())

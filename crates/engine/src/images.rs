@@ -243,7 +243,12 @@ fn image_config(config: &ContainerConfig) -> hull_image::Config {
     };
     hull_image::Config {
         user: config.user.clone(),
-        exposed_ports: set(config.exposed_ports.iter().map(ToString::to_string).collect()),
+        exposed_ports: set(config
+            .exposed_ports
+            .iter()
+            .flat_map(|ports| ports.each())
+            .map(|port| port.to_string())
+            .collect()),
         env: config.env.clone(),
         entrypoint: config.entrypoint.clone().filter(|words| !words.is_empty()),
         cmd: config.cmd.clone().filter(|words| !words.is_empty()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hull_api::filters::Filters;
 use hull_engine::Error;
-use hull_engine::model::{Container, Port, Status};
+use hull_engine::model::{Container, HostPort, Port, Ports, Status};
 use hull_oci::Digest;
 use regex_lite::Regex;
 
@@ -91,8 +91,8 @@ struct Choice<'f> {
     since: Option<Arc<Container>>,
     ancestors: Vec<Ancestor>,
     networks: Vec<String>,
-    publish: Vec<(Port, Port)>,
-    expose: Vec<(Port, Port)>,
+    publish: Vec<Ports>,
+    expose: Vec<Ports>,
 }
 
 impl<'f> Choice<'f> {
@@ -189,16 +189,15 @@ impl<'f> Choice<'f> {
 
     /// By a port of the host that leads to it, or by one of its own; either is enough.
     fn by_port(&self, container: &Container) -> bool {
-        let within = |ranges: &[(Port, Port)], number: u16, protocol| {
-            ranges
-                .iter()
-                .any(|(low, high)| protocol == low.protocol && (low.number..=high.number).contains(&number))
-        };
-        container.network.ports.iter().any(|(port, bindings)| {
-            let mut published =
-                bindings.iter().flatten().filter_map(|binding| binding.host_port.parse().ok());
-            within(&self.expose, port.number, port.protocol)
-                || published.any(|number| within(&self.publish, number, port.protocol))
+        container.network.ports.iter().any(|(ports, places)| {
+            let meets = |wanted: &Ports, first: u16, last: u16| {
+                wanted.protocol == ports.protocol && wanted.first <= last && first <= wanted.last
+            };
+            let published = places.iter().flatten().filter_map(HostPort::range);
+            self.expose.iter().any(|wanted| meets(wanted, ports.first, ports.last))
+                || published
+                    .into_iter()
+                    .any(|(first, last)| self.publish.iter().any(|wanted| meets(wanted, first, last)))
         })
     }
 
@@ -258,8 +257,8 @@ impl Ancestor {
 }
 
 /// `80`, `80/tcp` or `8000-9000/udp`.
-fn ports(filters: &Filters, key: &str) -> Result<Vec<(Port, Port)>, Error> {
-    let parse = |text: &str| -> Result<(Port, Port), Error> {
+fn ports(filters: &Filters, key: &str) -> Result<Vec<Ports>, Error> {
+    let parse = |text: &str| -> Result<Ports, Error> {
         if text.contains(':') {
             return Err(invalid(format!("filter for '{key}' should not contain ':': {text}")));
         }
@@ -270,7 +269,9 @@ fn ports(filters: &Filters, key: &str) -> Result<Vec<(Port, Port)>, Error> {
             parsed.map_err(|why| invalid(format!("error while looking up for {key} {text}: {why}")))
         };
         match (port(low)?, port(high)?) {
-            (low, high) if low.number <= high.number => Ok((low, high)),
+            (low, high) if low.number <= high.number => {
+                Ok(Ports { first: low.number, last: high.number, protocol: low.protocol })
+            }
             _ => Err(invalid(format!(
                 "error while looking up for {key} {text}: invalid range specified for port: {numbers}"
             ))),
