@@ -87,8 +87,15 @@ impl Daemon {
         self.dir.path().join("hull.sock")
     }
 
-    /// Where the daemon keeps what is to stay.
+    /// Where the daemon keeps what is to stay: below the root it was given, if it maps users (`UID.GID`).
     pub fn data_root(&self) -> PathBuf {
+        let given = self.given_data_root();
+        let entries = fs::read_dir(&given).into_iter().flatten().flatten();
+        let mapped = entries.map(|entry| entry.path()).find(|path| path.join("hull.db").exists());
+        mapped.unwrap_or(given)
+    }
+
+    fn given_data_root(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
@@ -216,7 +223,7 @@ impl Daemon {
         let socket = self.socket();
         let mut command = Command::new(binary("hulld"));
         command.arg("-H").arg(format!("unix://{}", socket.display()));
-        command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
+        command.arg("--data-root").arg(self.given_data_root()).arg("--exec-root").arg(self.exec_root());
         command.arg("--pidfile").arg(self.dir.path().join("hulld.pid"));
         command.arg("--cgroup-parent").arg(&self.cgroup).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -255,10 +262,11 @@ impl Daemon {
         let cgroups = leaks::cgroups_below(self.cgroup.trim_start_matches('/'));
         left.extend(cgroups.iter().map(|path| format!("cgroup {}", path.display())));
         left.extend(self.before.added());
+        let data = self.data_root();
         let emptied =
-            ["run/shim", "data/containers", "data/snapshots/snapshots", "data/snapshots/unfinished"];
-        for below in emptied {
-            let entries = fs::read_dir(self.dir.path().join(below)).into_iter().flatten().flatten();
+            ["containers", "snapshots/snapshots", "snapshots/unfinished"].map(|below| data.join(below));
+        for directory in emptied.into_iter().chain([self.exec_root().join("shim")]) {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
             left.extend(entries.map(|entry| format!("file {}", entry.path().display())));
         }
         left

@@ -1,10 +1,10 @@
 //! Networks with IPv6 beside IPv4, as clients see them.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
-use hull_testkit::Daemon;
 use hull_testkit::output::{PATIENCE, eventually};
+use hull_testkit::{Daemon, images};
 
 const SLEEP: [&str; 3] = ["busybox", "sleep", "1000"];
 
@@ -121,4 +121,33 @@ fn wishes_that_cannot_be_met_are_refused() {
     let run = ["run", "--rm", "--network", "blue", "--ip6", "fd50::2", "busybox", "true"];
     daemon.hull(run).complains("no configured subnet").fails(125);
     daemon.hull(["network", "rm", "blue"]).ok();
+}
+
+#[test]
+fn ports_are_reached_by_ipv6_where_the_container_has_none() {
+    let serve = "mkdir /www; echo inside >/www/hello; exec httpd -f -p 80 -h /www";
+    let run = ["run", "-d", "--name", "web", "-p", "18083:80", "busybox", "sh", "-c", serve];
+    let mut daemon = Daemon::with_busybox();
+    daemon.hull(run).ok();
+    assert_eq!(daemon.hull(["port", "web", "80"]).lines(), ["0.0.0.0:18083", "[::]:18083"]);
+    for _ in 0..2 {
+        let fetched = || fetch("[::1]:18083").is_some_and(|text| text.contains("inside"));
+        assert!(eventually(PATIENCE, fetched));
+        daemon.kill9();
+        daemon.restart();
+    }
+    // The port is free at once, for us and for others.
+    daemon.hull(["restart", "-t", "0", "web"]).ok();
+    daemon.hull(["rm", "-f", "web"]).ok();
+    TcpListener::bind("[::]:18083").expect("a free port");
+}
+
+#[test]
+fn without_the_userland_proxy_ports_are_those_of_the_containers_families() {
+    let daemon = Daemon::start_with(&["--userland-proxy=false"]);
+    let archive = images::busybox(daemon.dir()).expect("an archive");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    daemon.hull(["run", "-d", "--name", "web", "-p", "18083:80", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(daemon.hull(["port", "web", "80"]).ok(), "0.0.0.0:18083");
+    assert!(std::net::TcpStream::connect("[::1]:18083").is_err());
 }

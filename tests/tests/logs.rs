@@ -538,3 +538,19 @@ fn the_drivers_that_are_listed_are_the_ones_that_are_accepted() {
     let refused = daemon.api("POST", "/containers/create", Some(&unknown));
     assert_ne!(refused.status, 201);
 }
+
+#[test]
+fn the_log_is_complete_when_the_end_is_told() {
+    let daemon = Daemon::with_busybox();
+    for driver in ["json-file", "local"] {
+        for round in 0..10 {
+            let log = format!("--log-driver={driver}");
+            let script = "seq 1 2000; printf unended";
+            let id = daemon.hull(["run", "-d", &log, "busybox", "sh", "-c", script]).ok().to_owned();
+            daemon.hull(["wait", &id]).ok();
+            let text = daemon.hull(["logs", &id]).stdout;
+            assert!(text.ends_with("\n2000\nunended"), "{driver}, round {round}: {:?}", text.len());
+            daemon.hull(["rm", &id]).ok();
+        }
+    }
+}

@@ -149,6 +149,22 @@ fn ending_and_removing() {
 }
 
 #[test]
+fn ports() {
+    let mut daemon = Daemon::with_busybox();
+    let run = [&["run", "-d", "--name", "box"], &SLEEP[..]].concat();
+    let look: Words<'_> = &["port", "box"];
+    let seen: Words<'_> = &["", "80/tcp -> 0.0.0.0:18083"];
+    let add: Words<'_> = &["port", "add", "box", "18083:80"];
+    let running = Operation { before: &[&run], look, seen, after: &[REMOVE], ..Operation::default() };
+    let done: Words<'_> = &["port is already allocated"];
+    killed_at_its_steps(&mut daemon, &Operation { act: add, done, ..running });
+    let published = &[&run[..], add];
+    let act: Words<'_> = &["port", "rm", "box", "18083:80"];
+    let done: Words<'_> = &["is not published"];
+    killed_at_its_steps(&mut daemon, &Operation { before: published, act, done, ..running });
+}
+
+#[test]
 fn changing() {
     let mut daemon = Daemon::with_busybox();
     let run = [&["run", "-d", "--name", "box"], &SLEEP[..]].concat();

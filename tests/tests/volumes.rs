@@ -3,6 +3,7 @@
 use std::fs;
 
 use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
 use serde_json::json;
 
 #[test]
@@ -308,4 +309,36 @@ fn owners_and_modes_come_along_into_a_new_volume() {
     assert_eq!(daemon.hull(look).lines(), ["123:45 1750", "x"]);
     daemon.hull(["run", "--rm", "-v", "fresh:/etc", "busybox", "test", "-e", "/etc/passwd"]).fails(1);
     daemon.hull(["rm", "maker"]).ok();
+}
+
+#[test]
+fn a_part_of_a_volume_that_is_a_file_system() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "quick"]).ok();
+    let script = "mkdir /data/part; echo in >/data/part/file; ln -s /etc /data/out; sleep 1000";
+    daemon.hull(["run", "-d", "--name=holder", "-v", "quick:/data", "busybox", "sh", "-c", script]).ok();
+    let part = |path: &str| format!("type=volume,source=quick,target=/p,volume-subpath={path}");
+    let run = |path: &str, command: &[&str]| {
+        daemon.hull([&["run", "--rm", "--mount", &part(path), "busybox"], command].concat())
+    };
+    assert!(eventually(PATIENCE, || run("part", &["cat", "/p/file"]).stdout == "in\n"));
+    assert_eq!(run("part/file", &["cat", "/p"]).ok(), "in", "a part may be a file");
+    run("part", &["touch", "/p/more"]).ok();
+    daemon.hull(["exec", "holder", "test", "-e", "/data/part/more"]).ok();
+    run("nope", &["true"]).complains("nope: no such file or directory").fails(125);
+    run("out", &["true"]).complains("path concatenation escapes the base directory").fails(125);
+}
+
+#[test]
+fn a_part_of_a_volume_that_is_a_directory_elsewhere() {
+    let daemon = Daemon::with_busybox();
+    let host = daemon.dir().join("elsewhere");
+    fs::create_dir_all(host.join("part")).expect("mkdir");
+    fs::write(host.join("part/file"), "in\n").expect("write");
+    let device = format!("device={}", host.display());
+    daemon.hull(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "bound"]).ok();
+    let mount = "type=volume,source=bound,target=/p,volume-subpath=part";
+    assert_eq!(daemon.hull(["run", "--rm", "--mount", mount, "busybox", "cat", "/p/file"]).ok(), "in");
+    daemon.hull(["volume", "rm", "bound"]).ok();
+    fs::remove_dir_all(host).expect("remove");
 }

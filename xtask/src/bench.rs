@@ -9,6 +9,7 @@ mod contest;
 mod engine;
 mod engines;
 mod http;
+mod network;
 mod output;
 mod report;
 mod runtimes;
@@ -42,11 +43,11 @@ struct Options {
 }
 
 /// What a run consists of, in its order; all but the first need engines.
-const PARTS: [&str; 7] = ["runtimes", "idle", "commands", "api", "many", "thousand", "logs"];
+const PARTS: [&str; 8] = ["runtimes", "idle", "commands", "api", "many", "thousand", "logs", "network"];
 
 const USAGE: &str =
     "usage: cargo xtask bench [--rounds N] [--no-build] [--no-peers] [--no-write] [--dist DIR] \
-    [--before DIR] [runtimes] [idle] [commands] [api] [many] [thousand] [logs]
+    [--before DIR] [runtimes] [idle] [commands] [api] [many] [thousand] [logs] [network]
   --before DIR: let the programs in DIR take part as well
   without all parts, or with --before, docs/benchmarks.md is not written";
 

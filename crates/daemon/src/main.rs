@@ -26,6 +26,7 @@ mod options;
 mod parse;
 mod pidfile;
 mod reload;
+mod remap;
 mod render;
 mod router;
 mod routes;

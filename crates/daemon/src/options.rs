@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use hull_engine::model::{LogConfig, Ulimit};
-use hull_engine::{Options, Runtime, Runtimes};
+use hull_engine::{Options, Remap, Runtime, Runtimes};
 use hull_image::Proxies;
 use hull_network::{Pool, Pool6};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::remap;
 use crate::settings::Settings;
 
 /// What the engine is opened with.
@@ -16,8 +17,15 @@ use crate::settings::Settings;
 /// A message that names the setting whose value makes no sense.
 pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
     let defaults = Options::default();
+    let remap = settings.userns_remap.as_deref().map(remap::of).transpose()?;
+    let data_root = settings.data_root.clone().unwrap_or(defaults.data_root);
     Ok(Options {
-        data_root: settings.data_root.clone().unwrap_or(defaults.data_root),
+        data_root: match remap.as_ref().map(Remap::root) {
+            // Volumes and containers of one map are nothing to another.
+            Some((user, group)) => data_root.join(format!("{user}.{group}")),
+            None => data_root,
+        },
+        remap,
         exec_root: settings.exec_root.clone().unwrap_or(defaults.exec_root),
         shim: beside("hull-shim")?,
         cgroup_parent: settings.cgroup_parent.clone().unwrap_or(defaults.cgroup_parent),
@@ -168,6 +176,7 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
         forward: settings.ip_forward.unwrap_or(defaults.forward),
         default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
+        userland_proxy: settings.userland_proxy.unwrap_or(defaults.userland_proxy),
         mtu: some(settings.mtu).unwrap_or(defaults.mtu),
         pools: if pools.is_empty() { defaults.pools } else { pools },
         pools6,

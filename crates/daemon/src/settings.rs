@@ -125,6 +125,9 @@ pub(crate) struct Settings {
     /// Whether the default bridge masquerades
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) ip_masq: Option<bool>,
+    /// Whether published ports are reached by IPv6 where their container has none
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) userland_proxy: Option<bool>,
     /// Whether to switch forwarding on
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) ip_forward: Option<bool>,
@@ -203,6 +206,9 @@ pub(crate) struct Settings {
     /// Runtime of containers that name none
     #[arg(long, value_name = "string")]
     pub(crate) default_runtime: Option<String>,
+    /// Give containers users that are nobody on the host: default, or a user and group with ranges of ids
+    #[arg(long, value_name = "string")]
+    pub(crate) userns_remap: Option<String>,
     /// IPC mode of containers that name none: private or shareable
     #[arg(long, value_name = "string")]
     pub(crate) default_ipc_mode: Option<String>,
@@ -379,10 +385,10 @@ impl Settings {
             hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
+            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
             shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
-            default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
+            userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }
     }
 }

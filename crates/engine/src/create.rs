@@ -44,7 +44,8 @@ impl Engine {
         let CreateRequest { name, platform, mut config, mut host, networking, shallow_read_only } = request;
         let mut warnings = check::request(&config, &mut host, &self.machine)?;
         self.check_runtime(&mut host.runtime)?;
-        let image = self.images.get(&config.image)?;
+        self.check_users(&host)?;
+        let image = self.images.get_for(&config.image, platform.as_ref())?;
         warnings.extend(platform_warning(&image, platform.as_ref())?);
         let id = identity::fresh()?;
         merge::defaults(&mut config, &image.config.config)?;

@@ -22,6 +22,7 @@ use crate::model::{Container, LogConfig, Ulimit};
 use crate::runtimes::Runtimes;
 use crate::seccomp::Filters;
 use crate::store::Store;
+use crate::userns::Remap;
 use crate::volumes::Volumes;
 use crate::{Result, identity, supervisor};
 
@@ -42,6 +43,8 @@ pub struct Options {
     pub cgroup_parent: String,
     /// The runtimes that containers may name, at the beginning.
     pub runtimes: Runtimes,
+    /// What the users of containers are on the host; `None`: themselves.
+    pub remap: Option<Remap>,
     /// IPC mode of containers that name none: "private" or "shareable".
     pub default_ipc_mode: String,
     /// Cgroup namespace of containers that name none, "private" or "host"; `None`: as the version of cgroups wants it.
@@ -84,6 +87,7 @@ impl Default for Options {
             init_by_default: false,
             cgroup_parent: "hull".into(),
             runtimes: Runtimes::default(),
+            remap: None,
             default_ipc_mode: "private".into(),
             default_cgroupns_mode: None,
             default_ulimits: Vec::new(),
@@ -133,7 +137,7 @@ impl Engine {
     pub async fn open(options: Options) -> Result<Arc<Self>> {
         let engine = Arc::new(tokio::task::spawn_blocking(|| Self::load(options)).await??);
         engine.reconcile().await?;
-        engine.watch_firewall();
+        engine.watch_firewall()?;
         Ok(engine)
     }
 

@@ -47,6 +47,7 @@ mod stop;
 mod store;
 mod supervisor;
 mod top;
+mod userns;
 mod volumes;
 mod wait;
 
@@ -60,4 +61,5 @@ pub use images::CommitRequest;
 pub use logs::LogStream;
 pub use measure::{InterfaceStats, StatsSample};
 pub use runtimes::{BUILT_IN as BUILT_IN_RUNTIMES, Runtime, Runtimes};
+pub use userns::{Range as IdRange, Remap};
 pub use wait::Waiter;

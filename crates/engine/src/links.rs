@@ -33,7 +33,9 @@ impl Linked {
     fn variables(&self, container: &Container) -> Vec<String> {
         let prefix = self.alias.to_uppercase().replace('-', "_");
         let mut variables = Vec::new();
-        for (number, port) in self.other.config.exposed_ports.iter().enumerate() {
+        for (number, port) in
+            self.other.config.exposed_ports.iter().flat_map(|ports| ports.each()).enumerate()
+        {
             let (address, number_of, protocol) = (&self.address, port.number, port.protocol.name());
             let url = format!("{protocol}://{address}:{number_of}");
             if number == 0 {

@@ -189,6 +189,9 @@ impl Engine {
         if self.machine.cgroup_v2 {
             options.push("name=cgroupns".to_owned());
         }
+        if self.options.remap.is_some() {
+            options.push("name=userns".to_owned());
+        }
         if self.options.no_new_privileges {
             options.push("name=no-new-privileges".to_owned());
         }

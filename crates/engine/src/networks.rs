@@ -2,28 +2,30 @@
 
 mod endpoint;
 mod live;
+mod pattern;
 mod ports;
 mod start;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hull_network::{Network, NetworkRequest};
+use hull_network::{Network, NetworkRequest, Noticed};
 use hull_sys::Context;
 use rustix::fs::{Mode, OFlags};
+use tokio::io::unix::AsyncFd;
 
 use crate::containers::Entry;
 use crate::events::EventKind;
 use crate::model::{Container, NetworkSettings, Pruned};
-use crate::{Engine, Result};
+use crate::{Engine, Error, Result};
 
 pub(crate) use start::Connected;
 
-/// How often the firewall is looked at.
-const FIREWALL_INTERVAL: Duration = Duration::from_secs(5);
+/// The firewall is made anew at once, but for somebody who goes on changing it no more often than this.
+const HEALING_PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// The name of the network of that name or id; what is not found keeps what it was called.
@@ -37,25 +39,45 @@ impl Engine {
         bridge.ipam.first()?.gateway.map(|gateway| gateway.to_string())
     }
 
-    /// Looks after the firewall for as long as the engine lives: what somebody else has flushed is made again.
-    pub(crate) fn watch_firewall(self: &Arc<Self>) {
+    /// Looks after the firewall for as long as the engine lives: what somebody else has changed is made again.
+    pub(crate) fn watch_firewall(self: &Arc<Self>) -> Result<()> {
+        let watch = self.networks.watch_firewall()?;
+        let readable = watch.as_fd().try_clone_to_owned().op("dup")?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of types that do not keep their descriptor open; an OwnedFd does"
+        )]
+        let readable = AsyncFd::new(readable).map_err(|error| Error::system(format!("epoll: {error}")))?;
+        // Whatever has happened before it was watched.
+        self.networks.heal()?;
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(FIREWALL_INTERVAL).await;
+            while let Ok(mut ready) = readable.readable().await {
+                ready.clear_ready();
+                let noticed = watch.look();
+                if matches!(noticed, Ok(Noticed::Nothing)) {
+                    continue;
+                }
                 let Some(networks) = engine.upgrade().map(|engine| Arc::clone(&engine.networks)) else {
                     return;
                 };
-                match tokio::task::spawn_blocking(move || networks.heal()).await {
-                    Ok(Ok(true)) => {
-                        tracing::warn!("the firewall was changed by somebody else; it stands again")
-                    }
+                let heal = move || match noticed.map_err(hull_network::Error::from)? {
+                    Noticed::Nothing => Ok(false),
+                    Noticed::Change => networks.rebuild_firewall().map(|()| true),
+                    Noticed::TooMuch => networks.heal(),
+                };
+                match tokio::task::spawn_blocking(heal).await {
                     Ok(Ok(false)) => {}
+                    Ok(Ok(true)) => {
+                        tracing::warn!("the firewall was changed by somebody else; it stands again");
+                        tokio::time::sleep(HEALING_PAUSE).await;
+                    }
                     Ok(Err(error)) => tracing::error!("look after the firewall: {error}"),
                     Err(error) => tracing::error!("look after the firewall: {error}"),
                 }
             }
         });
+        Ok(())
     }
 
     /// Every network with its endpoints.

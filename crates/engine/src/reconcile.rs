@@ -84,11 +84,17 @@ impl Engine {
         Ok(())
     }
 
-    async fn reconcile_networks(&self, live: &HashSet<String>) -> Result<()> {
-        let (networks, live) = (Arc::clone(&self.networks), live.clone());
-        let reconciled = tokio::task::spawn_blocking(move || networks.reconcile(&live)).await??;
+    async fn reconcile_networks(self: &Arc<Self>, live: &HashSet<String>) -> Result<()> {
+        let (networks, ids) = (Arc::clone(&self.networks), live.clone());
+        let reconciled = tokio::task::spawn_blocking(move || networks.reconcile(&ids)).await??;
+        let (engine, live) = (Arc::clone(self), live.clone());
+        let withdraw =
+            move || live.iter().try_for_each(|id| engine.withdraw_unrecorded(&*engine.containers.find(id)?));
+        tokio::task::spawn_blocking(withdraw).await??;
         for port in reconciled.lost_ports {
-            tracing::warn!("host port {} was taken by another program meanwhile", port.host_port);
+            let (first, last) = (port.host_port, port.last_host_port());
+            let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            tracing::warn!("host port {ports} was taken by another program meanwhile");
         }
         Ok(())
     }

@@ -24,8 +24,9 @@ impl Engine {
     ) -> Result<BTreeMap<PathBuf, Source>> {
         let mut sources = BTreeMap::new();
         for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Volume) {
-            if !mount.subpath().is_empty() {
-                sources.insert(PathBuf::from(&mount.destination), part_of_volume(mount)?);
+            // A part of one that is a file system is taken where that is: see `volumes/devices`.
+            if let Some(directory) = mount.directory().filter(|_| !mount.subpath().is_empty()) {
+                sources.insert(PathBuf::from(&mount.destination), part_of_volume(mount, directory)?);
             }
         }
         for (key, mount) in container.image_mounts() {
@@ -46,20 +47,13 @@ impl Engine {
     }
 }
 
-fn part_of_volume(mount: &MountPoint) -> Result<Source> {
-    let Some(directory) = mount.directory() else {
-        return Err(Error::not_implemented(format!(
-            "mounting a part of volume {}, which is not a directory of this host, is not supported yet",
-            mount.name
-        )));
-    };
+fn part_of_volume(mount: &MountPoint, directory: &str) -> Result<Source> {
     below(Path::new(directory), mount.subpath())?;
     Ok(Source::Below { directory: directory.into(), path: mount.subpath().into() })
 }
 
 /// What is at `subpath` below a directory, if no link leads out; the directory itself, if that is empty.
 pub(crate) fn below(directory: &Path, subpath: &str) -> Result<OwnedFd> {
-    let whole = directory.join(subpath);
     let subpath = if subpath.is_empty() { "." } else { subpath };
     let open = || {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -67,15 +61,17 @@ pub(crate) fn below(directory: &Path, subpath: &str) -> Result<OwnedFd> {
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(top, subpath, flags, Mode::empty(), stay)
     };
-    match open() {
-        Ok(found) => Ok(found),
-        Err(Errno::XDEV) => Err(Error::invalid(format!(
+    open().map_err(|errno| no_part(directory, subpath, errno))
+}
+
+/// Why there is nothing at `subpath` below `directory`.
+pub(crate) fn no_part(directory: &Path, subpath: &str, errno: Errno) -> Error {
+    if errno == Errno::XDEV {
+        return Error::invalid(format!(
             "path concatenation escapes the base directory, base: {}, subpath: {subpath}",
             directory.display()
-        ))),
-        Err(errno) => {
-            let why = said(&errno.into());
-            Err(Error::invalid(format!("cannot access path {}: {why}", whole.display())))
-        }
+        ));
     }
+    let why = said(&errno.into());
+    Error::invalid(format!("cannot access path {}: {why}", directory.join(subpath).display()))
 }

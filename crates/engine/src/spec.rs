@@ -19,6 +19,7 @@ use hull_oci::runtime::{
 };
 
 use crate::model::{Container, NetworkMode, Ulimit};
+use crate::userns::Users;
 use crate::{Error, Result};
 
 pub(crate) use capabilities::{lead_round_a_firewall, of as capabilities_of};
@@ -52,6 +53,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) pid_of: Option<i32>,
     /// Process whose IPC namespace is joined.
     pub(crate) ipc_of: Option<i32>,
+    /// The users of the container, if they are not the host's.
+    pub(crate) users: Option<Users<'a>>,
     /// The program that is process 1 for `--init`.
     pub(crate) init: Option<&'a Path>,
     /// Processors, for the paths that are masked on each.
@@ -73,7 +76,10 @@ pub(crate) fn of(container: &Container, facts: &Facts<'_>) -> Result<Spec> {
         .devices(nodes)
         .masked_paths(masked)
         .readonly_paths(read_only);
-    if let Some(sysctls) = sysctls(container)? {
+    if let Some((users, groups)) = facts.users.as_ref().map(Users::mappings) {
+        linux = linux.uid_mappings(users).gid_mappings(groups);
+    }
+    if let Some(sysctls) = sysctls(container, facts)? {
         linux = linux.sysctl(sysctls);
     }
     if let Some(propagation) = mounts::root_propagation(container) {
@@ -117,6 +123,9 @@ fn namespaces(container: &Container, facts: &Facts<'_>) -> Vec<LinuxNamespace> {
         Some(pid) => wanted.push((LinuxNamespaceType::Pid, of(pid, "pid"))),
         None if host.pid_mode == "host" => {}
         None => wanted.push(fresh(LinuxNamespaceType::Pid)),
+    }
+    if let Some(users) = &facts.users {
+        wanted.push((LinuxNamespaceType::User, Some(users.path.clone())));
     }
     if NetworkMode::parse(&host.network_mode) != NetworkMode::Host {
         wanted.push(fresh(LinuxNamespaceType::Network));
@@ -188,14 +197,16 @@ fn hidden_paths(
 
 /// The kernel parameters: the user's, and what Docker sets so that nobody needs a capability to ping or to listen
 /// on low ports.
-fn sysctls(container: &Container) -> Result<Option<HashMap<String, String>>> {
+fn sysctls(container: &Container, facts: &Facts<'_>) -> Result<Option<HashMap<String, String>>> {
     let host = &container.host;
     let mut sysctls: HashMap<String, String> = HashMap::new();
     let shares_network =
         !matches!(NetworkMode::parse(&host.network_mode), NetworkMode::None | NetworkMode::Network(_));
     if !shares_network {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
-        sysctls.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
+        // The kernel takes only groups that have a number inside.
+        let last = facts.users.as_ref().map_or(i32::MAX as u32, Users::last_group);
+        sysctls.insert("net.ipv4.ping_group_range".into(), format!("0 {last}"));
     }
     for (name, value) in host.sysctls.iter().flatten() {
         if name.starts_with("net.") && shares_network {

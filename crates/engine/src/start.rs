@@ -20,6 +20,7 @@ use crate::name_server::Door;
 use crate::networks::Connected;
 use crate::pace::confine;
 use crate::spec::{self, Facts, SecurityOptions};
+use crate::userns::Namespaces;
 use crate::{Engine, Error, Result, machine, propagation, supervisor};
 
 pub(crate) use log::{check as check_log, not_initialized};
@@ -150,13 +151,15 @@ impl Engine {
     /// Everything up to the container's init, which then waits. Blocks.
     fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
         self.require_links(container)?;
-        let sandbox = self.sandbox(container)?;
-        confine(container, sandbox.as_ref())?;
+        let namespaces = self.namespaces(container)?;
+        let sandbox = namespaces.network.as_ref();
+        confine(container, sandbox)?;
         make_bind_sources(container)?;
         propagation::check(container)?;
         self.write_own_files(container)?;
-        let connect = || self.connect(container, sandbox.as_ref());
-        let spawn = || self.spawn_shim(container, sandbox.as_ref());
+        self.hand_over_files(container)?;
+        let connect = || self.connect(container, sandbox);
+        let spawn = || self.spawn_shim(container, &namespaces);
         let ((connected, door), (pid, shim)) = match needs_network_first(container) {
             true => (connect()?, spawn()?),
             false => {
@@ -180,16 +183,15 @@ impl Engine {
     }
 
     /// Starts the supervisor, which makes the container's init.
-    fn spawn_shim(
-        &self,
-        container: &Container,
-        sandbox: Option<&OwnedFd>,
-    ) -> Result<(i32, Shim), NotStarted> {
+    fn spawn_shim(&self, container: &Container, namespaces: &Namespaces) -> Result<(i32, Shim), NotStarted> {
         let root = self.snapshots.mounts(&container.id).map_err(Error::from)?;
         let shared = self.volumes.devices.share(container)?;
-        let config = Config { shared: shared.config(), ..self.shim_config(container, root)? };
+        let config = Config {
+            shared: shared.config(),
+            ..self.shim_config(container, root, namespaces.users.as_ref())?
+        };
         let dir = fresh_directory(&self.shim_dir(&container.id))?;
-        let network = sandbox.map(AsFd::as_fd);
+        let network = namespaces.network.as_ref().map(AsFd::as_fd);
         match client::spawn(self.shim()?, &dir, config, network).map_err(Error::from)? {
             Answer::Created { pid, shim_pid } => {
                 shared.keep();
@@ -204,7 +206,12 @@ impl Engine {
     }
 
     /// What the supervisor is told.
-    fn shim_config(&self, container: &Container, root: hull_snapshot::Mounts) -> Result<Config> {
+    fn shim_config(
+        &self,
+        container: &Container,
+        root: hull_snapshot::Mounts,
+        users: Option<&OwnedFd>,
+    ) -> Result<Config> {
         let config = &container.config;
         let security = SecurityOptions::parse(container.host.security_opt.as_deref().unwrap_or_default())?;
         let capabilities = spec::capabilities_of(&container.host, &self.machine.capabilities)?;
@@ -215,6 +222,7 @@ impl Engine {
         facts.throttles = machine::throttles(&container.host.resources)?;
         facts.pid_of = self.joined_pid(container)?;
         facts.ipc_of = self.joined_ipc(container)?;
+        facts.users = self.users_of(container, users);
         let sources = self.sources(container, facts.ipc_of)?;
         let mut spec = spec::of(container, &facts)?;
         let mut extra_groups = container.host.group_add.clone().unwrap_or_default();
@@ -246,6 +254,7 @@ impl Engine {
                 work: root.work,
                 // It does not outlive the machine's next start: that finds it ended, and removes it.
                 volatile: container.host.auto_remove,
+                mapped: users.is_some(),
             },
             // Nobody by name is root, with the groups that the image gives root.
             user: Some(config.user.clone()),
@@ -280,6 +289,7 @@ impl Engine {
             throttles: spec::Throttles::default(),
             pid_of: None,
             ipc_of: None,
+            users: None,
             init: init.then(|| self.options.init.as_deref().unwrap_or(&self.options.shim)),
             processors: self.machine.processors,
             link_variables: self.link_variables(container),

@@ -1,12 +1,12 @@
 //! The bridge driver: a bridge of the host per network, a veth pair per endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use rustix::io::Errno;
 
-use crate::firewall::Passage;
+use crate::firewall::{Passage, Way};
 use crate::route::{PortMode, Routes};
 use crate::{Config, Driver, Error, MacAddr, Network, Result, sysctl};
 
@@ -15,6 +15,10 @@ pub(crate) const NAME: &str = "com.docker.network.bridge.name";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
+const WAY_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+const WAY_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
+const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
+const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
 const MTU: &str = "com.docker.network.driver.mtu";
 
 /// What the options of a bridge network say.
@@ -30,6 +34,12 @@ pub(crate) struct Settings {
     pub(crate) host_ip: Option<Ipv4Addr>,
     /// 0 leaves the kernel's.
     pub(crate) mtu: u32,
+    /// How containers are reached from outside, by IPv4 and by IPv6.
+    pub(crate) ways: [Way; 2],
+    /// Interfaces of the host by which published ports are reached at the containers' own addresses as well.
+    pub(crate) trusted: Vec<String>,
+    /// The bridge gets no IPv4 address: another router is on it.
+    pub(crate) inhibit_ipv4: bool,
 }
 
 impl Settings {
@@ -42,11 +52,29 @@ impl Settings {
         check_name(&bridge)?;
         Ok(Self {
             bridge,
-            icc: flag(options, ICC)?,
-            masquerade: flag(options, MASQUERADE)?,
-            host_ip: option(options, HOST_IP)?,
-            mtu: option(options, MTU)?.unwrap_or(0),
+            icc: flag(options, ICC)?.unwrap_or(true),
+            masquerade: flag(options, MASQUERADE)?.unwrap_or(true),
+            host_ip: option(options, HOST_IP, "nil ip")?,
+            mtu: option(options, MTU, "it must be a number of bytes")?.unwrap_or(0),
+            ways: [way(options, WAY_IPV4)?, way(options, WAY_IPV6)?],
+            trusted: trusted(options),
+            inhibit_ipv4: flag(options, INHIBIT_IPV4)?.unwrap_or(false),
         })
+    }
+
+    /// Whether the bridge has an address of the host, by IPv4 and by IPv6.
+    pub(crate) fn has_addresses(&self) -> [bool; 2] {
+        [self.ways[0] != Way::Isolated && !self.inhibit_ipv4, self.ways[1] != Way::Isolated]
+    }
+
+    /// Refuses what does not go together.
+    pub(crate) fn check(&self, network: &Network) -> Result<()> {
+        match self.ways.contains(&Way::Isolated) && !network.internal {
+            true => Err(Error::Unavailable(
+                "gateway mode 'isolated' can only be used for an internal network".to_owned(),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// What the firewall has to know.
@@ -58,6 +86,7 @@ impl Settings {
             icc: self.icc,
             masquerade: self.masquerade,
             internal: network.internal,
+            ways: self.ways,
         }
     }
 }
@@ -86,9 +115,9 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network
     }
     let made = found.is_none();
     if made {
-        routes.add_bridge(name, random_mac()?, settings.mtu)?;
+        routes.add_bridge(name, MacAddr::random()?, settings.mtu)?;
     }
-    match configure(routes, name, network) {
+    match configure(routes, settings, network) {
         Ok(()) => Ok(made),
         Err(error) => {
             if made {
@@ -102,16 +131,19 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network
 
 /// The host's side takes nothing from what containers send about routers (CVE-2020-13401), and has IPv6 there only
 /// where the network has (CVE-2024-32473).
-fn configure(routes: &mut Routes, name: &str, network: &Network) -> Result<()> {
+fn configure(routes: &mut Routes, settings: &Settings, network: &Network) -> Result<()> {
+    let (name, [v4, v6]) = (settings.bridge.as_str(), settings.has_addresses());
     if sysctl::has_ipv6() {
         sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         // We have drawn its Ethernet address: nobody has to be asked, and neighbours can be looked for at once.
         sysctl::write(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
-        let off = if network.ipam6.is_some() { "0" } else { "1" };
+        let ipam6 = network.ipam6.as_ref().filter(|_| v6);
+        let off = if ipam6.is_some() { "0" } else { "1" };
         sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
     }
     routes.up(name)?;
-    for address in addresses(network)? {
+    let wanted = |address: &IpNet| if address.addr().is_ipv4() { v4 } else { v6 };
+    for address in addresses(network)?.into_iter().filter(wanted) {
         match routes.configure(name, address, None) {
             Err(error) if error.is(Errno::EXIST) => {}
             result => result?,
@@ -143,21 +175,16 @@ fn host_address(address: impl Into<IpAddr>, prefix: u8) -> Result<IpNet> {
 ///
 /// Where bridged frames pass the IP firewall, an address translated there leads straight to the other port: the
 /// forward chain then keeps neighbours apart (an isolated port would not even get what is published), and a container
-/// reaches its own published port only if its port may send back. Elsewhere the bridge itself does it.
-pub(crate) fn port_mode(settings: &Settings, publishes: bool, filtered: bool) -> PortMode {
-    PortMode { isolated: !settings.icc && !filtered, hairpin: publishes && filtered }
+/// reaches its own published port only if its port may send back. Elsewhere the bridge itself does it, and always on an
+/// `extension`, from which what is translated comes back by way of the network's own bridge.
+pub(crate) fn port_mode(settings: &Settings, publishes: bool, filtered: bool, extension: bool) -> PortMode {
+    PortMode { isolated: !settings.icc && (extension || !filtered), hairpin: publishes && filtered }
 }
 
 /// Lets the host reach published ports at 127.0.0.1: answers to that address come in by the bridge. The firewall
 /// refuses every other packet to a loopback address there, so it must stand before this is called.
 pub(crate) fn accept_loopback_answers(bridge: &str) -> Result<()> {
     Ok(sysctl::write(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?)
-}
-
-pub(crate) fn random_mac() -> Result<MacAddr> {
-    let bytes = crate::networks::random::<6>()?;
-    let [_, b, c, d, e, f] = bytes;
-    Ok(MacAddr([0x02, b, c, d, e, f]))
 }
 
 /// The kernel's own rules for names of interfaces, and none that means something else in a path.
@@ -169,24 +196,47 @@ fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// A flag as Go reads it; on where absent.
-fn flag(options: &BTreeMap<String, String>, key: &str) -> Result<bool> {
+/// A flag as Go reads it.
+fn flag(options: &BTreeMap<String, String>, key: &str) -> Result<Option<bool>> {
     match options.get(key).map(String::as_str) {
-        None | Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
-        Some(value) => Err(invalid(key, value)),
+        None => Ok(None),
+        Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(Some(true)),
+        Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(Some(false)),
+        Some(value) => {
+            Err(invalid(key, value, &format!("strconv.ParseBool: parsing \"{value}\": invalid syntax")))
+        }
     }
 }
 
-fn option<T: std::str::FromStr>(options: &BTreeMap<String, String>, key: &str) -> Result<Option<T>> {
+fn option<T: std::str::FromStr>(
+    options: &BTreeMap<String, String>,
+    key: &str,
+    reason: &str,
+) -> Result<Option<T>> {
     match options.get(key).map(String::as_str) {
         None | Some("") => Ok(None),
-        Some(value) => value.parse().map(Some).map_err(|_| invalid(key, value)),
+        Some(value) => value.parse().map(Some).map_err(|_| invalid(key, value, reason)),
     }
 }
 
-fn invalid(key: &str, value: &str) -> Error {
-    Error::Invalid(format!("invalid value for {key}: {value:?}"))
+fn way(options: &BTreeMap<String, String>, key: &str) -> Result<Way> {
+    match options.get(key).map(String::as_str) {
+        None | Some("" | "nat") => Ok(Way::Nat),
+        Some("nat-unprotected") => Ok(Way::Unprotected),
+        Some("routed") => Ok(Way::Routed),
+        Some("isolated") => Ok(Way::Isolated),
+        Some(value) => Err(invalid(key, value, &format!("unknown gateway mode {value}"))),
+    }
+}
+
+fn trusted(options: &BTreeMap<String, String>) -> Vec<String> {
+    let names = options.get(TRUSTED).into_iter().flat_map(|names| names.split(':'));
+    let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+fn invalid(key: &str, value: &str, reason: &str) -> Error {
+    Error::Invalid(format!("failed to parse {key} value: {value} ({reason})"))
 }
 
 #[cfg(test)]
@@ -208,11 +258,33 @@ mod tests {
 
     #[test]
     fn bad_options_are_refused() {
-        for (key, value) in
-            [(ICC, "maybe"), (MTU, "big"), (HOST_IP, "everywhere"), (NAME, "a/b"), (NAME, "sixteen-letters-")]
-        {
+        for (key, value) in [
+            (ICC, "maybe"),
+            (MTU, "big"),
+            (WAY_IPV4, "bridge"),
+            (INHIBIT_IPV4, "no"),
+            (HOST_IP, "everywhere"),
+            (NAME, "a/b"),
+            (NAME, "sixteen-letters-"),
+        ] {
             assert!(matches!(parse(&[(key, value)]), Err(Error::Invalid(_))), "{key}={value}");
         }
         assert!(!parse(&[(ICC, "F")]).unwrap().icc);
+        assert_eq!(
+            parse(&[(WAY_IPV6, "open")]).unwrap_err().to_string(),
+            format!("failed to parse {WAY_IPV6} value: open (unknown gateway mode open)")
+        );
+    }
+
+    #[test]
+    fn ways_of_both_families_and_trusted_interfaces_are_read() {
+        let settings =
+            parse(&[(WAY_IPV4, "routed"), (WAY_IPV6, "nat-unprotected"), (TRUSTED, "eth0:vxlan.1")]);
+        let settings = settings.unwrap();
+        assert_eq!(settings.ways, [Way::Routed, Way::Unprotected]);
+        assert_eq!(settings.trusted, ["eth0", "vxlan.1"]);
+        assert!(!settings.inhibit_ipv4 && settings.has_addresses() == [true; 2]);
+        let settings = parse(&[(WAY_IPV6, "isolated"), (INHIBIT_IPV4, "true")]).unwrap();
+        assert_eq!(settings.has_addresses(), [false; 2]);
     }
 }

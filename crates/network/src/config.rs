@@ -50,6 +50,9 @@ pub struct Config {
     pub forward_others: bool,
     /// The host address for published ports that name none (`--ip`).
     pub default_ip: Ipv4Addr,
+    /// Whether ports of the host's IPv6 addresses lead to containers without IPv6 (`--userland-proxy`); for that
+    /// [`crate::Networks::open`] is to be called within a runtime.
+    pub userland_proxy: bool,
     /// The MTU of the default bridge (`--mtu`); 0 leaves the kernel's.
     pub mtu: u32,
     /// Where networks without a subnet get theirs (`--default-address-pool`).
@@ -74,6 +77,7 @@ impl Default for Config {
             forward: true,
             forward_others: false,
             default_ip: Ipv4Addr::UNSPECIFIED,
+            userland_proxy: true,
             mtu: 1500,
             pools: default_pools(),
             pools6: Vec::new(),

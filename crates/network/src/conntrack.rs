@@ -4,6 +4,7 @@
 //! port keeps its old way to a container that is gone, or past one that has just come, until the entry is removed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use hull_sys::Result;
 use hull_sys::netlink::{Answer, DUMP, Message, Socket, attributes};
@@ -35,7 +36,7 @@ pub(crate) enum Stale<'a> {
     /// Those that this address answers.
     AnsweredBy(IpAddr),
     /// Those to one of these ports that another address than this answers.
-    PastBy(&'a [u16], IpAddr),
+    PastBy(&'a [RangeInclusive<u16>], IpAddr),
 }
 
 impl Stale<'_> {
@@ -48,7 +49,10 @@ impl Stale<'_> {
     fn matches(self, connection: &Connection) -> bool {
         match self {
             Self::AnsweredBy(address) => connection.answers == address,
-            Self::PastBy(ports, address) => ports.contains(&connection.port) && connection.answers != address,
+            Self::PastBy(ports, address) => {
+                let asked = ports.iter().any(|ports| ports.contains(&connection.port));
+                asked && connection.answers != address
+            }
         }
     }
 }

@@ -20,6 +20,12 @@ impl MacAddr {
         let [a, b, c, d] = ip.octets();
         Self([0x02, 0x42, a, b, c, d])
     }
+
+    /// A locally administered address that nobody else has drawn.
+    pub(crate) fn random() -> Result<Self, Error> {
+        let [_, b, c, d, e, f] = crate::networks::random::<6>()?;
+        Ok(Self([0x02, b, c, d, e, f]))
+    }
 }
 
 impl fmt::Display for MacAddr {
@@ -69,8 +75,10 @@ pub struct EndpointRequest {
     pub sysctls: Vec<String>,
     /// Which of the container's networks gives the default route: that of the highest number (`gw-priority`).
     pub priority: i64,
-    /// What to publish.
+    /// What to publish. In a routed network these ports are opened, whatever `publishes` says.
     pub ports: Vec<PortBinding>,
+    /// Whether this is the network whose endpoint has the container's ports of the host.
+    pub publishes: bool,
     /// The container's host name, recorded for name resolution.
     pub hostname: String,
     /// Further names in this network (`--network-alias`), recorded for name resolution.
@@ -113,6 +121,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Its address of each family that the network has.
+    pub(crate) fn by_family(&self) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+        (self.address.map(|address| address.addr()), self.address6.map(|address| address.addr()))
+    }
+
     /// Its addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.address.map(|address| IpAddr::V4(address.addr()));

@@ -36,6 +36,7 @@ pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
 pub use egress::Egress;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
+pub use firewall::{Noticed, Watch};
 pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request};
 pub use networks::{Networks, Rates, Reconciled};
 pub use port::{PortBinding, Protocol, Published};

@@ -15,9 +15,11 @@ mod cni;
 mod definition;
 mod departure;
 mod driver;
+mod extension;
 mod interface;
 mod pace;
 mod plan;
+mod ports;
 mod predefined;
 mod reconcile;
 mod unlink;
@@ -30,6 +32,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 
 use crate::dns::{NameServers, NameSettings};
 use crate::firewall::Firewall;
@@ -69,10 +72,12 @@ impl Networks {
     /// switches forwarding on and installs the firewall table anew, with everything that is recorded in it. All
     /// of it is of the calling thread's network namespace, whatever thread calls later.
     pub fn open(db: Arc<Mutex<Connection>>, config: Config) -> Result<Self> {
+        let relays = config.userland_proxy && crate::sysctl::has_ipv6();
+        let runtime = Handle::try_current().ok().filter(|_| relays);
         let networks = Self {
             records: Records::open(db)?,
             config,
-            ports: Ports::default(),
+            ports: Ports::new(runtime),
             routes: Mutex::new(Routes::here()?),
             namespace: hull_sys::netns::current()?,
             firewall: Firewall::here()?,

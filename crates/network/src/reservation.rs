@@ -3,21 +3,31 @@
 //! A reserved port is *held*: a socket of the daemon is bound to it, so that no other program gets it and thinks
 //! that it is reached there. After a restart the sockets are bound again from the records; what another program
 //! has taken meanwhile is told, and goes on leading to the container.
+//!
+//! A long range is not held, since that would take a descriptor for each port: it is reserved against other containers,
+//! and refused where a program listens on one of its ports already.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+mod bind;
+mod held;
+mod listeners;
+mod relay;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::Mutex;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+use tokio::runtime::Handle;
 
+use self::held::{Held, Place, Taken};
 use crate::networks::lock;
+use crate::port::joined;
 use crate::{Error, PortBinding, Protocol, Published, sysctl};
 
-/// An endpoint with more ports than this (a range) has them tested, not held: a descriptor for each would use up
-/// the daemon's.
+/// An endpoint with more ports than this has them tested, not held: a descriptor for each would use up the daemon's.
 const HELD_AT_MOST: usize = 256;
+
+/// A container's addresses, of each family that its network has.
+pub(crate) type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 /// Whose ports they are to be, for messages as well.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +40,12 @@ pub(crate) struct Owner<'a> {
     pub(crate) address: Option<Ipv4Addr>,
     /// Its IPv6 address.
     pub(crate) address6: Option<Ipv6Addr>,
+    /// Where ports are published that name no address.
+    pub(crate) default_ip: Ipv4Addr,
+    /// Whether ports are opened at the container's own address (IPv4, IPv6), and none of the host's is needed.
+    pub(crate) routed: [bool; 2],
+    /// Whether ports of the host are published at all.
+    pub(crate) publishes: bool,
 }
 
 impl Owner<'_> {
@@ -45,29 +61,10 @@ impl Owner<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
     held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    holders: HashMap<(Protocol, u16), Vec<Holder>>,
     /// Where the search for a free port goes on.
-    next: u16,
-}
-
-#[derive(Debug)]
-struct Holder {
-    ip: IpAddr,
-    endpoint: String,
-    _socket: Option<OwnedFd>,
-}
-
-/// Why a port cannot be had.
-#[derive(Debug)]
-enum Taken {
-    /// By another endpoint.
-    ByUs,
-    /// By another program, or the address is not the host's.
-    Refused(Errno),
+    next: Mutex<u16>,
+    /// Whether ports of IPv6 addresses lead to containers without IPv6.
+    relays: bool,
 }
 
 /// Ports reserved for an endpoint until this is dropped, or for as long as it lives by `keep`.
@@ -97,167 +94,211 @@ impl Drop for Reservation<'_> {
 }
 
 impl Ports {
-    /// Reserves a port for every wish, or none.
+    /// Without reservations; with a runtime, what comes by IPv6 is passed on to containers without it.
+    pub(crate) fn new(runtime: Option<Handle>) -> Self {
+        Self { relays: runtime.is_some(), held: Mutex::new(Held::new(runtime)), ..Self::default() }
+    }
+
+    /// Reserves ports for every wish, or none. An endpoint that has `already` ports has that many fewer held.
     pub(crate) fn reserve(
         &self,
         owner: Owner<'_>,
         wishes: &[PortBinding],
-        default_ip: Ipv4Addr,
+        already: usize,
     ) -> Result<Reservation<'_>, Error> {
-        let mut reservation =
-            Reservation { ports: self, endpoint: owner.endpoint.to_owned(), published: Vec::new() };
-        let hold = wishes.len() <= HELD_AT_MOST;
+        let mut reservation = self.nothing(owner.endpoint);
+        let hold = already + wishes.iter().map(PortBinding::count).sum::<usize>() <= HELD_AT_MOST;
         for wish in wishes {
-            let host_ips = host_ips(wish, default_ip, owner)?;
-            let host_port = lock(&self.held)
-                .take(owner, wish, &host_ips, hold)
-                .map_err(|cause| Error::publishing(owner.name, owner.endpoint, cause))?;
-            let (container_port, protocol) = (wish.container_port, wish.protocol);
-            let published = |host_ip| Published { container_port, protocol, host_ip, host_port };
-            reservation.published.extend(host_ips.into_iter().map(published));
+            let before = reservation.published.len();
+            let places = host_ips(wish, owner, self.relays && hold && wish.protocol != Protocol::Sctp)?;
+            let (routed, places): (Vec<IpAddr>, Vec<IpAddr>) =
+                places.into_iter().partition(|ip| owner.routed[usize::from(ip.is_ipv6())]);
+            reservation.published.extend(routed.into_iter().map(|ip| opened(wish, ip)));
+            if owner.publishes && !places.is_empty() {
+                let published = &mut reservation.published;
+                self.publish(owner, wish, &places, hold, published)
+                    .map_err(|cause| Error::publishing(owner.name, owner.endpoint, cause))?;
+            }
+            reservation.published[before..].sort_by_key(|port| port.host_ip.is_ipv6());
         }
         Ok(reservation)
     }
 
-    /// Reserves recorded ports again, and returns those that another program has.
-    pub(crate) fn restore(&self, endpoint: &str, ports: &[Published]) -> Vec<Published> {
-        let mut held = lock(&self.held);
-        let mut lost = Vec::new();
-        for port in ports {
-            let socket = bind(port.protocol, port.host_ip, port.host_port);
-            if socket.is_err() {
-                lost.push(*port);
+    /// No port at all.
+    pub(crate) fn nothing(&self, endpoint: &str) -> Reservation<'_> {
+        Reservation { ports: self, endpoint: endpoint.to_owned(), published: Vec::new() }
+    }
+
+    /// Ports for one wish; the error is Docker's text.
+    fn publish(
+        &self,
+        owner: Owner<'_>,
+        wish: &PortBinding,
+        ips: &[IpAddr],
+        hold: bool,
+        published: &mut Vec<Published>,
+    ) -> Result<(), String> {
+        let count = u16::try_from(wish.count()).unwrap_or(u16::MAX);
+        let first = *wish.container_ports.start();
+        match &wish.host_ports {
+            Some(range) if range.len() == wish.count() => {
+                let from = *range.start();
+                self.take(owner, wish, ips, from, count, hold)
+                    .map_err(|taken| told(owner, wish, from, &taken))?;
+                add(published, wish, ips, first, from, count);
             }
-            let socket = socket.ok().flatten().filter(|_| ports.len() <= HELD_AT_MOST);
-            held.insert(endpoint, port.protocol, port.host_ip, port.host_port, socket);
+            Some(range) if count == 1 => {
+                let mut ports = range.clone();
+                let free = ports.find(|port| self.take(owner, wish, ips, *port, 1, hold).is_ok());
+                let port = free.ok_or("all ports are allocated")?;
+                add(published, wish, ips, first, port, 1);
+            }
+            Some(_) => return Err("as many ports of the host are needed as of the container".to_owned()),
+            None => {
+                for container_port in wish.container_ports.clone() {
+                    let port = self.take_any(owner, wish, ips, hold)?;
+                    add(published, wish, ips, container_port, port, 1);
+                }
+            }
         }
-        lost
+        Ok(())
     }
 
-    /// Frees ports of an endpoint.
-    pub(crate) fn release(&self, endpoint: &str, ports: &[Published]) {
-        let mut held = lock(&self.held);
-        for port in ports {
-            held.release(endpoint, port.protocol, port.host_ip, port.host_port);
-        }
-    }
-}
-
-impl Held {
-    /// One port for a wish; the error is Docker's text.
-    fn take(
-        &mut self,
+    /// The next free port of the ephemeral range after the last one found.
+    fn take_any(
+        &self,
         owner: Owner<'_>,
         wish: &PortBinding,
         ips: &[IpAddr],
         hold: bool,
     ) -> Result<u16, String> {
-        let (first, last) = match &wish.host_ports {
-            Some(range) => (*range.start(), *range.end()),
-            None => return self.take_any(owner, wish.protocol, ips, hold),
-        };
-        for port in first..=last {
-            match self.try_all(owner.endpoint, wish.protocol, ips, port, hold) {
-                Ok(()) => return Ok(port),
-                Err(_) if first != last => {}
-                Err((ip, Taken::ByUs)) => {
-                    let place = SocketAddr::new(ip, port);
-                    return Err(format!("Bind for {place} failed: port is already allocated"));
-                }
-                Err((ip, Taken::Refused(errno))) => {
-                    return Err(format!(
-                        "failed to bind host port for {}:{}:{}/{}: {}",
-                        SocketAddr::new(ip, port),
-                        owner.address_for(ip),
-                        wish.container_port,
-                        wish.protocol,
-                        reason(errno)
-                    ));
-                }
-            }
-        }
-        Err("all ports are allocated".to_owned())
-    }
-
-    /// The next free port of the ephemeral range after the last one found.
-    fn take_any(
-        &mut self,
-        owner: Owner<'_>,
-        protocol: Protocol,
-        ips: &[IpAddr],
-        hold: bool,
-    ) -> Result<u16, String> {
         let range = sysctl::ephemeral_ports();
         let (first, last) = (*range.start(), *range.end());
-        let start = if range.contains(&self.next) { self.next } else { first };
+        let mut next = lock(&self.next);
+        // The first time anywhere: what was given before a restart is not given first again.
+        let start = if range.contains(&*next) { *next } else { anywhere(first, last) };
         for port in (start..=last).chain(first..start) {
-            if self.try_all(owner.endpoint, protocol, ips, port, hold).is_ok() {
-                self.next = if port == last { first } else { port + 1 };
+            if self.take(owner, wish, ips, port, 1, hold).is_ok() {
+                *next = if port == last { first } else { port + 1 };
                 return Ok(port);
             }
         }
         Err("all ports are allocated".to_owned())
     }
 
-    /// One port at all these addresses, or at none.
-    fn try_all(
-        &mut self,
-        endpoint: &str,
-        protocol: Protocol,
+    fn take(
+        &self,
+        owner: Owner<'_>,
+        wish: &PortBinding,
         ips: &[IpAddr],
-        port: u16,
+        first: u16,
+        count: u16,
         hold: bool,
-    ) -> Result<(), (IpAddr, Taken)> {
-        for (number, ip) in ips.iter().enumerate() {
-            if let Err(taken) = self.try_port(endpoint, protocol, *ip, port, hold) {
-                ips[..number].iter().for_each(|ip| self.release(endpoint, protocol, *ip, port));
-                return Err((*ip, taken));
-            }
-        }
-        Ok(())
+    ) -> Result<(), (IpAddr, u16, Taken)> {
+        let last = first.saturating_add(count - 1);
+        let to = |ip| relayed_to(ip, (owner.address, owner.address6), *wish.container_ports.start());
+        let place = |ip: &IpAddr| Place { protocol: wish.protocol, ip: *ip, first, last, to: to(*ip) };
+        let places: Vec<_> = ips.iter().map(place).collect();
+        lock(&self.held).take(owner.endpoint, &places, hold)
     }
 
-    fn release(&mut self, endpoint: &str, protocol: Protocol, ip: IpAddr, port: u16) {
-        let Some(holders) = self.holders.get_mut(&(protocol, port)) else { return };
-        holders.retain(|holder| holder.endpoint != endpoint || holder.ip != ip);
-        if holders.is_empty() {
-            self.holders.remove(&(protocol, port));
-        }
-    }
-
-    fn try_port(
-        &mut self,
+    /// Reserves recorded ports again, and returns those that another program has.
+    pub(crate) fn restore(
+        &self,
         endpoint: &str,
-        protocol: Protocol,
-        ip: IpAddr,
-        port: u16,
-        hold: bool,
-    ) -> Result<(), Taken> {
-        let same = |holder: &Holder| {
-            holder.ip.is_ipv4() == ip.is_ipv4()
-                && (holder.ip == ip || holder.ip.is_unspecified() || ip.is_unspecified())
-        };
-        if self.holders.get(&(protocol, port)).is_some_and(|holders| holders.iter().any(same)) {
-            return Err(Taken::ByUs);
+        ports: &[Published],
+        addresses: Addresses,
+    ) -> Vec<Published> {
+        let hold = ports.iter().map(|port| usize::from(port.count)).sum::<usize>() <= HELD_AT_MOST;
+        let mut held = lock(&self.held);
+        let mut lost = Vec::new();
+        for port in ports {
+            let Some(place) = Place::of(port) else { continue };
+            let place = Place { to: relayed_to(port.host_ip, addresses, port.container_port), ..place };
+            let one = |number: u16| Published {
+                host_port: number,
+                container_port: port.container_port + (number - port.host_port),
+                count: 1,
+                ..*port
+            };
+            lost.extend(held.restore(endpoint, place, hold).into_iter().map(one));
         }
-        let socket = bind(protocol, ip, port).map_err(Taken::Refused)?;
-        self.insert(endpoint, protocol, ip, port, socket.filter(|_| hold));
-        Ok(())
+        joined(lost)
     }
 
-    fn insert(&mut self, endpoint: &str, protocol: Protocol, ip: IpAddr, port: u16, socket: Option<OwnedFd>) {
-        let holder = Holder { ip, endpoint: endpoint.to_owned(), _socket: socket };
-        self.holders.entry((protocol, port)).or_default().push(holder);
+    /// Frees ports of an endpoint.
+    pub(crate) fn release(&self, endpoint: &str, ports: &[Published]) {
+        let mut held = lock(&self.held);
+        ports.iter().filter_map(Place::of).for_each(|place| held.release(endpoint, place));
+    }
+}
+
+/// Where what comes at an address of the host is relayed to, since the container has none of that family.
+fn relayed_to(ip: IpAddr, (address, address6): Addresses, port: u16) -> Option<SocketAddrV4> {
+    let address = address.filter(|_| ip.is_ipv6() && address6.is_none());
+    address.map(|address| SocketAddrV4::new(address, port))
+}
+
+/// Adds what has been reserved at each address, to what it goes on where there is such.
+fn add(
+    published: &mut Vec<Published>,
+    wish: &PortBinding,
+    ips: &[IpAddr],
+    container_port: u16,
+    host_port: u16,
+    count: u16,
+) {
+    for host_ip in ips {
+        let port = Published { container_port, protocol: wish.protocol, host_ip: *host_ip, host_port, count };
+        let mut latest = published.iter_mut().rev().take(ips.len());
+        if !latest.any(|last| last.joins(&port)) {
+            published.push(port);
+        }
+    }
+}
+
+/// Ports of a routed network.
+fn opened(wish: &PortBinding, ip: IpAddr) -> Published {
+    Published {
+        container_port: *wish.container_ports.start(),
+        protocol: wish.protocol,
+        host_ip: if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() },
+        host_port: 0,
+        count: u16::try_from(wish.count()).unwrap_or(u16::MAX),
+    }
+}
+
+fn told(owner: Owner<'_>, wish: &PortBinding, from: u16, (ip, port, taken): &(IpAddr, u16, Taken)) -> String {
+    let place = SocketAddr::new(*ip, *port);
+    match taken {
+        Taken::ByUs => format!("Bind for {place} failed: port is already allocated"),
+        Taken::Refused(errno) => format!(
+            "failed to bind host port for {place}:{}:{}/{}: {}",
+            owner.address_for(*ip),
+            wish.container_ports.start() + (port - from),
+            wish.protocol,
+            reason(*errno)
+        ),
+    }
+}
+
+fn anywhere(first: u16, last: u16) -> u16 {
+    let drawn = crate::networks::random::<2>().map_or(0, u16::from_ne_bytes);
+    match last - first {
+        u16::MAX => drawn,
+        span => first + drawn % (span + 1),
     }
 }
 
 /// Where a wish is to be published: as in Docker everywhere, or where it says, or where the configuration says.
-fn host_ips(wish: &PortBinding, default_ip: Ipv4Addr, owner: Owner<'_>) -> Result<Vec<IpAddr>, Error> {
+fn host_ips(wish: &PortBinding, owner: Owner<'_>, relays: bool) -> Result<Vec<IpAddr>, Error> {
+    let default_ip = owner.default_ip;
     let lacks = |ip: IpAddr, family: &str| {
         let text = format!("cannot publish a port on the {family} address {ip}: the network has no {family}");
         Err(Error::Invalid(text))
     };
-    let (ipv4, ipv6) = (owner.address.is_some(), owner.address6.is_some());
+    let ipv4 = owner.address.is_some();
+    let ipv6 = owner.address6.is_some() || (relays && ipv4 && owner.routed == [false; 2]);
     match wish.host_ip {
         Some(ip @ IpAddr::V6(_)) if !ipv6 => lacks(ip, "IPv6"),
         Some(ip @ IpAddr::V4(_)) if !ipv4 => lacks(ip, "IPv4"),
@@ -271,35 +312,6 @@ fn host_ips(wish: &PortBinding, default_ip: Ipv4Addr, owner: Owner<'_>) -> Resul
     }
 }
 
-/// A socket that nobody else can bind beside; `None` where the kernel has no such protocol.
-fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> Result<Option<OwnedFd>, Errno> {
-    let (kind, number) = match protocol {
-        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
-        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
-        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
-    };
-    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number)) {
-        Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
-        socket => socket?,
-    };
-    if ip.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    let address = SocketAddr::new(ip, port);
-    match rustix::net::bind(&socket, &address) {
-        // Closed connections (TIME_WAIT) may be all that is in the way. A listener may share the port with them, and
-        // still with no other listener.
-        Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => {
-            sockopt::set_socket_reuseaddr(&socket, true)?;
-            rustix::net::bind(&socket, &address)?;
-            rustix::net::listen(&socket, 0)?;
-        }
-        result => result?,
-    }
-    Ok(Some(socket))
-}
-
 /// The reason in the words of Docker's users.
 fn reason(errno: Errno) -> String {
     match errno {
@@ -310,88 +322,4 @@ fn reason(errno: Errno) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
-
-    fn wish(port: u16) -> PortBinding {
-        PortBinding {
-            container_port: 80,
-            protocol: Protocol::Tcp,
-            host_ip: None,
-            host_ports: (port != 0).then_some(port..=port),
-        }
-    }
-
-    fn owner(name: &str) -> Owner<'_> {
-        Owner { endpoint: name, name, address: Some(Ipv4Addr::new(172, 17, 0, 2)), address6: None }
-    }
-
-    #[test]
-    fn a_port_is_free_again_when_its_reservation_is_dropped() {
-        let ports = Ports::default();
-        let first = ports.reserve(owner("a"), &[wish(0)], LOOPBACK).unwrap();
-        let port = first.published()[0].host_port;
-        let text = ports.reserve(owner("b"), &[wish(port)], LOOPBACK).unwrap_err().to_string();
-        let cause = format!("Bind for 127.0.0.1:{port} failed: port is already allocated");
-        assert_eq!(
-            text,
-            format!("driver failed programming external connectivity on endpoint b (b): {cause}")
-        );
-        assert!(std::net::TcpListener::bind((LOOPBACK, port)).is_err(), "held against other programs");
-        drop(first);
-        assert!(ports.reserve(owner("b"), &[wish(port)], LOOPBACK).is_ok());
-    }
-
-    #[test]
-    fn other_programs_are_respected() {
-        let listener = std::net::TcpListener::bind((LOOPBACK, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let ports = Ports::default();
-        let text = ports.reserve(owner("a"), &[wish(port)], LOOPBACK).unwrap_err().to_string();
-        assert!(
-            text.ends_with(&format!(
-                "failed to bind host port for 127.0.0.1:{port}:172.17.0.2:80/tcp: address already in use"
-            )),
-            "{text}"
-        );
-        drop(listener);
-        assert!(ports.reserve(owner("a"), &[wish(port)], LOOPBACK).is_ok());
-    }
-
-    #[test]
-    fn a_failed_wish_frees_those_before_it() {
-        let ports = Ports::default();
-        let kept = ports.reserve(owner("a"), &[wish(0)], LOOPBACK).unwrap();
-        let taken = kept.published()[0].host_port;
-        assert!(ports.reserve(owner("b"), &[wish(0), wish(taken)], LOOPBACK).is_err());
-        assert_eq!(lock(&ports.held).holders.len(), 1);
-    }
-
-    #[test]
-    fn a_port_is_taken_in_both_families_or_in_none() {
-        let other = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
-        let port = other.local_addr().unwrap().port();
-        let (ports, dual) = (Ports::default(), Owner { address6: Some(Ipv6Addr::LOCALHOST), ..owner("a") });
-        let any = PortBinding { host_ip: None, ..wish(port) };
-        assert!(ports.reserve(dual, std::slice::from_ref(&any), Ipv4Addr::UNSPECIFIED).is_err());
-        assert!(lock(&ports.held).holders.is_empty());
-        drop(other);
-        let both = ports.reserve(dual, std::slice::from_ref(&any), Ipv4Addr::UNSPECIFIED).unwrap();
-        let found: Vec<_> = both.published().iter().map(|port| port.host_ip.to_string()).collect();
-        assert_eq!(found, ["0.0.0.0", "::"]);
-        assert!(std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_err(), "held in both");
-    }
-
-    #[test]
-    fn a_range_gives_one_free_port() {
-        let ports = Ports::default();
-        let first = ports.reserve(owner("a"), &[wish(0)], LOOPBACK).unwrap();
-        let taken = first.published()[0].host_port;
-        let mut range = wish(taken);
-        range.host_ports = Some(taken..=taken + 20);
-        let second = ports.reserve(owner("b"), &[range], LOOPBACK).unwrap();
-        assert!(second.published()[0].host_port > taken);
-    }
-}
+mod tests;

@@ -198,6 +198,22 @@ impl Routes {
         self.socket.request(vec![create, enslave, up])
     }
 
+    /// Makes a veth pair whose ends are both here, still down.
+    pub(crate) fn add_joint(&mut self, one: &str, other: &str, mtu: u32) -> Result<()> {
+        let mut message = link_message(RTM_NEWLINK, CREATE | EXCLUSIVE, "create link", one, 0, 0);
+        message.put_str(IFLA_IFNAME, one);
+        put_mtu(&mut message, mtu);
+        message.nest(IFLA_LINKINFO, |info| {
+            info.put_str(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |data| {
+                data.nest(VETH_INFO_PEER, |peer| {
+                    peer.put_bytes(&link_header(0, 0, 0)).put_str(IFLA_IFNAME, other);
+                    put_mtu(peer, mtu);
+                });
+            });
+        });
+        self.socket.request(vec![message])
+    }
+
     /// Changes how its bridge treats a port.
     pub(crate) fn set_port_mode(&mut self, name: &str, mode: PortMode) -> Result<()> {
         // A message of the bridge family finds its port by index only.

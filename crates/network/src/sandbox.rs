@@ -25,6 +25,12 @@ impl Sandbox {
         Ok(Self { fd })
     }
 
+    /// The same of a namespace that is made already, and belongs to a user namespace.
+    pub fn of(fd: OwnedFd) -> Result<Self> {
+        netns::within(fd.as_fd(), prepare)??;
+        Ok(Self { fd })
+    }
+
     /// The descriptor, to hand it on to the supervisor.
     pub fn into_fd(self) -> OwnedFd {
         self.fd

@@ -39,6 +39,10 @@ pub enum Rootfs {
         /// Nothing waits for the disk: see [`hull_sys::mount::Writable`].
         #[serde(default)]
         volatile: bool,
+        /// The ids in the layers are those inside: the container's user namespace maps them, and nothing on the disk is
+        /// changed.
+        #[serde(default)]
+        mapped: bool,
     },
 }
 

@@ -1,7 +1,7 @@
 //! What is made before the clone, because only the caller can: the container's root as a mount that nobody sees yet,
 //! and mounts of host files that the container's process may not reach, or not change the ids of.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use hull_oci::runtime::ContainerState;
 use hull_sys::Context;
@@ -14,7 +14,7 @@ use crate::init::mounts::{self, Prepared};
 use crate::init::rootfs;
 use crate::notify::Notifier;
 use crate::plan::{Idmap, MountPlan, Plan, What};
-use crate::{hooks, userns};
+use crate::{hooks, layers, userns};
 
 /// What the new process is given.
 #[derive(Debug)]
@@ -35,9 +35,16 @@ impl Outside {
         let root = match &create.rootfs {
             Rootfs::Directory(path) if for_nobody => Some(rootfs::clone_directory(path).step("rootfs")?),
             Rootfs::Directory(_) => None,
-            Rootfs::Overlay { lower, upper, work, volatile } => {
+            Rootfs::Overlay { lower, upper, work, volatile, mapped } => {
                 let writable = Writable { upper, work, volatile: *volatile };
-                Some(mount::overlay(lower, Some(writable)).step("rootfs")?)
+                let users = mapped.then(|| container_users(create, plan)).transpose()?;
+                Some(match users {
+                    Some(users) => {
+                        let root = userns::root(&create.spec).ok_or_else(no_maps)?;
+                        layers::mapped(lower, writable, users.as_fd(), root).step("rootfs")?
+                    }
+                    None => mount::overlay(lower, Some(writable)).step("rootfs")?,
+                })
             }
         };
         let state = || hooks::state(&create.spec, &create.id, &create.bundle);
@@ -77,6 +84,11 @@ fn namespace(create: &Create, plan: &Plan, idmap: &Idmap) -> Result<OwnedFd, Fai
     if let Some((users, groups)) = &idmap.maps {
         return userns::with_maps((users, groups)).step("mounts");
     }
+    container_users(create, plan)
+}
+
+/// A user namespace with the container's maps.
+fn container_users(create: &Create, plan: &Plan) -> Result<OwnedFd, Failure> {
     if let Some(user) = &plan.namespaces.user {
         return user.try_clone().op("dup").step("mounts");
     }
@@ -84,6 +96,10 @@ fn namespace(create: &Create, plan: &Plan, idmap: &Idmap) -> Result<OwnedFd, Fai
     let maps = linux.and_then(|linux| Some((linux.uid_mappings().as_ref()?, linux.gid_mappings().as_ref()?)));
     match maps {
         Some((users, groups)) => userns::with_maps((users, groups)).step("mounts"),
-        None => Err(Failure::text("mounts", "an idmapped mount needs mappings, its own or the container's")),
+        None => Err(no_maps()),
     }
+}
+
+fn no_maps() -> Failure {
+    Failure::text("mounts", "an idmapped mount needs mappings, its own or the container's")
 }

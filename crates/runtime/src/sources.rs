@@ -84,7 +84,7 @@ fn beneath(top: &OwnedFd, path: &Path) -> Result<OwnedFd> {
 }
 
 /// Does something that changes the mount namespace, and comes back to this one, its root and its directory.
-fn elsewhere(inside: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
+pub(crate) fn elsewhere(inside: impl FnOnce() -> Result<OwnedFd>) -> Result<OwnedFd> {
     let open = |path: &str, flags: OFlags| {
         rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).on("open", path)
     };

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
-use hull_oci::runtime::LinuxIdMapping;
+use hull_oci::runtime::{LinuxIdMapping, Spec};
 use hull_sys::clone::{self, Clone, Namespace, Namespaces, Side};
 use hull_sys::{Context, Error, Result};
 use rustix::fs::{Mode, OFlags};
@@ -62,6 +62,15 @@ pub(crate) fn with_maps(maps: Maps<'_>) -> Result<OwnedFd> {
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(child.pid), WaitIdOptions::EXITED));
     ended.op("waitid")?;
     made
+}
+
+/// The user and group of the host that a container's root is by the maps of its specification.
+pub fn root(spec: &Spec) -> Option<(u32, u32)> {
+    let linux = spec.linux().as_ref()?;
+    let root = |maps: &Option<Vec<LinuxIdMapping>>| {
+        maps.iter().flatten().find(|map| map.container_id() == 0).map(LinuxIdMapping::host_id)
+    };
+    Some((root(linux.uid_mappings())?, root(linux.gid_mappings())?))
 }
 
 fn open(pid: i32) -> Result<OwnedFd> {

@@ -107,7 +107,7 @@ fn overlay(bed: &mut Bed) {
     let (mut container, reader) =
         prepare(bed, "cat /hello /far; echo new > /made; grep -c overlay /proc/mounts");
     let lower = vec![top, deep, bed.rootfs()];
-    container.rootfs = Rootfs::Overlay { lower, upper: upper.clone(), work, volatile: false };
+    container.rootfs = Rootfs::Overlay { lower, upper: upper.clone(), work, volatile: false, mapped: false };
     assert_eq!(finish(container, reader), "from the top layer\nfrom afar\n1\n");
     assert_eq!(fs::read_to_string(upper.join("made")).unwrap(), "new\n");
     assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains("overlay /"));

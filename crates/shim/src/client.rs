@@ -76,6 +76,55 @@ fn first_word(child: &mut Child, dir: &Path) -> Result<Answer> {
     }
 }
 
+/// The name under which the program makes [`namespaces`].
+pub const NAMESPACES: &str = "hull-namespaces";
+
+/// What user namespace a network namespace is to belong to.
+#[derive(Debug)]
+pub enum Owner<'a> {
+    /// A new one, with these maps of users and groups, as in user_namespaces(7).
+    New(&'a str, &'a str),
+    /// That of a process.
+    Of(i32),
+}
+
+/// A user namespace, and a new network namespace that belongs to it. They live as long as the descriptors do.
+pub fn namespaces(program: &Program, owner: &Owner<'_>) -> Result<(OwnedFd, OwnedFd)> {
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.file.as_raw_fd()));
+    command.arg0(NAMESPACES).env_clear();
+    if let Owner::Of(pid) = owner {
+        command.arg(format!("/proc/{pid}/ns/user"));
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().on("execute", &program.path)?;
+    let made = take_namespaces(&mut child, owner);
+    // It ends with its standard input.
+    drop(child.stdin.take());
+    child.wait().op("wait for hull-shim")?;
+    made
+}
+
+fn take_namespaces(child: &mut Child, owner: &Owner<'_>) -> Result<(OwnedFd, OwnedFd)> {
+    let mut said = [0];
+    let heard = child.stdout.as_mut().is_some_and(|out| out.read_exact(&mut said).is_ok());
+    if !heard {
+        let mut why = String::new();
+        let _ = child.stderr.as_mut().map(|err| err.read_to_string(&mut why));
+        return Err(Error::new("make the namespaces of users and network", why, 0));
+    }
+    let path = |name: &str| format!("/proc/{}/{name}", child.id());
+    if let Owner::New(users, groups) = owner {
+        for (file, map) in [(path("uid_map"), users), (path("gid_map"), groups)] {
+            fs::write(&file, map).on("write", &file)?;
+        }
+    }
+    let open = |name: &str| {
+        let path = path(name);
+        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).on("open", &path)
+    };
+    Ok((open("ns/user")?, open("ns/net")?))
+}
+
 /// Connects to the supervisor of `dir`. `ENOENT` or `ECONNREFUSED`: there is none (any more).
 pub fn connect(dir: &Path) -> Result<UnixStream> {
     let handle = open_directory(dir)?;

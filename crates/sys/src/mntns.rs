@@ -9,8 +9,9 @@
 //! What is to happen inside another namespace happens on a helper thread that is joined before the call returns.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use crate::mount::{self, Propagation};
@@ -38,14 +39,22 @@ pub fn create<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<(OwnedFd, T)
     })
 }
 
-/// A detached copy of the file system that a namespace of [`alone`] keeps.
-pub fn copy_of(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// A detached copy of the file system that a namespace of [`alone`] keeps, or of what is at a path in it: a link that
+/// leads out of it is refused (`EXDEV`).
+pub fn copy_of(namespace: BorrowedFd<'_>, part: &Path) -> Result<OwnedFd> {
     on_a_thread(|| {
         // SAFETY: only CLONE_FS is given: the thread gets a root and a working directory of its own, no more.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.op("unshare working directory")?;
         rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
             .op("setns mounts")?;
-        mount::open_tree_clone(CWD, "/", true)
+        if part.as_os_str().is_empty() {
+            return mount::open_tree_clone(CWD, "/", true);
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let top = rustix::fs::open("/", flags | OFlags::DIRECTORY, Mode::empty()).on("open", "/")?;
+        let stay = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let place = rustix::fs::openat2(top, part, flags, Mode::empty(), stay).on("open", part)?;
+        mount::open_tree_clone(place.as_fd(), "", true)
     })
 }
 

@@ -42,6 +42,8 @@ pub enum Family {
     Route,
     /// nftables, conntrack.
     Netfilter,
+    /// Sockets of the namespace: sock_diag(7).
+    SocketDiagnosis,
 }
 
 /// A message being built: header, a fixed part, attributes. Numbers are in the byte order that each family
@@ -169,6 +171,17 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// Something that the kernel tells of its own accord.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// The message type.
+    pub kind: u16,
+    /// The address of the socket that has caused it.
+    pub author: u32,
+    /// The fixed part and the attributes.
+    pub body: Vec<u8>,
+}
+
 /// A netlink socket.
 #[derive(Debug)]
 pub struct Socket {
@@ -182,13 +195,14 @@ impl Socket {
         let protocol = match family {
             Family::Route => None,
             Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
+            Family::SocketDiagnosis => Some(rustix::net::netlink::SOCK_DIAG),
         };
         let fd =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
                 .op("socket")?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0)).op("bind netlink")?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
-            set_option(fd.as_fd(), option)?;
+            set_option(fd.as_fd(), option, 1)?;
         }
         Ok(Self { fd, sequence: 0 })
     }
@@ -236,6 +250,38 @@ impl Socket {
         }
     }
 
+    /// Has the kernel tell this socket of what happens to the objects of a group, from now on. The socket is for nothing
+    /// else then.
+    pub fn subscribe(&self, group: u32) -> Result<()> {
+        /// Bytes of notices that may wait.
+        const ROOM: usize = 1 << 20;
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&self.fd, ROOM).op("SO_RCVBUFFORCE")?;
+        set_option(self.fd.as_fd(), libc::NETLINK_ADD_MEMBERSHIP, group.cast_signed())
+    }
+
+    /// What the kernel has told since the last time, without waiting. ENOBUFS: it could not tell all.
+    pub fn notices(&self) -> Result<Vec<Notice>> {
+        let mut notices = Vec::new();
+        let mut buffer = vec![0; 32 << 10];
+        loop {
+            match self.receive(&mut buffer, RecvFlags::DONTWAIT) {
+                Ok(length) => notices.extend(parts(&buffer[..length]).map(|part| Notice {
+                    kind: part.kind,
+                    author: part.port,
+                    body: part.body.to_vec(),
+                })),
+                Err(Errno::AGAIN) => return Ok(notices),
+                Err(errno) => return Err(Error::new("receive netlink", "notices", errno)),
+            }
+        }
+    }
+
+    /// The socket's address, by which notices name who has caused them.
+    pub fn port(&self) -> Result<u32> {
+        let address = rustix::net::getsockname(&self.fd).op("getsockname netlink")?;
+        Ok(SocketAddrNetlink::try_from(address).op("getsockname netlink")?.pid())
+    }
+
     fn send(&self, messages: &[Message]) -> Result<()> {
         let bytes: Vec<u8> = messages.iter().flat_map(|message| message.bytes.iter().copied()).collect();
         if bytes.len() > 64 << 10 {
@@ -275,15 +321,14 @@ impl AsFd for Socket {
     }
 }
 
-fn set_option(fd: BorrowedFd<'_>, option: i32) -> Result<()> {
-    let on: i32 = 1;
-    // SAFETY: the option's value is a C int; the pointer and the length describe `on`, which outlives the call.
+fn set_option(fd: BorrowedFd<'_>, option: i32, value: i32) -> Result<()> {
+    // SAFETY: the option's value is a C int; the pointer and the length describe `value`, which outlives the call.
     let result = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_NETLINK,
             option,
-            (&raw const on).cast(),
+            (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         )
     };
@@ -298,6 +343,7 @@ struct Part<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
+    port: u32,
     body: &'a [u8],
 }
 
@@ -309,6 +355,7 @@ fn parts(mut bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
             kind: u16::from_ne_bytes([header[4], header[5]]),
             flags: u16::from_ne_bytes([header[6], header[7]]),
             sequence: u32::from_ne_bytes(header[8..12].try_into().ok()?),
+            port: u32::from_ne_bytes(header[12..16].try_into().ok()?),
             body: bytes.get(HEADER..length)?,
         };
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);

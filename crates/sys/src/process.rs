@@ -2,8 +2,30 @@
 //! personality, memory policy.
 
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
+use crate::caps;
 use crate::error::{Context, Error, Result};
+
+/// Does something as a user and group of files (setfsuid(2)), with all capabilities as before. The calling thread only.
+pub fn with_file_ids<T>(user: u32, group: u32, inside: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = (geteuid().as_raw(), getegid().as_raw());
+    set_file_ids(user, group);
+    // Who is not root any more has lost those that are about files.
+    let done = caps::raise().and_then(|()| inside());
+    set_file_ids(before.0, before.1);
+    caps::raise()?;
+    done
+}
+
+fn set_file_ids(user: u32, group: u32) {
+    // SAFETY: both calls take numbers and change the credentials of the calling thread, no memory. They report no error;
+    // what they refuse, the kernel refuses again where it matters.
+    unsafe {
+        libc::setfsgid(group);
+        libc::setfsuid(user);
+    }
+}
 
 /// What sched_setattr(2) takes; `SCHED_…` of linux/sched.h.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

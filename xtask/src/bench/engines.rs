@@ -9,7 +9,7 @@ use super::contest::{Task, race};
 use super::engine::Engine;
 use super::http::Connection;
 use super::report::Report;
-use super::{Bench, output, status, thousand};
+use super::{Bench, network, output, status, thousand};
 
 /// How many containers the rows with many have.
 const MANY: usize = 50;
@@ -48,6 +48,9 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> Result<(), String> {
     }
     if bench.wants("logs") {
         output::run(bench, &engines, report);
+    }
+    if bench.wants("network") {
+        network::run(bench, &engines, report)?;
     }
     engines.iter_mut().filter(|engine| engine.has_daemon()).try_for_each(Engine::stop)
 }

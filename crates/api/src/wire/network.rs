@@ -15,6 +15,20 @@ wire! {
 }
 
 wire! {
+    /// Ports that a container is to publish, or not to publish any more.
+    pub struct PortsRequest {
+        port_bindings: PortMap,
+    }
+}
+
+wire! {
+    /// What a container publishes.
+    pub struct PortsAnswer {
+        ports: PortMap,
+    }
+}
+
+wire! {
     /// The networks a new container joins.
     pub struct NetworkingConfig {
         endpoints_config: BTreeMap<String, Option<EndpointSettings>>,

@@ -1,11 +1,16 @@
-//! `hull port`.
+//! `hull port`, and what changes ports.
+
+pub(crate) mod add;
+pub(crate) mod rm;
 
 use crate::command::{NoFlags, Operands, command};
 use crate::complain::{Complaint, DONE, Outcome};
 use crate::output;
 use crate::session::Session;
+use crate::values::ports;
+use hull_api::wire::Set;
 use hull_api::wire::container::ContainerInspect;
-use hull_api::wire::network::PortBinding;
+use hull_api::wire::network::{PortBinding, PortMap, PortsRequest};
 
 command! {
     names: ["container port", "port"], about: "Show where a container's ports are published",
@@ -35,6 +40,15 @@ async fn run(_: NoFlags, operands: Vec<String>, session: Session) -> Outcome {
         }
         _ => Err(Complaint::new(format!("Error: No public port '{asked}' published for {}", operands[0]))),
     }
+}
+
+/// What the specifications of a change say, as those of `-p`.
+fn request(specs: &[String]) -> Result<PortsRequest, Complaint> {
+    let (mut port_bindings, mut exposed) = (PortMap::new(), Set::new());
+    for spec in specs {
+        ports::publish(spec, &mut port_bindings, &mut exposed).map_err(Complaint::new)?;
+    }
+    Ok(PortsRequest { port_bindings })
 }
 
 fn address(binding: &PortBinding) -> String {

@@ -1,5 +1,6 @@
 //! Containers and exec sessions as asked for.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hull_api::wire::container::{ContainerConfig, HealthConfig};
@@ -10,6 +11,16 @@ use hull_engine::{Error, model};
 use super::host;
 use crate::call::invalid;
 
+/// Exposed ports, those that follow each other together.
+fn exposed(wire: &Set) -> Result<BTreeSet<model::Ports>, Error> {
+    let ports = wire.keys().map(|port| port.parse()).collect::<Result<Vec<_>, Error>>()?;
+    Ok(model::in_ranges(ports))
+}
+
+fn each_port(ranges: &BTreeSet<model::Ports>) -> Vec<String> {
+    ranges.iter().flat_map(|ports| ports.each()).map(|port| port.to_string()).collect()
+}
+
 pub(crate) fn config(wire: ContainerConfig) -> Result<model::ContainerConfig, Error> {
     Ok(model::ContainerConfig {
         hostname: wire.hostname,
@@ -18,7 +29,7 @@ pub(crate) fn config(wire: ContainerConfig) -> Result<model::ContainerConfig, Er
         attach_stdin: wire.attach_stdin,
         attach_stdout: wire.attach_stdout,
         attach_stderr: wire.attach_stderr,
-        exposed_ports: wire.exposed_ports.keys().map(|port| port.parse()).collect::<Result<_, Error>>()?,
+        exposed_ports: exposed(&wire.exposed_ports)?,
         tty: wire.tty,
         open_stdin: wire.open_stdin,
         stdin_once: wire.stdin_once,
@@ -89,7 +100,7 @@ pub(crate) fn wire_config(config: &model::ContainerConfig) -> ContainerConfig {
         attach_stdin: config.attach_stdin,
         attach_stdout: config.attach_stdout,
         attach_stderr: config.attach_stderr,
-        exposed_ports: set(config.exposed_ports.iter().map(ToString::to_string).collect()),
+        exposed_ports: set(each_port(&config.exposed_ports)),
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,

@@ -157,20 +157,19 @@ fn restart_policy(wire: &wire::RestartPolicy) -> Result<model::RestartPolicy, Er
     Ok(model::RestartPolicy { condition, maximum_retries })
 }
 
-fn port_bindings(
-    wire: PortMap,
-) -> Result<std::collections::BTreeMap<model::Port, Vec<model::HostPort>>, Error> {
-    wire.into_iter()
-        .map(|(port, bindings)| {
-            let bindings = bindings
-                .unwrap_or_default()
-                .into_iter()
-                .map(|binding| model::HostPort { host_ip: binding.host_ip, host_port: binding.host_port });
-            let parsed =
-                port.parse().map_err(|_| invalid(format!("invalid port specification: {port:?}")))?;
-            Ok((parsed, bindings.collect()))
-        })
-        .collect()
+/// Published ports, those that follow each other together.
+pub(crate) fn port_bindings(wire: PortMap) -> Result<model::PortBindings, Error> {
+    let parse = |(port, bindings): (String, Option<Vec<PortBinding>>)| {
+        let places = bindings
+            .unwrap_or_default()
+            .into_iter()
+            .map(|binding| model::HostPort { host_ip: binding.host_ip, host_port: binding.host_port });
+        let parsed: model::Port =
+            port.parse().map_err(|_| invalid(format!("invalid port specification: {port:?}")))?;
+        Ok((parsed, places.collect()))
+    };
+    let bindings = wire.into_iter().map(parse).collect::<Result<Vec<_>, Error>>()?;
+    Ok(model::by_range(bindings))
 }
 
 /// Rows and columns; what no terminal can be is no size.
@@ -217,7 +216,7 @@ pub(crate) fn wire_config(host: &model::HostConfig) -> wire::HostConfig {
             config: host.log_config.options.clone(),
         },
         network_mode: host.network_mode.clone(),
-        port_bindings: host.port_bindings.iter().map(wire_bindings).collect(),
+        port_bindings: wire_bindings(&host.port_bindings),
         restart_policy: wire::RestartPolicy {
             name: host.restart_policy.condition.name().to_owned(),
             maximum_retry_count: i64::from(host.restart_policy.maximum_retries),
@@ -313,10 +312,12 @@ fn wire_limits(limits: &model::Resources) -> wire::HostConfig {
     }
 }
 
-fn wire_bindings(
-    (port, bindings): (&model::Port, &Vec<model::HostPort>),
-) -> (String, Option<Vec<PortBinding>>) {
-    (port.to_string(), Some(bindings.iter().map(wire_binding).collect()))
+/// Published ports one by one, as the API has them.
+fn wire_bindings(bindings: &model::PortBindings) -> PortMap {
+    let all = model::by_port(bindings.iter().map(|(ports, places)| (ports, places.as_slice())));
+    all.iter()
+        .map(|(port, places)| (port.to_string(), Some(places.iter().map(wire_binding).collect())))
+        .collect()
 }
 
 /// Where a port is published.

@@ -100,11 +100,13 @@ fn networks(container: &Container) -> NetworkSettings {
     }
 }
 
-fn ports(settings: &model::NetworkSettings) -> hull_api::wire::network::PortMap {
-    let published = |bindings: &Option<Vec<model::HostPort>>| {
-        bindings.as_ref().map(|list| list.iter().map(parse::wire_binding).collect())
-    };
-    settings.ports.iter().map(|(port, bindings)| (port.to_string(), published(bindings))).collect()
+pub(crate) fn ports(settings: &model::NetworkSettings) -> hull_api::wire::network::PortMap {
+    let published = settings.ports.iter().filter_map(|(ports, places)| Some((ports, places.as_deref()?)));
+    let exposed = settings.ports.iter().filter(|(_, places)| places.is_none());
+    let exposed = exposed.flat_map(|(ports, _)| ports.each()).map(|port| (port.to_string(), None));
+    let published = model::by_port(published).into_iter();
+    let published = published.map(|(port, places)| (port, places.iter().map(parse::wire_binding).collect()));
+    exposed.chain(published.map(|(port, places)| (port.to_string(), Some(places)))).collect()
 }
 
 /// One endpoint.

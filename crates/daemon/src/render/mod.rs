@@ -10,7 +10,7 @@ mod summary;
 mod usage;
 mod volume;
 
-pub(crate) use container::inspect;
+pub(crate) use container::{inspect, ports};
 pub(crate) use event::event;
 pub(crate) use image::{history, image_inspect, image_summary, manifests, progress, removed};
 pub(crate) use network::network;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hull_api::wire::container as wire;
-use hull_engine::model::{Container, HealthStatus, Status};
+use hull_engine::model::{Container, HealthStatus, Status, by_port};
 use jiff::Timestamp;
 
 use super::container::{endpoint, signed};
@@ -51,21 +51,23 @@ fn command(container: &Container) -> String {
 }
 
 fn ports(container: &Container) -> Vec<wire::Port> {
+    let all = container.network.ports.iter();
+    let all = by_port(all.map(|(ports, places)| (ports, places.as_deref().unwrap_or_default())));
     let mut list = Vec::new();
-    for (port, bindings) in &container.network.ports {
+    for (port, places) in &all {
         let exposed = wire::Port {
             private_port: port.number,
             kind: port.protocol.name().to_owned(),
             ..wire::Port::default()
         };
-        match bindings.as_deref() {
-            None | Some([]) => list.push(exposed),
-            Some(bindings) => list.extend(bindings.iter().map(|binding| wire::Port {
-                ip: binding.host_ip.clone(),
-                public_port: binding.host_port.parse().unwrap_or(0),
-                ..exposed.clone()
-            })),
+        if places.is_empty() {
+            list.push(exposed.clone());
         }
+        list.extend(places.iter().map(|place| wire::Port {
+            ip: place.host_ip.clone(),
+            public_port: place.host_port.parse().unwrap_or(0),
+            ..exposed.clone()
+        }));
     }
     list
 }

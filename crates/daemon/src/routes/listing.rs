@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hull_api::filters::Filters;
 use hull_engine::Error;
-use hull_engine::model::{Container, Port, Status};
+use hull_engine::model::{Container, HostPort, Port, Ports, Status};
 use hull_oci::Digest;
 use regex_lite::Regex;
 
@@ -61,18 +61,20 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
 /// What images' names mean now.
 struct Images<'d> {
     daemon: &'d Daemon,
-    known: HashMap<String, String>,
+    /// By name and id.
+    known: HashMap<(String, String), bool>,
 }
 
 impl Images<'_> {
     /// What a container's image is called: by its id, if the name it was made by means another one by now.
     fn name_of(&mut self, container: &Container) -> String {
-        let name = &container.config.image;
-        let now = self.known.entry(name.clone()).or_insert_with(|| {
-            let found = self.daemon.engine.images().get(name);
-            found.map(|image| image.id.to_string()).unwrap_or_default()
-        });
-        if *now == container.image_id { name.clone() } else { container.image_id.clone() }
+        let (name, id) = (&container.config.image, &container.image_id);
+        let means = || {
+            let images = self.daemon.engine.images();
+            Digest::parse(id).is_ok_and(|id| images.means(name, &id))
+        };
+        let still = *self.known.entry((name.clone(), id.clone())).or_insert_with(means);
+        if still { name.clone() } else { id.clone() }
     }
 }
 
@@ -89,8 +91,8 @@ struct Choice<'f> {
     since: Option<Arc<Container>>,
     ancestors: Vec<Ancestor>,
     networks: Vec<String>,
-    publish: Vec<(Port, Port)>,
-    expose: Vec<(Port, Port)>,
+    publish: Vec<Ports>,
+    expose: Vec<Ports>,
 }
 
 impl<'f> Choice<'f> {
@@ -187,16 +189,15 @@ impl<'f> Choice<'f> {
 
     /// By a port of the host that leads to it, or by one of its own; either is enough.
     fn by_port(&self, container: &Container) -> bool {
-        let within = |ranges: &[(Port, Port)], number: u16, protocol| {
-            ranges
-                .iter()
-                .any(|(low, high)| protocol == low.protocol && (low.number..=high.number).contains(&number))
-        };
-        container.network.ports.iter().any(|(port, bindings)| {
-            let mut published =
-                bindings.iter().flatten().filter_map(|binding| binding.host_port.parse().ok());
-            within(&self.expose, port.number, port.protocol)
-                || published.any(|number| within(&self.publish, number, port.protocol))
+        container.network.ports.iter().any(|(ports, places)| {
+            let meets = |wanted: &Ports, first: u16, last: u16| {
+                wanted.protocol == ports.protocol && wanted.first <= last && first <= wanted.last
+            };
+            let published = places.iter().flatten().filter_map(HostPort::range);
+            self.expose.iter().any(|wanted| meets(wanted, ports.first, ports.last))
+                || published
+                    .into_iter()
+                    .any(|(first, last)| self.publish.iter().any(|wanted| meets(wanted, first, last)))
         })
     }
 
@@ -256,8 +257,8 @@ impl Ancestor {
 }
 
 /// `80`, `80/tcp` or `8000-9000/udp`.
-fn ports(filters: &Filters, key: &str) -> Result<Vec<(Port, Port)>, Error> {
-    let parse = |text: &str| -> Result<(Port, Port), Error> {
+fn ports(filters: &Filters, key: &str) -> Result<Vec<Ports>, Error> {
+    let parse = |text: &str| -> Result<Ports, Error> {
         if text.contains(':') {
             return Err(invalid(format!("filter for '{key}' should not contain ':': {text}")));
         }
@@ -268,7 +269,9 @@ fn ports(filters: &Filters, key: &str) -> Result<Vec<(Port, Port)>, Error> {
             parsed.map_err(|why| invalid(format!("error while looking up for {key} {text}: {why}")))
         };
         match (port(low)?, port(high)?) {
-            (low, high) if low.number <= high.number => Ok((low, high)),
+            (low, high) if low.number <= high.number => {
+                Ok(Ports { first: low.number, last: high.number, protocol: low.protocol })
+            }
             _ => Err(invalid(format!(
                 "error while looking up for {key} {text}: invalid range specified for port: {numbers}"
             ))),

@@ -10,6 +10,7 @@ mod images;
 mod listing;
 mod networks;
 mod plugins;
+mod ports;
 mod registry;
 mod stats;
 mod swarm;
@@ -49,8 +50,13 @@ pub(crate) const TABLE: &[Route] = &[
     route!(POST "/containers/{id...}/rename" => containers::rename),
     route!(POST "/containers/{id...}/pause" => containers::pause),
     route!(POST "/containers/{id...}/unpause" => containers::unpause),
+    route!(POST "/containers/{id...}/ports" => ports::add),
+    route!(DELETE "/containers/{id...}/ports" => ports::remove),
     route!(POST "/containers/{id...}/resize" => containers::resize),
     route!(POST "/containers/{id...}/wait" => containers::wait),
+    route!(GET "/containers/{id...}/checkpoints" => absent::experimental),
+    route!(POST "/containers/{id...}/checkpoints" => absent::experimental),
+    route!(DELETE "/containers/{id...}/checkpoints/{checkpoint}" => absent::experimental),
     route!(DELETE "/containers/{id...}" => containers::remove),
     route!(HEAD "/containers/{id...}/archive" => transfer::stat),
     route!(GET "/containers/{id...}/archive" => transfer::get),

@@ -12,6 +12,8 @@ const DOCUMENT: &str = "docs/api.md";
 /// What the module that serves a route says of it.
 fn answer(served_by: &str) -> &'static str {
     match served_by {
+        "ports::add" | "ports::remove" => "served: of Hull's own, see below",
+        "absent::experimental" => "501: there is no experimental mode",
         "absent::no_build_cache" => "served: there is never a cache",
         "plugins::list" => "served: there is never one",
         "swarm::init" | "swarm::join" => "501: no swarms",
@@ -24,6 +26,18 @@ fn answer(served_by: &str) -> &'static str {
         },
     }
 }
+
+/// What Docker has not.
+const OWN: &str = r#"
+## Of Hull's own
+
+`POST /containers/{id}/ports` publishes further ports of a container, `DELETE /containers/{id}/ports` takes some back: at once if it runs,
+and for its next starts. The body of both is `{"PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}}`, as
+in the request for a container; to a removal an empty `HostIp` or `HostPort` means any, and an empty list everything of that port. The
+answer is 200 with `{"Ports": {…}}`, as in the inspection of a container; 404 for what is not there or not published, 409
+where the container's network mode publishes nothing, 500 with Docker's words for a port that is taken. Either all of a request happens
+or nothing. The events are `port add` and `port remove`.
+"#;
 
 const OWN_FIELDS: &str = "
 ## Fields that Docker does not have
@@ -48,7 +62,7 @@ fn document() -> String {
         let path = pattern.replace("...", "");
         writeln!(text, "| {method} | `{path}` | {} |", answer(route.served_by)).expect("a string takes all");
     }
-    text + OWN_FIELDS
+    text + OWN_FIELDS + OWN
 }
 
 #[test]

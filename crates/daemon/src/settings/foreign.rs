@@ -14,7 +14,7 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("default-gateway", true, "the default bridge is the gateway"),
     ("default-gateway-v6", true, "IPv6 is not supported yet"),
     ("exec-opt", true, "cgroups are managed as files"),
-    ("experimental", false, "nothing is hidden behind it"),
+    ("experimental", false, "checkpoints are not supported yet"),
     ("firewall-backend", true, "hulld speaks nftables"),
     ("ip-forward-no-drop", false, "forwarding of others is left alone"),
     ("iptables", false, "hulld speaks nftables"),
@@ -28,17 +28,12 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("swarm-default-advertise-addr", true, "there is no swarm"),
     ("swarm-raft-election-tick", true, "there is no swarm"),
     ("swarm-raft-heartbeat-tick", true, "there is no swarm"),
-    ("userland-proxy", false, "published ports need no process"),
-    ("userland-proxy-path", true, "published ports need no process"),
+    ("userland-proxy-path", true, "the daemon itself passes on what comes by IPv6 for containers without it"),
 ];
 
 /// Flags of dockerd that promise protection which Hull cannot give yet: better not to start than to start without.
-pub(super) const REFUSED: &[(&str, bool)] = &[
-    ("authorization-plugin", true),
-    ("rootless", false),
-    ("selinux-enabled", false),
-    ("userns-remap", true),
-];
+pub(super) const REFUSED: &[(&str, bool)] =
+    &[("authorization-plugin", true), ("rootless", false), ("selinux-enabled", false)];
 
 /// Keys of the file that dockerd takes without a flag, and that have no effect: why.
 pub(super) const KEYS_ONLY: &[(&str, &str)] = &[

@@ -93,7 +93,7 @@ fn check_host(host: &HostConfig, machine: &Machine) -> Result<()> {
     for entry in host.extra_hosts.iter().flatten() {
         split_host(entry)?;
     }
-    host.port_bindings.values().flatten().try_for_each(check_binding)?;
+    host.port_bindings.values().flatten().try_for_each(binding)?;
     restart_policy(host)?;
     capabilities_of(host, &machine.capabilities)?;
     if host.annotations.contains_key("") {
@@ -105,8 +105,8 @@ fn check_host(host: &HostConfig, machine: &Machine) -> Result<()> {
 }
 
 /// A port of the host, or a range of them; empty for one of the engine's choice.
-fn check_binding(binding: &HostPort) -> Result<()> {
-    let text = &binding.host_port;
+pub(crate) fn binding(place: &HostPort) -> Result<()> {
+    let text = &place.host_port;
     let port = |text: &str| text.parse::<u16>().ok();
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (text.is_empty(), port(first), port(last)) {

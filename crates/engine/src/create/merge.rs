@@ -1,10 +1,11 @@
 //! A container's configuration: the request's, and the image's where the request says nothing. Pure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hull_image::Config as ImageConfig;
 
-use crate::model::{ContainerConfig, Healthcheck, Port};
+use crate::model::{ContainerConfig, Healthcheck, Port, Ports, in_ranges};
 use crate::{Error, Result};
 
 /// Fills in the image's defaults.
@@ -14,7 +15,7 @@ pub(super) fn defaults(config: &mut ContainerConfig, image: &ImageConfig) -> Res
     }
     // An image's port that is no port is the image's mistake, not the user's.
     let exposed = image.exposed_ports.iter().flatten().filter_map(|(port, _)| port.parse::<Port>().ok());
-    config.exposed_ports.extend(exposed);
+    expose(&mut config.exposed_ports, exposed);
     merge_environment(config, image);
     for (name, value) in image.labels.iter().flatten() {
         config.labels.entry(name.clone()).or_insert_with(|| value.clone());
@@ -37,6 +38,12 @@ pub(super) fn defaults(config: &mut ContainerConfig, image: &ImageConfig) -> Res
     Ok(())
 }
 
+/// Exposes further ports.
+fn expose(exposed: &mut BTreeSet<Ports>, more: impl Iterator<Item = Port>) {
+    let all: Vec<Port> = exposed.iter().flat_map(|ports| ports.each()).chain(more).collect();
+    *exposed = in_ranges(all);
+}
+
 /// A configuration for an image of a container: `own`, and the container's where it says nothing.
 pub(crate) fn on_top(mut own: ContainerConfig, container: &ContainerConfig) -> ContainerConfig {
     let or = |own: &mut String, container: &String| {
@@ -47,7 +54,7 @@ pub(crate) fn on_top(mut own: ContainerConfig, container: &ContainerConfig) -> C
     or(&mut own.user, &container.user);
     or(&mut own.working_dir, &container.working_dir);
     or(&mut own.stop_signal, &container.stop_signal);
-    own.exposed_ports.extend(container.exposed_ports.iter().cloned());
+    expose(&mut own.exposed_ports, container.exposed_ports.iter().flat_map(|ports| ports.each()));
     own.volumes.extend(container.volumes.iter().cloned());
     own.env = with_missing(std::mem::take(&mut own.env), &container.env);
     for (name, value) in &container.labels {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Port;
+use super::Ports;
 
 /// The portable half of a container's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct ContainerConfig {
     /// Whether the creating client means to attach stderr.
     pub attach_stderr: bool,
     /// Ports the image documents.
-    pub exposed_ports: BTreeSet<Port>,
+    pub exposed_ports: BTreeSet<Ports>,
     /// Whether the container gets a terminal.
     pub tty: bool,
     /// Whether stdin is kept open without a client.

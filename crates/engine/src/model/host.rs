@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostPort, MountSpec, Port};
+use super::{MountSpec, PortBindings};
 
 /// The host's half of a container's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct HostConfig {
     /// "bridge", "none", "host", "container:X" or a network; empty: "default".
     pub network_mode: String,
     /// Published ports.
-    pub port_bindings: BTreeMap<Port, Vec<HostPort>>,
+    pub port_bindings: PortBindings,
     /// What happens after an exit.
     pub restart_policy: RestartPolicy,
     /// Whether the container is removed after its exit.

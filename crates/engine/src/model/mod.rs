@@ -25,8 +25,11 @@ pub use host::{
     RestartCondition, RestartPolicy, Ulimit,
 };
 pub use mounts::{BindOptions, Device, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
-pub use network::{EndpointSettings, HostPort, NetworkMode, NetworkSettings, NetworkingConfig};
-pub use port::{Port, Protocol};
+pub use network::{
+    EndpointSettings, HostPort, NetworkMode, NetworkSettings, NetworkingConfig, PortBindings, by_port,
+    by_range,
+};
+pub use port::{Port, Ports, Protocol, in_ranges};
 pub use requests::{
     AttachOptions, ContainerUpdate, CreateRequest, Created, DiskUsage, ExecConfig, ExecStart, ExecState,
     Exit, Info, LogOptions, PathStat, Pruned, Tail, Top, Volume, VolumeRequest, VolumeUsage, WaitCondition,

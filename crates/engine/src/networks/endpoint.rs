@@ -30,6 +30,7 @@ pub(super) fn endpoint_request(
         sysctls: option("sysctls").iter().flat_map(|list| list.split(',')).map(String::from).collect(),
         priority: wish.gw_priority,
         ports,
+        publishes: false,
         hostname: container.config.hostname.clone(),
         aliases: wish.aliases.clone().unwrap_or_default(),
     })

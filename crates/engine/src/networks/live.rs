@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::endpoint::{endpoint_request, fill_in};
 use super::namespace_of;
+use super::ports::wanted_ports;
 use crate::model::{Container, EndpointSettings, NetworkMode};
 use crate::{Engine, Error, Result};
 
@@ -33,7 +34,11 @@ impl Engine {
         }
         let mut settings = EndpointSettings { network_id: network.id.clone(), ..wish };
         if now.state.status.is_running() {
-            let request = endpoint_request(&now, &network.name, &settings, Vec::new())?;
+            let mut request = endpoint_request(&now, &network.name, &settings, wanted_ports(&now)?)?;
+            // In a routed network they are opened; ports of the host stay where they are, unless this is the first way out.
+            let others = self.networks.endpoints(&now.id)?;
+            request.publishes =
+                others.iter().all(|other| other.gateway.is_none() && other.gateway6.is_none());
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
             let (engine, container) = (Arc::clone(self), Arc::clone(&now));
             let connect = move || {
@@ -50,8 +55,10 @@ impl Engine {
             let endpoint = tokio::task::spawn_blocking(connect).await??;
             settings = fill_in(settings, &now, &endpoint);
         }
+        let ports = self.published_ports(&now)?;
         let change = |container: &mut Container| {
             container.network.networks.insert(network.name.clone(), settings);
+            container.network.ports = ports;
         };
         let now = self.change(&entry, change)?;
         if now.state.status.is_running() {
@@ -84,11 +91,28 @@ impl Engine {
         }
         if now.state.status.is_running() {
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
-            let (id, network) = (now.id.clone(), network.id.clone());
-            let disconnect = move || networks.disconnect(namespace.as_fd(), &id, &network);
+            let (id, network, wishes) = (now.id.clone(), network.id.clone(), wanted_ports(&now)?);
+            let disconnect = move || {
+                networks.disconnect(namespace.as_fd(), &id, &network)?;
+                // If its ports of the host went with it, the network that gives the way out now has them.
+                let left = networks.endpoints(&id)?;
+                let has_ports = left.iter().flat_map(|other| &other.ports).any(|port| !port.is_routed());
+                let leads_out = left.iter().any(|other| other.gateway.is_some() || other.gateway6.is_some());
+                if !has_ports && leads_out && !wishes.is_empty() {
+                    // The container has left its network all the same.
+                    if let Err(error) = networks.publish_ports(&id, &wishes) {
+                        tracing::warn!("publish the ports of container {id} by another network: {error}");
+                    }
+                }
+                Ok::<_, hull_network::Error>(())
+            };
             tokio::task::spawn_blocking(disconnect).await??;
         }
-        let now = self.change(&entry, |container| drop(container.network.networks.remove(&network.name)))?;
+        let ports = self.published_ports(&now)?;
+        let now = self.change(&entry, |container| {
+            container.network.networks.remove(&network.name);
+            container.network.ports = ports;
+        })?;
         if now.state.status.is_running() {
             self.write_hosts(&now)?;
             self.renew_names(&now).await?;

@@ -8,7 +8,7 @@ use hull_network::{Driver, Network, Networks};
 
 use super::endpoint::{endpoint_request, fill_in};
 use super::namespace_of;
-use super::ports::{publish, wanted_ports};
+use super::ports::{published, wanted_ports};
 use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig};
 use crate::{Engine, Error, Result};
 
@@ -90,6 +90,10 @@ impl Engine {
 
     /// Sees that the next start finds a network namespace that is ready.
     pub(crate) fn prepare_sandbox(&self) {
+        if self.options.remap.is_some() {
+            // They belong to their containers' users.
+            return;
+        }
         let networks = Arc::clone(&self.networks);
         // Whoever finds none makes one.
         tokio::task::spawn_blocking(move || networks.prepare_sandbox());
@@ -107,7 +111,7 @@ impl Engine {
             settings: container.network.clone(),
         };
         let settings = &mut connected.settings;
-        settings.ports = container.config.exposed_ports.iter().map(|port| (*port, None)).collect();
+        settings.ports = published(&container.config.exposed_ports, &[]);
         let (Some(sandbox), mode @ NetworkMode::Network(_)) =
             (sandbox, NetworkMode::parse(&container.host.network_mode))
         else {
@@ -120,17 +124,19 @@ impl Engine {
         // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
         names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
         let way_out = self.way_out(&names);
+        let mut ports = Vec::new();
         for (name, _) in names {
-            let ports = if Some(&name) == way_out.as_ref() { wanted_ports(container)? } else { Vec::new() };
             let wish = settings.networks.get(&name).cloned().unwrap_or_default();
-            let request = endpoint_request(container, &name, &wish, ports)?;
+            let mut request = endpoint_request(container, &name, &wish, wanted_ports(container)?)?;
+            request.publishes = Some(&name) == way_out.as_ref();
             let endpoint = self
                 .networks
                 .connect(sandbox.as_fd(), request)
                 .map_err(|error| Error::from(error).within("failed to set up container networking"))?;
-            publish(&mut settings.ports, &endpoint);
             settings.networks.insert(name, fill_in(wish, container, &endpoint));
+            ports.extend(endpoint.ports);
         }
+        settings.ports = published(&container.config.exposed_ports, &ports);
         self.pace(container, sandbox.as_fd())?;
         Ok(connected)
     }

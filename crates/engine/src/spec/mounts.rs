@@ -40,7 +40,7 @@ impl Draft {
 
 /// Every mount of a container, in the order of their making.
 pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Facts<'_>) -> Result<Vec<Mount>> {
-    let mut own = user_mounts(container)?;
+    let mut own = user_mounts(container, facts.users.is_some())?;
     let replaced: Vec<String> = own.iter().map(|mount| mount.destination.clone()).collect();
     let is_replaced = |destination: &str| {
         replaced
@@ -111,8 +111,15 @@ fn own_files(container: &Container) -> Vec<Draft> {
     ]
 }
 
-fn user_mounts(container: &Container) -> Result<Vec<Draft>> {
+/// `mapped`: the container's users are not the host's.
+fn user_mounts(container: &Container, mapped: bool) -> Result<Vec<Draft>> {
     let mut mounts = container.mounts.iter().map(user_mount).collect::<Result<Vec<_>>>()?;
+    for (mount, draft) in container.mounts.iter().zip(&mut mounts).filter(|_| mapped) {
+        // Ours, so with the ids of inside; what is bound from the host has the host's.
+        if mount.kind == MountKind::Volume && mount.device.is_none() && mount.driver == "local" {
+            draft.options.push("idmap".to_owned());
+        }
+    }
     for (destination, options) in container.host.tmpfs.iter().flatten() {
         mounts.push(Draft {
             destination: destination.clone(),

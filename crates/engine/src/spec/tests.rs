@@ -18,6 +18,7 @@ fn facts() -> Facts<'static> {
         throttles: Throttles::default(),
         pid_of: None,
         ipc_of: None,
+        users: None,
         init: None,
         processors: 2,
         link_variables: Vec::new(),

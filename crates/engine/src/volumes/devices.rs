@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::local;
 use crate::error::said;
 use crate::model::{Container, Device, MountPoint};
-use crate::{Error, Result};
+use crate::{Error, Result, sources};
 
 /// The file systems that are mounted, by volume.
 #[derive(Default)]
@@ -73,7 +73,8 @@ impl Devices {
             shared.mounts.push(SharedMount {
                 volume: mount.name.clone(),
                 target: mount.destination.clone().into(),
-                mount: mntns::copy_of(namespace.as_fd())?,
+                mount: mntns::copy_of(namespace.as_fd(), Path::new(mount.subpath()))
+                    .map_err(|error| within(no_part(mount, &error)))?,
                 namespace,
             });
         }
@@ -165,6 +166,11 @@ fn new_filesystem(mount: &MountPoint, device: &Device) -> Result<OwnedFd> {
     let options = local::mount_options(device)?;
     hull_runtime::new_filesystem(&device.filesystem, &device.device, &options)
         .map_err(|error| failed(mount, device, &options, 0, Errno::from_raw_os_error(error.errno)))
+}
+
+/// Why a part of a volume cannot be had, in the words for one that is a directory.
+fn no_part(mount: &MountPoint, error: &hull_sys::Error) -> Error {
+    sources::no_part(Path::new(&mount.source), mount.subpath(), Errno::from_raw_os_error(error.errno))
 }
 
 fn require_directory(mount: &MountPoint, device: &Device) -> Result<()> {

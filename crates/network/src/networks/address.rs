@@ -6,7 +6,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::network::{Ipam, Ipam6};
 use crate::records::Rows;
-use crate::{Driver, Error, MacAddr, Network, Result, bridge, lease};
+use crate::{Driver, Error, MacAddr, Network, Result, lease};
 
 /// The IPv4 address in a network that has IPv4.
 pub(super) fn choose_address(
@@ -61,7 +61,7 @@ pub(super) fn choose_mac(
         (Driver::Ipvlan | Driver::Cni, _, _) => Ok(None),
         (_, Some(mac), _) => Ok(Some(mac)),
         (_, None, Some(address)) => Ok(Some(MacAddr::of(address.addr()))),
-        (_, None, None) => bridge::random_mac().map(Some),
+        (_, None, None) => MacAddr::random().map(Some),
     }
 }
 

@@ -69,6 +69,7 @@ impl Networks {
     /// network that is not internal gives the default route. The networks `host` and `none` have no endpoints.
     pub fn connect(&self, namespace: BorrowedFd<'_>, request: EndpointRequest) -> Result<Endpoint> {
         let switches = interface::switches(&request.sysctls)?;
+        self.follow_bridge_filter()?;
         let mut attachment = self.record(&request)?;
         self.link(&mut attachment, namespace, &request)?;
         interface::set(namespace, &attachment.recorded.endpoint.interface, &switches)?;
@@ -129,7 +130,10 @@ impl Networks {
     }
 
     fn withdraw(&self, endpoint: &Endpoint) -> Result<()> {
-        match target(endpoint) {
+        if endpoint.ports.is_empty() {
+            return Ok(());
+        }
+        match target(&self.find(&endpoint.network_id)?, endpoint)? {
             Some(target) => Ok(self.firewall.withdraw(&target)?),
             None => Ok(()),
         }
@@ -198,21 +202,18 @@ impl Networks {
         request: &EndpointRequest,
         (address, address6): (Option<Ipv4Net>, Option<Ipv6Net>),
     ) -> Result<Reservation<'_>> {
-        let owner = Owner {
-            endpoint: id,
-            name: &request.name,
-            address: address.map(|address| address.addr()),
-            address6: address6.map(|address| address.addr()),
+        let Some(bridged) = Bridged::of(network)?.filter(|_| !network.internal) else {
+            return Ok(self.ports.nothing(id));
         };
-        let host_ip = Bridged::of(network)?.and_then(|bridged| bridged.settings.host_ip);
-        let publishes = network.driver == Driver::Bridge && !network.internal;
-        let wishes = if publishes { &request.ports[..] } else { &[] };
-        self.ports.reserve(owner, wishes, host_ip.unwrap_or(self.config.default_ip))
+        let addresses = (address.map(|address| address.addr()), address6.map(|address| address.addr()));
+        let owner =
+            Owner { publishes: request.publishes, ..self.owner(&bridged, id, &request.name, addresses) };
+        self.ports.reserve(owner, &request.ports, 0)
     }
 
     fn publish(&self, attachment: &Attachment<'_>) -> Result<()> {
         let endpoint = &attachment.recorded.endpoint;
-        let Some(target) = target(endpoint) else { return Ok(()) };
+        let Some(target) = target(&attachment.network, endpoint)? else { return Ok(()) };
         self.healed(self.firewall.publish(&target))?;
         match Bridged::of(&attachment.network)? {
             Some(bridged) => bridge::accept_loopback_answers(&bridged.settings.bridge),
@@ -222,11 +223,13 @@ impl Networks {
 }
 
 /// What leads to an endpoint; `None` without published ports.
-pub(super) fn target(endpoint: &Endpoint) -> Option<Target> {
+pub(super) fn target(network: &Network, endpoint: &Endpoint) -> Result<Option<Target>> {
+    let Some(bridged) = Bridged::of(network)? else { return Ok(None) };
     let ports = endpoint.ports.clone();
-    (!ports.is_empty()).then(|| Target {
+    Ok((!ports.is_empty()).then(|| Target {
         address: endpoint.address.map(|address| address.addr()),
         address6: endpoint.address6.map(|address| address.addr()),
         ports,
-    })
+        trusted: bridged.settings.trusted,
+    }))
 }

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 
 use super::attach::Attachment;
-use super::{Networks, lock};
+use super::{Networks, extension, lock};
 use crate::bridge::Settings;
 use crate::route::{Pair, PortMode, Routes};
 use crate::{Driver, Network, Result, bridge};
@@ -44,6 +44,16 @@ impl Networks {
         opened
     }
 
+    /// Lets nothing pass by the network's bridges any more.
+    pub(super) fn close_bridge(&self, bridged: &Bridged<'_>) -> Result<()> {
+        let passage = bridged.passage();
+        let links = lock(&self.routes).links()?;
+        for name in extension::links_of(&bridged.network.id, &links, true) {
+            self.firewall.close(&extension::passage(&name, &passage))?;
+        }
+        Ok(self.firewall.close(&passage)?)
+    }
+
     /// Makes the veth pair of an endpoint: one end on the bridge, the other inside with address and routes.
     pub(super) fn link_bridged(
         &self,
@@ -60,10 +70,14 @@ impl Networks {
             Some(bridge) => bridge,
             None => restore_bridge(&mut routes, &bridged)?,
         };
+        drop(routes);
+        let own = bridge.index;
+        let bridge = self.bridge_with_room(&bridged, own)?;
+        let mut routes = lock(&self.routes);
         attachment.linked = true;
         routes.add_pair(&Pair {
             outside: &outside,
-            bridge: bridge.index,
+            bridge,
             inside: &endpoint.interface,
             namespace,
             mac: endpoint.mac,
@@ -71,7 +85,7 @@ impl Networks {
             ipv6: self.ipv6,
         })?;
         let filtered = self.filtered.load(Ordering::Relaxed);
-        let mode = bridge::port_mode(&bridged.settings, !endpoint.ports.is_empty(), filtered);
+        let mode = bridge::port_mode(&bridged.settings, !endpoint.ports.is_empty(), filtered, bridge != own);
         if mode != PortMode::default() {
             routes.set_port_mode(&outside, mode)?;
         }

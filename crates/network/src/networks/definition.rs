@@ -45,7 +45,7 @@ impl Networks {
 
     /// Removes a network without endpoints.
     pub fn remove(&self, network: &str) -> Result<()> {
-        let mut begun = None;
+        let mut begun = Vec::new();
         let removed = self.records.change(|rows| {
             let network = rows.network(network)?;
             if network.predefined() {
@@ -68,6 +68,7 @@ impl Networks {
                     users.join(", ")
                 )));
             }
+            let extensions = self.extensions(&network.id)?;
             let made = rows.made_link(&network.id)?;
             rows.remove_network(&network.id)?;
             cni::forget(rows, &network)?;
@@ -76,20 +77,18 @@ impl Networks {
                 let shared = shares_made_link(rows, &network, &link)?;
                 Ok::<_, Error>((!shared).then_some(link))
             })?;
-            if let Some(link) = left {
+            for link in extensions.into_iter().chain(left) {
                 add_leftover(rows, &link)?;
                 self.departing.begin(&link);
-                begun = Some(link);
+                begun.push(link);
             }
             Ok(network)
         });
         let network = removed.inspect_err(|_| begun.iter().for_each(|link| self.departing.end(link)))?;
         // The name is free from here on. Should the rest be cut, the next start removes the link.
         let closed = self.unbuild(&network);
-        match begun {
-            Some(link) => self.see_off(&link, &network).and(closed),
-            None => closed,
-        }
+        let seen_off: Vec<_> = begun.iter().map(|link| self.see_off(link, &network)).collect();
+        seen_off.into_iter().collect::<Result<()>>().and(closed)
     }
 
     /// A change of the firewall's sets that failed because somebody has removed the table: the table is made anew

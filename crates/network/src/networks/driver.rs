@@ -24,7 +24,7 @@ impl Networks {
     /// Closes what [`Networks::build`] has opened. A link that was made for the network is left to the list of leftovers.
     pub(super) fn unbuild(&self, network: &Network) -> Result<()> {
         match Bridged::of(network)? {
-            Some(bridged) => Ok(self.firewall.close(&bridged.passage())?),
+            Some(bridged) => self.close_bridge(&bridged),
             None => Ok(()),
         }
     }

@@ -45,6 +45,8 @@ impl Networks {
             network.options.entry(name.clone()).or_insert_with(|| value.clone());
         }
         network.labels = request.labels;
+        let chosen = [request.gateway.is_some(), request.ipv6.is_some_and(|wish| wish.gateway.is_some())];
+        drop_gateways(&mut network, chosen)?;
         check_bridge(&networks, &network)?;
         check_parent(&networks, &network)?;
         Ok(network)
@@ -127,6 +129,21 @@ impl Networks {
         let v6 = if self.ipv6 { routes.destinations6()? } else { Vec::new() };
         Ok(Occupied { v4, v6 })
     }
+}
+
+/// Where the host has no address and nothing leads out, no address is kept for it unless the user has chosen one: a
+/// subnet of two addresses has room for two containers then.
+fn drop_gateways(network: &mut Network, chosen: [bool; 2]) -> Result<()> {
+    let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
+    let [v4, v6] = bridged.settings.has_addresses();
+    let none = network.internal && !v4;
+    if let Some(ipam) = network.ipam.first_mut().filter(|_| none && !chosen[0]) {
+        ipam.gateway = None;
+    }
+    if let Some(ipam) = network.ipam6.as_mut().filter(|_| !v6 && !chosen[1]) {
+        ipam.gateway = None;
+    }
+    Ok(())
 }
 
 /// What the host itself uses, which no pool is to give away.
@@ -229,6 +246,7 @@ fn first_host6(subnet: Ipv6Net) -> Ipv6Addr {
 /// Two networks have two bridges.
 fn check_bridge(networks: &[Network], network: &Network) -> Result<()> {
     let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
+    bridged.settings.check(network)?;
     for other in networks {
         let Some(existing) = Bridged::of(other)? else { continue };
         if existing.settings.bridge == bridged.settings.bridge {

@@ -1,13 +1,14 @@
 //! Making the records and the kernel agree, after a restart of the daemon or of the host.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
 use super::attach::target;
-use super::{Bridged, Networks, lock};
-use crate::firewall::Contents;
+use super::{Bridged, Networks, extension, lock};
+use crate::firewall::{Contents, Watch};
 use crate::records::{Recorded, is_link_name};
 use crate::route::Link;
 use crate::{Published, Result, bridge, sysctl};
@@ -55,7 +56,11 @@ impl Networks {
         self.reconcile_cni(&kept)?;
         for recorded in &kept {
             let endpoint = &recorded.endpoint;
-            reconciled.lost_ports.extend(self.ports.restore(&endpoint.id, &endpoint.ports));
+            reconciled.lost_ports.extend(self.ports.restore(
+                &endpoint.id,
+                &endpoint.ports,
+                endpoint.by_family(),
+            ));
         }
         self.rebuild_firewall()?;
         Ok(reconciled)
@@ -65,7 +70,11 @@ impl Networks {
     fn strays(&self, links: &[Link], kept: &[Recorded], gone: &[Recorded]) -> Result<Vec<String>> {
         let names = |endpoints: &[Recorded]| endpoints.iter().map(Recorded::link).collect::<HashSet<_>>();
         let (kept, gone) = (names(kept), names(gone));
-        let bridges: HashSet<String> = self.bridges()?.into_values().collect();
+        let mut bridges = HashSet::new();
+        for (network, bridge) in self.bridges()? {
+            bridges.extend(extension::links_of(&network, links, true));
+            bridges.insert(bridge);
+        }
         let ours: HashSet<u32> =
             links.iter().filter(|link| bridges.contains(&link.name)).map(|link| link.index).collect();
         let stray = |link: &&Link| {
@@ -149,20 +158,43 @@ impl Networks {
     }
 
     /// Replaces the firewall table by what is recorded.
-    pub(super) fn rebuild_firewall(&self) -> Result<()> {
+    pub fn rebuild_firewall(&self) -> Result<()> {
+        Ok(self.firewall.rebuild(&self.contents()?)?)
+    }
+
+    /// Notices of changes of the firewall that somebody else makes.
+    pub fn watch_firewall(&self) -> Result<Watch> {
+        Ok(hull_sys::netns::within(self.namespace.as_fd(), || self.firewall.watch())??)
+    }
+
+    /// What the firewall is to have, by the records.
+    fn contents(&self) -> Result<Contents> {
         let boot = boot_id()?;
-        let contents = self.records.read(|rows| {
+        let links = lock(&self.routes).links()?;
+        self.records.read(|rows| {
             let mut contents = Contents::default();
-            for network in &rows.networks()? {
-                contents.passages.extend(Bridged::of(network)?.map(|bridged| bridged.passage()));
+            let networks = rows.networks()?;
+            for network in &networks {
+                let Some(bridged) = Bridged::of(network)? else { continue };
+                let passage = bridged.passage();
+                let extensions = extension::links_of(&network.id, &links, true);
+                contents
+                    .passages
+                    .extend(extensions.iter().map(|bridge| extension::passage(bridge, &passage)));
+                contents.passages.push(passage);
             }
-            contents.targets = rows.endpoints()?.iter().filter_map(|r| target(&r.endpoint)).collect();
+            for recorded in rows.endpoints()? {
+                let id = &recorded.endpoint.network_id;
+                let network = networks.iter().find(|network| network.id == *id);
+                contents.targets.extend(
+                    network.map(|network| target(network, &recorded.endpoint)).transpose()?.flatten(),
+                );
+            }
             let forwarding = rows.fact::<Forwarding>(FORWARDING)?;
             let unrouted = forwarding.filter(|fact| fact.boot == boot && !self.config.forward_others);
             contents.unrouted = unrouted.map(|fact| fact.unrouted).unwrap_or_default();
             Ok(contents)
-        })?;
-        Ok(self.firewall.rebuild(&contents)?)
+        })
     }
 
     /// The bridges of all networks by the networks' ids.
@@ -175,32 +207,44 @@ impl Networks {
         Ok(names)
     }
 
-    /// Installs the firewall table again if somebody has removed it, and follows the host's switch for filtering on
-    /// bridges. Says whether anything had to be done. Cheap: to be called every few seconds.
+    /// Installs the firewall table again if it is not what it should be. Says whether it was not.
     pub fn heal(&self) -> Result<bool> {
-        let stands = self.firewall.stands()?;
+        let stands = self.firewall.stands(&self.contents()?)?;
         if !stands {
             self.rebuild_firewall()?;
         }
+        Ok(!stands)
+    }
+
+    /// Follows the host's switch for filtering on bridges, which decides how the ports of bridges are to be.
+    pub(super) fn follow_bridge_filter(&self) -> Result<()> {
         let filtered = sysctl::filters_bridges();
-        let changed = self.filtered.swap(filtered, Ordering::Relaxed) != filtered;
-        if changed {
-            self.set_port_modes(filtered)?;
+        match self.filtered.swap(filtered, Ordering::Relaxed) != filtered {
+            true => self.set_port_modes(filtered),
+            false => Ok(()),
         }
-        Ok(changed || !stands)
     }
 
     fn set_port_modes(&self, filtered: bool) -> Result<()> {
-        let networks = self.records.read(|rows| rows.networks())?;
-        for recorded in self.records.read(|rows| rows.endpoints())? {
-            let id = &recorded.endpoint.network_id;
-            let Some(network) = networks.iter().find(|network| network.id == *id) else { continue };
-            let Some(bridged) = Bridged::of(network)? else { continue };
-            let mode = bridge::port_mode(&bridged.settings, !recorded.endpoint.ports.is_empty(), filtered);
-            match lock(&self.routes).set_port_mode(&recorded.link(), mode) {
-                // It is just ending.
-                Err(error) if error.is(Errno::NODEV) => {}
-                result => result?,
+        let links = lock(&self.routes).links()?;
+        let endpoints = self.records.read(|rows| rows.endpoints())?;
+        for network in self.records.read(|rows| rows.networks())? {
+            let Some(bridged) = Bridged::of(&network)? else { continue };
+            let own = links.iter().find(|link| link.name == bridged.settings.bridge).map(|link| link.index);
+            let mode = |port: &str, publishes| {
+                let at = links.iter().find(|link| link.name == port).map(|link| link.bridge);
+                bridge::port_mode(&bridged.settings, publishes, filtered, at != own)
+            };
+            let of_network = endpoints.iter().filter(|recorded| recorded.endpoint.network_id == network.id);
+            let ports = of_network.map(|recorded| (recorded.link(), !recorded.endpoint.ports.is_empty()));
+            let joints =
+                extension::links_of(&network.id, &links, false).into_iter().map(|name| (name, false));
+            for (port, publishes) in ports.chain(joints) {
+                match lock(&self.routes).set_port_mode(&port, mode(&port, publishes)) {
+                    // It is just ending.
+                    Err(error) if error.is(Errno::NODEV) => {}
+                    result => result?,
+                }
             }
         }
         Ok(())

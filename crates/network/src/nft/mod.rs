@@ -6,10 +6,11 @@
 mod expression;
 mod set;
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use hull_sys::Result;
-use hull_sys::netlink::{self, APPEND, CREATE, Message, Socket};
+use hull_sys::netlink::{self, APPEND, CREATE, DUMP, Message, Socket};
 use rustix::io::Errno;
 
 use crate::conntrack::{self, Stale};
@@ -28,6 +29,7 @@ const GETTABLE: u16 = SUBSYSTEM | 1;
 const DELTABLE: u16 = SUBSYSTEM | 2;
 const NEWCHAIN: u16 = SUBSYSTEM | 3;
 const NEWRULE: u16 = SUBSYSTEM | 6;
+const GETRULE: u16 = SUBSYSTEM | 7;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
@@ -66,6 +68,14 @@ impl Family {
         self.size() / 4
     }
 
+    /// The number of its control messages as a transport protocol.
+    pub(crate) fn icmp(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 58,
+        }
+    }
+
     /// Where the source and the destination are in the header.
     fn address_offsets(self) -> (u32, u32) {
         match self {
@@ -94,6 +104,8 @@ pub(crate) struct Transaction {
     table: &'static str,
     family: Family,
     messages: Vec<Message>,
+    rules: usize,
+    elements: BTreeMap<String, usize>,
 }
 
 impl Default for Transaction {
@@ -105,7 +117,7 @@ impl Default for Transaction {
 impl Transaction {
     /// A change of other tables than those that everything is in, under this name.
     pub(crate) fn in_table(table: &'static str) -> Self {
-        Self { table, family: Family::default(), messages: Vec::new() }
+        Self { table, family: Family::default(), messages: Vec::new(), rules: 0, elements: BTreeMap::new() }
     }
 
     /// What follows is about the table of this family.
@@ -152,6 +164,7 @@ impl Transaction {
 
     /// Appends a rule to a chain.
     pub(crate) fn rule(&mut self, chain: &str, expressions: &[Expression<'_>]) {
+        self.rules += 1;
         let family = self.family;
         let mut message = message(self.family, NEWRULE, CREATE | APPEND, "add rule to chain", chain);
         message.put_str(NFTA_RULE_TABLE, self.table).put_str(NFTA_RULE_CHAIN, chain).nest(
@@ -165,6 +178,25 @@ impl Transaction {
         self.messages.push(message);
     }
 
+    /// Adds what another does.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.messages.extend(other.messages);
+        for (set, count) in other.elements {
+            *self.elements.entry(set).or_default() += count;
+        }
+        self.rules += other.rules;
+    }
+
+    /// How many rules it adds.
+    pub(crate) fn rules(&self) -> usize {
+        self.rules
+    }
+
+    /// How many elements of a set it adds.
+    pub(crate) fn elements(&self, set: &str) -> usize {
+        self.elements.get(set).copied().unwrap_or_default()
+    }
+
     /// Makes a set or a map.
     pub(crate) fn set(&mut self, set: &Set) {
         self.messages.push(set.message(self.family));
@@ -173,6 +205,7 @@ impl Transaction {
     /// Adds elements to a set; one that is there already must be the same.
     pub(crate) fn add(&mut self, set: &str, elements: &[Element]) {
         self.messages.extend(set::add(self.family, set, elements));
+        *self.elements.entry(set.to_owned()).or_default() += elements.len();
     }
 
     /// Removes elements from a set.
@@ -208,6 +241,27 @@ impl Netfilter {
     /// Forgets connections over UDP.
     pub(crate) fn forget_connections(&self, stale: Stale<'_>) -> Result<()> {
         conntrack::forget(&mut crate::networks::lock(&self.socket), stale)
+    }
+
+    /// Its address, which notices of its changes name.
+    pub(crate) fn port(&self) -> Result<u32> {
+        crate::networks::lock(&self.socket).port()
+    }
+
+    /// How many rules the table of a family has.
+    pub(crate) fn count_rules(&self, family: Family) -> Result<usize> {
+        let mut question = message(family, GETRULE, DUMP, "list rules", TABLE);
+        question.put_str(NFTA_RULE_TABLE, TABLE);
+        Ok(crate::networks::lock(&self.socket).ask(question)?.len())
+    }
+
+    /// How many elements a set of the table has; none where it is not there.
+    pub(crate) fn count_elements(&self, family: Family, set: &str) -> Result<usize> {
+        match crate::networks::lock(&self.socket).ask(set::question(family, set)) {
+            Ok(answers) => Ok(answers.iter().map(set::count).sum()),
+            Err(error) if error.is(Errno::NOENT) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the table of a family is there.

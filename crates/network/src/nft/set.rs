@@ -1,11 +1,12 @@
 //! Sets and maps, and their elements.
 
-use hull_sys::netlink::{CREATE, Message};
+use hull_sys::netlink::{Answer, CREATE, DUMP, Message, attributes};
 
 use super::{Family, NFTA_LIST_ELEM, SUBSYSTEM, TABLE, message};
 
 const NEWSET: u16 = SUBSYSTEM | 9;
 const NEWSETELEM: u16 = SUBSYSTEM | 12;
+const GETSETELEM: u16 = SUBSYSTEM | 13;
 const DELSETELEM: u16 = SUBSYSTEM | 14;
 const NFTA_SET_TABLE: u16 = 1;
 const NFTA_SET_NAME: u16 = 2;
@@ -200,6 +201,22 @@ pub(super) fn add(family: Family, set: &str, elements: &[Element]) -> Vec<Messag
 /// The messages that remove elements.
 pub(super) fn remove(family: Family, set: &str, elements: &[Element]) -> Vec<Message> {
     lists(family, DELSETELEM, 0, "remove from set", set, elements)
+}
+
+/// The question for all elements of a set.
+pub(super) fn question(family: Family, set: &str) -> Message {
+    let mut message = message(family, GETSETELEM, DUMP, "list set", set);
+    message.put_str(NFTA_SET_ELEM_LIST_TABLE, TABLE).put_str(NFTA_SET_ELEM_LIST_SET, set);
+    message
+}
+
+/// How many elements an answer has.
+pub(super) fn count(answer: &Answer) -> usize {
+    let lists = attributes(answer.body.get(4..).unwrap_or_default());
+    lists
+        .filter(|list| list.kind == NFTA_SET_ELEM_LIST_ELEMENTS)
+        .map(|list| attributes(list.payload).count())
+        .sum()
 }
 
 fn lists(

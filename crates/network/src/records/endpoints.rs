@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rows, json, mistake, optional, parsed};
 use crate::network::{Ipam, Ipam6};
-use crate::{Driver, Endpoint, MacAddr, Result};
+use crate::{Driver, Endpoint, Error, MacAddr, Published, Result};
 
 const ENDPOINT_COLUMNS: &str = "e.id, e.network, e.container, e.name, e.interface, e.address, e.mac, \
      e.default_route, e.hostname, e.aliases, e.ports, n.name, n.ipam, n.internal, \
@@ -129,6 +129,14 @@ impl Rows<'_> {
         self.select("e.container = ?1", container)
     }
 
+    /// The endpoint of this id.
+    pub(crate) fn endpoint(&self, id: &str) -> Result<Endpoint> {
+        let found = self.select("e.id = ?1", id)?.pop();
+        found
+            .map(|recorded| recorded.endpoint)
+            .ok_or_else(|| Error::NotFound(format!("endpoint {id} not found")))
+    }
+
     fn select(&self, condition: &str, value: &str) -> Result<Vec<Recorded>> {
         let query = format!("SELECT {ENDPOINT_COLUMNS} FROM {ENDPOINTS} WHERE {condition} ORDER BY e.rowid");
         let mut statement = self.db.prepare_cached(&query)?;
@@ -169,6 +177,19 @@ impl Rows<'_> {
                 dns: endpoint.dns.clone(),
             })?,
         })?;
+        Ok(())
+    }
+
+    /// How many endpoints a network has.
+    pub(crate) fn count_endpoints(&self, network: &str) -> Result<u32> {
+        let query = "SELECT count(*) FROM network_endpoints WHERE network = ?1";
+        Ok(self.db.prepare_cached(query)?.query_row([network], |row| row.get(0))?)
+    }
+
+    /// Records the ports of an endpoint.
+    pub(crate) fn set_ports(&self, id: &str, ports: &[Published]) -> Result<()> {
+        let update = "UPDATE network_endpoints SET ports = ?2 WHERE id = ?1";
+        self.db.prepare_cached(update)?.execute([id, &json(&ports)?])?;
         Ok(())
     }
 

@@ -125,7 +125,10 @@ fn adapt(plan: &MountPlan, mount: OwnedFd, source: &Path, users: Option<&OwnedFd
 pub(crate) fn given(plan: &MountPlan, made: &OwnedFd) -> Result<Prepared> {
     let mount = made.try_clone().on("dup", &plan.target)?;
     set_options(&mount, &plan.options)?;
-    Ok(Prepared::new(plan, mount))
+    // A part of it may be one.
+    let stat = rustix::fs::fstat(&mount).on("stat", &plan.target)?;
+    let file = FileType::from_raw_mode(stat.st_mode) != FileType::Directory;
+    Ok(Prepared { file, ..Prepared::new(plan, mount) })
 }
 
 /// Sets what the options of a bind mount ask for, and leaves the rest as it is at the source.

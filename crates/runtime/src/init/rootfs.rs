@@ -20,7 +20,7 @@ pub(super) fn attach(init: &mut Init<'_>) -> Result<()> {
     let root = match (init.root_mount.take(), &init.create.rootfs) {
         (Some(root), _) => root,
         (None, Rootfs::Directory(path)) => clone_directory(path)?,
-        (None, Rootfs::Overlay { lower, upper, work, volatile }) => {
+        (None, Rootfs::Overlay { lower, upper, work, volatile, .. }) => {
             mount::overlay(lower, Some(Writable { upper, work, volatile: *volatile }))?
         }
     };

@@ -60,6 +60,7 @@ impl Host {
                 upper: home.join("upper"),
                 work: home.join("work"),
                 volatile: false,
+                mapped: false,
             },
             user: None,
             extra_groups: vec![],

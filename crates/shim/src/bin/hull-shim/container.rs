@@ -24,6 +24,8 @@ pub(crate) struct Container {
     pub(crate) started_at: Option<String>,
     /// Mount namespaces of file systems that it shares with others, held for them.
     pub(crate) shared: BTreeMap<String, OwnedFd>,
+    /// Who its root is to us, if users are mapped.
+    pub(crate) root: Option<(u32, u32)>,
     /// Tells when it has run out of memory, where there is a controller for that.
     pub(crate) oom: Option<OomWatch>,
     /// Its runtime, if that is not the library's.
@@ -71,6 +73,7 @@ impl Container {
             log,
             started_at: None,
             shared: BTreeMap::new(),
+            root: None,
             oom: None,
             foreign: None,
             stage,
@@ -94,6 +97,7 @@ impl Container {
             log,
             started_at: None,
             shared: BTreeMap::new(),
+            root: None,
             oom: None,
             foreign: Some(runtime),
             _rootfs: created.rootfs.take(),

@@ -5,11 +5,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use hull_oci::runtime::{Process, Spec};
-use hull_runtime::{Create, Failure};
+use hull_runtime::{Create, Failure, Stdio};
 use hull_shim::protocol::{Config, Shared};
 use hull_sys::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SignalFd};
 use hull_sys::{Context, Result, signal};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 
 use crate::container::Container;
 use crate::copy::{Streams, Wish};
@@ -27,6 +27,8 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
     let log = Log::open(&config.log)?;
     let wish = Wish { terminal: config.terminal, stdin: config.open_stdin };
     let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
+    let root = hull_runtime::mapped_root(&config.spec);
+    hand_over(&stdio, root).map_err(failure)?;
     let network = config.netns_fd.map(|_| inherited_namespace()).transpose().map_err(failure)?;
     let (mounts, shared) = open_shared(&config.shared).map_err(failure)?;
     if let Some(runtime) = config.runtime.clone() {
@@ -51,8 +53,22 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
     })?;
     streams.attach(created.terminal.take()).map_err(failure)?;
     let mut container = Container::new(created, streams, log, config.cgroup, config.stdin_once);
-    container.shared = shared;
+    (container.shared, container.root) = (shared, root);
     Supervisor::new(signals, container).map_err(failure)
+}
+
+/// Gives pipes to the container's root, if he is another to us, so that he can open /dev/stdout.
+pub(crate) fn hand_over(stdio: &Stdio, root: Option<(u32, u32)>) -> Result<()> {
+    let Stdio::Fds { stdin, stdout, stderr } = stdio else { return Ok(()) };
+    let Some((user, group)) = root else { return Ok(()) };
+    for fd in [stdin, stdout, stderr] {
+        let stat = rustix::fs::fstat(fd).op("stat stdio")?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+            let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+            rustix::fs::fchown(fd, Some(user), Some(group)).op("chown stdio")?;
+        }
+    }
+    Ok(())
 }
 
 /// A system call of the supervisor itself as the container's failure.

@@ -16,7 +16,7 @@ use hull_sys::signal;
 use crate::clock::Stamp;
 use crate::container::Container;
 use crate::copy::{Streams, Wish};
-use crate::creation::{failure, with_oom_score};
+use crate::creation::{failure, hand_over, with_oom_score};
 use crate::foreign::Extra;
 
 /// An exec session.
@@ -39,6 +39,7 @@ struct End {
 pub(crate) fn begin(container: &Container, exec: Exec) -> Result<Session, Failure> {
     let wish = Wish { terminal: exec.terminal, stdin: exec.stdin };
     let (stdio, mut streams) = Streams::new(wish).map_err(failure)?;
+    hand_over(&stdio, container.root).map_err(failure)?;
     let name = exec.id.clone();
     let mut running = run(container, exec, stdio)?;
     streams.attach(running.terminal.take()).map_err(failure)?;

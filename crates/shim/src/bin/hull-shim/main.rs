@@ -1,6 +1,7 @@
 //! `hull-shim DIR`: the supervisor of one container. The daemon spawns it; people do not.
 //!
-//! Under other names it is what a container needs beside it: [`init`], the [`logger`] and the packer of old logs.
+//! Under other names it is what a container needs beside it: [`init`], the [`logger`], the packer of
+//! old logs, the maker of [`namespaces`].
 //!
 //! ```text
 //!            create()               Start                init ends            output and exec sessions end
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hull_runtime::Failure;
+use hull_shim::client;
 use hull_shim::protocol::{self, Answer, Config};
 use hull_sys::clone::{self, Clone, Side};
 use hull_sys::{Context, Result};
@@ -48,6 +50,7 @@ mod foreign;
 mod init;
 mod log;
 mod logger;
+mod namespaces;
 mod outbox;
 mod pace;
 mod request;
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     let name = arguments.next().map(PathBuf::from).unwrap_or_default();
     match name.file_name().and_then(OsStr::to_str) {
         Some(init::NAME) => return init::run(arguments),
+        Some(client::NAMESPACES) => return namespaces::run(arguments),
         Some(logger::NAME) => return logger::run(),
         Some(log::packer::NAME) => return log::packer::run(arguments),
         _ => {}

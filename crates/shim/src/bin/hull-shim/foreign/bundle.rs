@@ -83,7 +83,7 @@ pub(super) fn make(
 fn root_at(rootfs: &Rootfs, place: PathBuf) -> Result<(Option<OwnedFd>, PathBuf)> {
     match rootfs {
         Rootfs::Directory(path) => Ok((None, path.clone())),
-        Rootfs::Overlay { lower, upper, work, volatile } => {
+        Rootfs::Overlay { lower, upper, work, volatile, .. } => {
             let made = mount::overlay(lower, Some(Writable { upper, work, volatile: *volatile }))?;
             mount::move_to_path(made.as_fd(), &place)?;
             Ok((Some(made), place))

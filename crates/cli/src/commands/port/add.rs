@@ -1,0 +1,18 @@
+//! `hull port add`.
+
+use super::request;
+use crate::command::{NoFlags, Operands, command};
+use crate::complain::{DONE, Outcome};
+use crate::session::Session;
+
+command! {
+    names: ["port add"], about: "Publish further ports of a container, also while it runs",
+    usage: "CONTAINER [[IP:]HOST_PORT:]PORT[/PROTO]...", operands: Operands::AtLeast(2), flags: NoFlags
+}
+
+async fn run(_: NoFlags, operands: Vec<String>, session: Session) -> Outcome {
+    let request = request(&operands[1..])?;
+    let client = session.connect().await?;
+    client.post(["containers", operands[0].trim_matches('/'), "ports"]).json(&request).status().await?;
+    Ok(DONE)
+}
