@@ -27,6 +27,7 @@ test:
 	scripts/need gcc:gcc busybox:busybox-static unshare:util-linux ip:iproute2 nft:nftables docker:docker.io \
 	    docker-registry:docker-registry openssl:openssl /usr/include/seccomp.h:libseccomp-dev \
 	    ps:procps criu:criu apparmor_parser:apparmor podman:podman runc:runc crun:crun newuidmap:uidmap containerd:containerd \
+	    /usr/lib/cni/bridge:containernetworking-plugins \
 	    dbus-daemon:dbus-daemon docker-compose:docker-compose python3:python3 /usr/lib/python3/dist-packages/pip:python3-pip \
 	    /usr/share/doc/python3-venv:python3-venv npm:npm
 	scripts/clients

@@ -90,6 +90,7 @@ pub struct Image {
     layers: Vec<Vec<u8>>,
     config: Value,
     created: String,
+    architecture: String,
 }
 
 impl Image {
@@ -101,7 +102,8 @@ impl Image {
 
     /// An image with nothing but these layers.
     pub fn of(layers: Vec<Vec<u8>>) -> Self {
-        Self { layers, config: json!({}), created: "2023-11-14T22:13:20Z".to_owned() }
+        let architecture = hull_oci::Platform::host().architecture;
+        Self { layers, config: json!({}), created: "2023-11-14T22:13:20Z".to_owned(), architecture }
     }
 
     /// Adds a layer on top.
@@ -125,13 +127,19 @@ impl Image {
         self
     }
 
+    /// Sets the processor that it is for, by Go's name.
+    #[must_use]
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        architecture.clone_into(&mut self.architecture);
+        self
+    }
+
     fn configuration(&self) -> Vec<u8> {
         let diff_ids: Vec<_> = self.layers.iter().map(|layer| Digest::sha256(layer).to_string()).collect();
         let history: Vec<_> = diff_ids.iter().map(|_| json!({ "created_by": "testkit" })).collect();
-        let architecture = hull_oci::Platform::host().architecture;
         let config = json!({
             "created": self.created,
-            "architecture": architecture,
+            "architecture": self.architecture,
             "os": "linux",
             "config": self.config,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
@@ -161,35 +169,65 @@ impl Image {
 
     /// An archive of an OCI image layout.
     pub fn oci_archive(&self, name: &str) -> Vec<u8> {
-        let mut blobs: Vec<Vec<u8>> = Vec::new();
-        let mut add = |media: &str, blob: Vec<u8>| {
-            let described = json!({
-                "mediaType": format!("application/vnd.oci.image.{media}"),
-                "digest": Digest::sha256(&blob).to_string(),
-                "size": blob.len(),
-            });
-            blobs.push(blob);
-            described
-        };
-        let layers: Vec<_> = self.layers.iter().map(|layer| add("layer.v1.tar", layer.clone())).collect();
-        let config = add("config.v1+json", self.configuration());
+        let mut blobs = Vec::new();
+        let manifest = self.manifest(&mut blobs);
+        layout(manifest, name, &blobs)
+    }
+
+    /// The same of an index of images for several platforms.
+    pub fn index_archive(name: &str, images: &[Self]) -> Vec<u8> {
+        let mut blobs = Vec::new();
+        let manifests: Vec<_> = images
+            .iter()
+            .map(|image| {
+                let mut manifest = image.manifest(&mut blobs);
+                manifest["platform"] = json!({ "os": "linux", "architecture": image.architecture });
+                manifest
+            })
+            .collect();
+        let media = "application/vnd.oci.image.index.v1+json";
+        let index = json!({ "schemaVersion": 2, "mediaType": media, "manifests": manifests });
+        let index = blob(&mut blobs, "index.v1+json", index.to_string().into_bytes());
+        layout(index, name, &blobs)
+    }
+
+    /// Adds the image's blobs; the descriptor of its manifest.
+    fn manifest(&self, blobs: &mut Vec<Vec<u8>>) -> Value {
+        let layers: Vec<_> =
+            self.layers.iter().map(|layer| blob(blobs, "layer.v1.tar", layer.clone())).collect();
+        let config = blob(blobs, "config.v1+json", self.configuration());
         let media = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({ "schemaVersion": 2, "mediaType": media, "config": config, "layers": layers });
-        let mut manifest = add("manifest.v1+json", manifest.to_string().into_bytes());
-        manifest["annotations"] = json!({
-            "io.containerd.image.name": format!("docker.io/library/{name}"),
-            "org.opencontainers.image.ref.name": name.split(':').nth(1).unwrap_or("latest"),
-        });
-        let index = json!({ "schemaVersion": 2, "manifests": [manifest] }).to_string();
-        let paths: Vec<_> =
-            blobs.iter().map(|blob| format!("blobs/sha256/{}", Digest::sha256(blob).hex())).collect();
-        let mut nodes: Vec<(Node, &[u8])> = vec![
-            (file("oci-layout", 0o644), br#"{"imageLayoutVersion":"1.0.0"}"#),
-            (file("index.json", 0o644), index.as_bytes()),
-        ];
-        nodes.extend(paths.iter().zip(&blobs).map(|(path, blob)| (file(path, 0o644), blob.as_slice())));
-        pack(&nodes)
+        blob(blobs, "manifest.v1+json", manifest.to_string().into_bytes())
     }
+}
+
+/// Adds a blob; its descriptor.
+fn blob(blobs: &mut Vec<Vec<u8>>, media: &str, bytes: Vec<u8>) -> Value {
+    let described = json!({
+        "mediaType": format!("application/vnd.oci.image.{media}"),
+        "digest": Digest::sha256(&bytes).to_string(),
+        "size": bytes.len(),
+    });
+    blobs.push(bytes);
+    described
+}
+
+/// An OCI image layout with one name.
+fn layout(mut target: Value, name: &str, blobs: &[Vec<u8>]) -> Vec<u8> {
+    target["annotations"] = json!({
+        "io.containerd.image.name": format!("docker.io/library/{name}"),
+        "org.opencontainers.image.ref.name": name.split(':').nth(1).unwrap_or("latest"),
+    });
+    let index = json!({ "schemaVersion": 2, "manifests": [target] }).to_string();
+    let paths: Vec<_> =
+        blobs.iter().map(|blob| format!("blobs/sha256/{}", Digest::sha256(blob).hex())).collect();
+    let mut nodes: Vec<(Node, &[u8])> = vec![
+        (file("oci-layout", 0o644), br#"{"imageLayoutVersion":"1.0.0"}"#),
+        (file("index.json", 0o644), index.as_bytes()),
+    ];
+    nodes.extend(paths.iter().zip(blobs).map(|(path, blob)| (file(path, 0o644), blob.as_slice())));
+    pack(&nodes)
 }
 
 /// Writes the busybox image into `dir` as a docker-archive; returns its path.

@@ -189,6 +189,55 @@ fn a_request_means_what_its_version_meant() {
 }
 
 #[test]
+fn a_client_chooses_the_form_of_an_answer() {
+    let daemon = Daemon::with_busybox();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 1;
+    let events = |accept: &str| daemon.send("GET", &format!("/events?since=0&until={now}"), &[accept], b"");
+    for (accept, form) in [
+        ("X-None: 1", "application/json"),
+        ("Accept: */*", "application/jsonl"),
+        ("Accept: application/x-ndjson", "application/x-ndjson"),
+        ("Accept: application/json-seq", "application/json-seq"),
+    ] {
+        let told = events(accept);
+        assert_eq!(told.header("Content-Type"), form);
+        let separated = told.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let separated: Vec<bool> = separated.map(|line| line[0] == 0x1e).collect();
+        assert!(!separated.is_empty() && separated.iter().all(|is| *is == form.ends_with("seq")), "{accept}");
+    }
+    let usage = |query: &str| get(&daemon, &format!("/system/df?type=image{query}")).json();
+    let keys = |shown: &Value| shown.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&usage("")), ["ImageUsage", "Images", "LayersSize"]);
+    assert_eq!(keys(&usage("&verbose=0")), ["ImageUsage"]);
+    assert!(usage("&verbose=0")["ImageUsage"].get("Items").is_none());
+    assert_eq!(usage("&verbose=1")["ImageUsage"]["Items"][0]["RepoTags"], json!(["busybox:latest"]));
+    assert_eq!(usage("&verbose=x"), json!({"message": "invalid value for verbose: x"}));
+}
+
+#[test]
+fn a_session_needs_its_directory() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    let body = json!({"Cmd": ["pwd"], "WorkingDir": "/nowhere"});
+    let id =
+        daemon.api("POST", "/containers/box/exec", Some(&body)).json()["Id"].as_str().unwrap().to_owned();
+    let answer = daemon.api("POST", &format!("/exec/{id}/start"), Some(&json!({"Detach": true})));
+    let text = "chdir to cwd (\"/nowhere\") set in config.json failed: no such file or directory";
+    assert!(
+        answer.status == 400 && answer.message().contains(text),
+        "{} {}",
+        answer.status,
+        answer.message()
+    );
+    assert_eq!(get(&daemon, &format!("/exec/{id}/json")).json()["ExitCode"], 126);
+    assert_eq!(daemon.send("HEAD", "/containers/box/archive?path=/nowhere", &[], b"").status, 404);
+    // A part of a processor that is too small for the kernel is the caller's mistake.
+    let update = daemon.api("POST", "/containers/box/update", Some(&json!({"NanoCpus": 1_000_000})));
+    assert_eq!(update.status, 400, "{}", update.message());
+    daemon.hull(["rm", "-f", "box"]).ok();
+}
+
+#[test]
 fn a_refused_conversation_is_plain_text() {
     let daemon = Daemon::start();
     for headers in [&["Connection: Upgrade", "Upgrade: tcp"][..], &[]] {

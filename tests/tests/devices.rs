@@ -120,3 +120,26 @@ fn gpus_are_found_by_their_vendors_names() {
     );
     assert!(info["Warnings"][0].as_str().expect("a warning").contains("broken.json"));
 }
+
+#[test]
+fn gpus_are_found_by_nvidias_hook() {
+    let tools = tempfile::tempdir().expect("temporary directory");
+    let (hook, seen) = (tools.path().join("nvidia-container-runtime-hook"), tools.path().join("seen"));
+    let script = format!("#!/bin/sh\necho \"$0 $1\" >{0}; cat >>{0}\n", seen.display());
+    std::fs::write(&hook, script).expect("write");
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").expect("a PATH"));
+    let daemon = Daemon::start_in(&[], &[("PATH", &path)]);
+    let archive = hull_testkit::images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    std::fs::remove_file(archive).expect("remove");
+    let run = |gpus: &str| {
+        let script = "echo $NVIDIA_VISIBLE_DEVICES $NVIDIA_DRIVER_CAPABILITIES";
+        daemon.hull(["run", "--rm", "--gpus", gpus, "busybox", "sh", "-c", script]).ok().to_owned()
+    };
+    assert_eq!(run("all"), "all");
+    let told = std::fs::read_to_string(&seen).expect("the hook ran");
+    assert!(told.contains(" prestart\n") && told.contains("\"pid\""), "{told}");
+    assert_eq!(run("2"), "0,1");
+    assert_eq!(run("device=GPU-5,capabilities=utility"), "GPU-5 utility");
+}

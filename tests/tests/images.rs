@@ -345,6 +345,67 @@ fn an_image_tells_of_its_manifest_and_platform() {
 }
 
 #[test]
+fn a_name_has_images_for_several_platforms() {
+    let daemon = Daemon::start();
+    let ours = Image::busybox();
+    let theirs = Image::busybox().layer(pack(&[(file("theirs", 0o644), b"x")])).architecture("s390x");
+    load(&daemon, &Image::index_archive("app:1", &[ours.clone(), theirs.clone()]))
+        .says("Loaded image: app:1")
+        .ok();
+    let other = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D";
+    let get = |path: &str| daemon.api("GET", path, None);
+    let create = |query: &str, body: serde_json::Value| {
+        daemon.api("POST", &format!("/containers/create?{query}"), Some(&body))
+    };
+
+    let shown = get("/images/app:1/json").json();
+    assert_eq!(shown["Id"], ours.id().to_string());
+    let (index, host) = (shown["Descriptor"].clone(), shown["Architecture"].clone());
+    assert_eq!(index["mediaType"], "application/vnd.oci.image.index.v1+json");
+    let shown = get(&format!("/images/app:1/json?platform={other}")).json();
+    assert_eq!((&shown["Id"], &shown["Architecture"]), (&json!(theirs.id().to_string()), &json!("s390x")));
+    assert_eq!(shown["Descriptor"]["platform"], json!({"os": "linux", "architecture": "s390x"}));
+    assert_eq!(get(&format!("/images/app:1/history?platform={other}")).json().as_array().unwrap().len(), 2);
+
+    let body = json!({"Image": "app:1", "Cmd": ["true"]});
+    let made = create("name=box&platform=linux/s390x", body.clone());
+    assert_eq!(made.status, 201, "{}", made.message());
+    assert_eq!(create("platform=linux/riscv64", body).status, 404);
+    let listed = get("/containers/json?all=1").json();
+    assert_eq!(
+        (&listed[0]["Image"], &listed[0]["ImageID"]),
+        (&json!("app:1"), &json!(theirs.id().to_string()))
+    );
+
+    let images = get("/images/json?manifests=1").json();
+    assert_eq!(images.as_array().unwrap().len(), 1, "{images}");
+    assert_eq!(images[0]["Descriptor"], index);
+    let of = |manifest: &serde_json::Value| {
+        let data = &manifest["ImageData"];
+        let users = data["Containers"].as_array().unwrap().len();
+        (data["Platform"]["architecture"].clone(), manifest["Available"].clone(), users)
+    };
+    let manifests = images[0]["Manifests"].as_array().unwrap();
+    let shown: Vec<_> = manifests.iter().map(of).collect();
+    assert_eq!(shown, [(host, json!(true), 0), (json!("s390x"), json!(true), 1)]);
+
+    let refused = daemon.api("DELETE", &format!("/images/app:1?platforms={other}"), None);
+    assert_eq!(refused.status, 409, "{}", refused.message());
+    daemon.hull(["rm", "box"]).ok();
+    let removed = daemon.api("DELETE", &format!("/images/app:1?platforms={other}"), None).json();
+    assert_eq!(removed[0], json!({"Deleted": theirs.id().to_string()}), "{removed}");
+    let refused = get(&format!("/images/app:1/json?platform={other}"));
+    let text =
+        "image with reference app:1 was found but does not provide the specified platform (linux/s390x)";
+    assert_eq!((refused.status, refused.message().as_str()), (404, text));
+    let manifests = get("/images/app:1/json?manifests=1").json()["Manifests"].clone();
+    assert_eq!((&manifests[0]["Available"], &manifests[1]["Available"]), (&json!(true), &json!(false)));
+    assert_eq!(daemon.hull(["run", "--rm", "app:1", "echo", "still"]).ok(), "still");
+    daemon.hull(["rmi", "app:1"]).ok();
+    assert_eq!(daemon.hull(["images", "-aq"]).ok(), "");
+}
+
+#[test]
 fn what_keeps_an_image_is_said() {
     let daemon = Daemon::with_busybox();
     let image = id(&daemon, "busybox");

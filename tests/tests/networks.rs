@@ -186,6 +186,65 @@ fn a_start_without_its_network_leaves_no_supervisor() {
 }
 
 #[test]
+fn options_of_an_endpoint_hold_while_the_container_runs() {
+    let daemon = Daemon::with_busybox();
+    for network in ["blue", "red"] {
+        daemon.hull(["network", "create", "--ipv6", network]).ok();
+    }
+    daemon.hull(["run", "-d", "--name", "box", "--network", "blue", "busybox", "sleep", "1000"]).ok();
+    let inside = |command: &[&str]| daemon.hull([&["exec", "box"], command].concat()).ok().to_owned();
+    let gateway = |network: &str, field: &str| {
+        let template = format!("{{{{.NetworkSettings.Networks.{network}.{field}}}}}");
+        daemon.hull(["inspect", "-f", &template, "box"]).ok().to_owned()
+    };
+    let leads_by = |network: &str, interface: &str| {
+        for (family, field) in [("-4", "Gateway"), ("-6", "IPv6Gateway")] {
+            let routes = inside(&["ip", family, "route"]);
+            let defaults: Vec<_> = routes.lines().filter(|line| line.starts_with("default")).collect();
+            assert_eq!(defaults.len(), 1, "{routes}");
+            let wanted = format!("default via {} dev {interface}", gateway(network, field));
+            assert!(defaults[0].starts_with(&wanted), "{wanted}: {routes}");
+        }
+    };
+    leads_by("blue", "eth0");
+    let options = [
+        "--gw-priority=7",
+        "--driver-opt=com.docker.network.endpoint.ifname=lan7",
+        "--driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1",
+    ];
+    daemon.hull([&["network", "connect"], &options[..], &["red", "box"]].concat()).ok();
+    leads_by("red", "lan7");
+    assert_eq!(inside(&["cat", "/proc/sys/net/ipv4/conf/lan7/log_martians"]), "1");
+    let wrong =
+        ["network", "connect", "--driver-opt=com.docker.network.endpoint.ifname=a/b", "bridge", "box"];
+    daemon.hull(wrong).complains("invalid interface name").fails(1);
+    daemon.hull(["network", "disconnect", "red", "box"]).ok();
+    leads_by("blue", "eth0");
+    daemon.hull(["network", "connect", "red", "box"]).ok();
+    leads_by("blue", "eth0");
+    daemon.hull(["network", "disconnect", "blue", "box"]).ok();
+    leads_by("red", "eth1");
+    daemon.hull(["rm", "-f", "box"]).ok();
+    daemon.hull(["network", "rm", "blue", "red"]).ok();
+}
+
+#[test]
+fn a_name_server_is_asked_after_the_last_network_with_names() {
+    let mut daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "blue"]).ok();
+    daemon.hull(["run", "-d", "--name", "box", "--network", "blue", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["network", "connect", "bridge", "box"]).ok();
+    daemon.hull(["network", "disconnect", "blue", "box"]).ok();
+    let asks = |daemon: &Daemon| daemon.hull(["exec", "box", "nslookup", "host.docker.internal"]).code == 0;
+    assert!(asks(&daemon));
+    daemon.kill9();
+    daemon.restart();
+    assert!(asks(&daemon), "its /etc/resolv.conf still names 127.0.0.11");
+    daemon.hull(["rm", "-f", "box"]).ok();
+    daemon.hull(["network", "rm", "blue"]).ok();
+}
+
+#[test]
 fn an_endpoint_has_options_of_its_own() {
     let daemon = Daemon::with_busybox();
     for network in ["blue", "red"] {

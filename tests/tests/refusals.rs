@@ -173,3 +173,26 @@ fn keys_and_names_that_are_none() {
     let wrong = daemon.api("POST", "/containers/other/rename?name=a%20b", None);
     assert_eq!(wrong.status, 400);
 }
+
+#[test]
+fn checkpoints_are_refused_as_without_experimental_mode() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name=plain", "busybox", "true"]).ok();
+    let why = "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order \
+               to enable it.";
+    let body = serde_json::json!({"CheckpointID": "one"});
+    let all = [
+        daemon.api("GET", "/containers/plain/checkpoints", None),
+        daemon.api("POST", "/containers/plain/checkpoints", Some(&body)),
+        daemon.api("DELETE", "/containers/plain/checkpoints/one", None),
+    ];
+    for answer in all {
+        assert_eq!((answer.status, answer.message().as_str()), (501, why));
+    }
+    // Before the container is looked for.
+    let answer = daemon.api("POST", "/containers/nobody/start?checkpoint=one", None);
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.message(), "checkpoint is only supported in experimental mode");
+    daemon.api("POST", "/containers/plain/start?checkpoint=", None);
+    daemon.hull(["wait", "plain"]).ok();
+}

@@ -35,7 +35,7 @@ const MULTIPLEXED_SINCE: ApiVersion = ApiVersion { major: 1, minor: 42 };
 pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment: Attachment) -> Reply {
     let kind = media_type(attachment.tty, version);
     let Some(upgrade) = upgrade else {
-        return streamed(kind, chunks(attachment.output));
+        return streamed(RAW, chunks(attachment.output));
     };
     tokio::spawn(async move {
         match upgrade.await {

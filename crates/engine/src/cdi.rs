@@ -6,6 +6,7 @@
 
 mod apply;
 mod gpu;
+mod nvidia;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -197,8 +198,7 @@ impl Engine {
         }
         let registry = Registry::load(&self.options.cdi_directories);
         for request in requests {
-            let names = gpu::names(request, &registry)?;
-            for edits in registry.edits(&names)? {
+            for edits in gpu::edits(request, &registry)? {
                 apply::edits(&edits, privileged, spec, groups)?;
             }
         }

@@ -45,7 +45,7 @@ impl Engine {
         let mut warnings = check::request(&config, &mut host, &self.machine)?;
         self.check_runtime(&mut host.runtime)?;
         self.check_users(&host)?;
-        let image = self.images.get(&config.image)?;
+        let image = self.images.get_for(&config.image, platform.as_ref())?;
         warnings.extend(platform_warning(&image, platform.as_ref())?);
         let id = identity::fresh()?;
         merge::defaults(&mut config, &image.config.config)?;

@@ -138,7 +138,14 @@ impl From<hull_snapshot::Error> for Error {
 
 impl From<hull_cgroup::Error> for Error {
     fn from(error: hull_cgroup::Error) -> Self {
-        Self::system(error.to_string())
+        use hull_cgroup::Error as Cgroup;
+        let kind = match &error {
+            // Limits that make no sense, also those of which only the kernel knows it.
+            Cgroup::Invalid(_) => Kind::Invalid,
+            Cgroup::System(why) if why.is(rustix::io::Errno::INVAL) => Kind::Invalid,
+            Cgroup::Unsupported(_) | Cgroup::NotFound(_) | Cgroup::System(_) => Kind::System,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -67,8 +67,14 @@ impl Engine {
     }
 
     /// Pushes an image, or all tags of a repository.
-    pub async fn image_push(&self, name: &Reference, auth: Auth, progress: Sink) -> Result<()> {
-        self.images.push(name, auth, progress).await?;
+    pub async fn image_push(
+        &self,
+        name: &Reference,
+        platform: Option<Platform>,
+        auth: Auth,
+        progress: Sink,
+    ) -> Result<()> {
+        self.images.push(name, platform, auth, progress).await?;
         self.emit_image(&name.familiar(), &name.familiar_name(), "push");
         Ok(())
     }
@@ -77,9 +83,10 @@ impl Engine {
     pub async fn image_load(
         &self,
         archive: impl AsyncRead + Send + Unpin + 'static,
+        platforms: Vec<Platform>,
         progress: Sink,
     ) -> Result<Vec<Loaded>> {
-        let loaded = self.images.load(archive, progress).await?;
+        let loaded = self.images.load(archive, platforms, progress).await?;
         for image in &loaded {
             self.emit_itself(&image.id, "load");
         }
@@ -87,14 +94,14 @@ impl Engine {
     }
 
     /// An archive of images. It is cut short where an image cannot be read.
-    pub fn image_save(&self, names: Vec<String>) -> DuplexStream {
+    pub fn image_save(&self, names: Vec<String>, platforms: Vec<Platform>) -> DuplexStream {
         let (writer, reader) = tokio::io::duplex(PIPE);
         let images = self.images.clone();
         for image in names.iter().filter_map(|name| images.get(name).ok()) {
             self.emit_itself(&image.id, "save");
         }
         tokio::spawn(async move {
-            if let Err(why) = images.save(&names, writer).await {
+            if let Err(why) = images.save(&names, platforms, writer).await {
                 tracing::warn!("save {}: {why}", names.join(" "));
             }
         });
@@ -122,6 +129,18 @@ impl Engine {
     /// Removes a name, and with the last one the image.
     pub async fn image_remove(&self, name: &str, force: bool, keep_parents: bool) -> Result<Vec<Removed>> {
         let removed = self.images.remove(name, force, keep_parents, self.image_uses()).await?;
+        self.emit_removed(&removed);
+        Ok(removed)
+    }
+
+    /// Removes the images for some platforms, where the name has others, too.
+    pub async fn image_remove_platforms(
+        &self,
+        name: &str,
+        platforms: Vec<Platform>,
+        force: bool,
+    ) -> Result<Vec<Removed>> {
+        let removed = self.images.remove_platforms(name, platforms, force, self.image_uses()).await?;
         self.emit_removed(&removed);
         Ok(removed)
     }

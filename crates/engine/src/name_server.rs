@@ -26,13 +26,27 @@ pub(crate) fn has_name_server(container: &Container) -> bool {
     own && container.network.networks.keys().any(named)
 }
 
+impl Door {
+    fn open(namespace: OwnedFd) -> Result<Self> {
+        Ok(Self { listeners: Listeners::open(namespace.as_fd())?, namespace })
+    }
+}
+
+/// Whether a container's files send its questions to a name server: one that has left its last network with names goes on
+/// asking, since its files stay as they are.
+fn asks_for_names(container: &Container) -> bool {
+    let own = matches!(NetworkMode::parse(&container.host.network_mode), NetworkMode::Network(_));
+    let server = format!("nameserver {}", hull_network::NAME_SERVER);
+    let says = |text: String| text.lines().any(|line| line.trim() == server);
+    own && std::fs::read_to_string(&container.resolv_conf_path).is_ok_and(says)
+}
+
 impl Engine {
     /// Makes the sockets for a container that is to have them. Blocks for some tenths of a millisecond.
     pub(crate) fn open_door(&self, container: &Container, sandbox: Option<&OwnedFd>) -> Result<Option<Door>> {
         let Some(sandbox) = sandbox.filter(|_| has_name_server(container)) else { return Ok(None) };
-        let listeners = Listeners::open(sandbox.as_fd())?;
         let namespace = sandbox.try_clone().map_err(|error| crate::Error::system(error.to_string()))?;
-        Ok(Some(Door { namespace, listeners }))
+        Door::open(namespace).map(Some)
     }
 
     /// Begins to answer, and has the container's supervisor keep the sockets: questions wait in them while there is
@@ -51,12 +65,12 @@ impl Engine {
     }
 
     /// The sockets that the supervisor has kept, or others in their place.
-    fn reopen_door(&self, container: &Container) -> Result<Option<Door>> {
+    fn reopen_door(&self, container: &Container) -> Result<Door> {
         let namespace = namespace_of(container.state.pid)?;
         let held = hull_shim::client::held(&self.shim_dir(&container.id)).unwrap_or_default();
         match Listeners::from_descriptors(held) {
-            Some(listeners) => Ok(Some(Door { namespace, listeners })),
-            None => self.open_door(container, Some(&namespace)),
+            Some(listeners) => Ok(Door { namespace, listeners }),
+            None => Door::open(namespace),
         }
     }
 
@@ -79,7 +93,7 @@ impl Engine {
     pub(crate) async fn restore_names(self: &Arc<Self>) {
         for container in self.containers() {
             if container.state.status.is_running()
-                && has_name_server(&container)
+                && (has_name_server(&container) || asks_for_names(&container))
                 && let Err(error) = self.come_by_names(&container).await
             {
                 tracing::warn!(container = container.id, "serve names: {error}");
@@ -89,16 +103,20 @@ impl Engine {
 
     async fn come_by_names(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         let (engine, container) = (Arc::clone(self), Arc::clone(container));
-        tokio::task::spawn_blocking(move || match engine.reopen_door(&container)? {
-            Some(door) => engine.serve_names(&container, door),
-            None => Ok(()),
+        tokio::task::spawn_blocking(move || {
+            let door = engine.reopen_door(&container)?;
+            engine.serve_names(&container, door)
         })
         .await?
     }
 
     fn name_settings(&self, container: &Container) -> NameSettings {
         let daemon = self.daemon_resolv_conf();
-        let (servers, ndots) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
+        let (mut servers, ndots) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
+        if servers.is_empty() {
+            // Nobody has chosen others than the networks know.
+            servers = self.networks.name_servers(&container.id).unwrap_or_default();
+        }
         let host = self.options.host_gateway.as_ref().and_then(|address| address.parse().ok());
         // It was read when the container was made.
         let egress = Egress::parse(container.host.egress.as_deref().unwrap_or_default()).ok().flatten();

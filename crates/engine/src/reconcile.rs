@@ -4,15 +4,18 @@
 //! half is undone or finished: removals go on, starts are taken back, files that no record names are swept.
 
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hull_network::Driver;
 use hull_shim::protocol::{self, Answer, Request, Status as ShimStatus};
 
 use crate::containers::Entry;
 use crate::model::{RestartCondition, Status};
-use crate::{Engine, Result, supervisor};
+use crate::networks::namespace_of;
+use crate::{Engine, Error, Result, supervisor};
 
 /// What became of a container while nobody looked.
 enum Found {
@@ -45,6 +48,7 @@ impl Engine {
         self.unmount_strays(&live);
         self.reconcile_networks(&live).await?;
         self.restore_names().await;
+        self.check_interfaces().await;
         for entry in ended {
             let exit = self.record_or_loss(&entry).await;
             self.exited(&entry, exit).await;
@@ -93,6 +97,23 @@ impl Engine {
             tracing::warn!("host port {ports} was taken by another program meanwhile");
         }
         Ok(())
+    }
+
+    /// Asks the plugins of CNI whether what they made for running containers is still so.
+    async fn check_interfaces(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        let checked = tokio::task::spawn_blocking(move || {
+            let networks = engine.networks.list()?;
+            for network in networks.iter().filter(|network| network.driver == Driver::Cni) {
+                for endpoint in &network.endpoints {
+                    let namespace = namespace_of(engine.container(&endpoint.container)?.state.pid)?;
+                    let checked = engine.networks.check(&endpoint.container, namespace.as_fd());
+                    log_failure("check the interfaces of a container", checked);
+                }
+            }
+            Ok::<_, Error>(())
+        });
+        log_failure("check interfaces", checked.await.unwrap_or_else(|error| Err(error.into())));
     }
 
     /// Removes what no record names: supervisors of starts that were cut, directories, snapshots.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hull_oci::{Digest, Platform, Reference};
 
 use crate::config::ImageConfig;
-use crate::manifest::Descriptor;
+use crate::manifest::{Descriptor, ManifestKind};
 
 /// An image of the store: a snapshot of what was known when it was asked for.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Image {
     pub id: Digest,
     /// The manifest.
     pub target: Descriptor,
+    /// The index that has the manifest, if it came in one: what the image's names mean.
+    pub index: Option<Descriptor>,
     /// `busybox:latest`, sorted.
     pub repo_tags: Vec<String>,
     /// `busybox@sha256:…`, sorted.
@@ -50,6 +52,19 @@ impl Image {
         let created = self.config.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
         created.map_or(0, jiff::Timestamp::as_second)
     }
+}
+
+/// One manifest of what an image's names mean.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// As the index has it.
+    pub descriptor: Descriptor,
+    /// What it is.
+    pub kind: ManifestKind,
+    /// Whether all of it is here.
+    pub available: bool,
+    /// The image, if it is one and here.
+    pub image: Option<Image>,
 }
 
 /// One line of `docker history`, newest first.

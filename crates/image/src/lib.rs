@@ -28,8 +28,8 @@ mod words;
 
 pub use config::{Config, Empty, Healthcheck, History, ImageConfig, RootFs};
 pub use error::{Error, Result};
-pub use image::{HistoryEntry, Image, Loaded, Pruned, Pulled, Removed, Use};
-pub use manifest::{Descriptor, PlatformFields, media_type};
+pub use image::{HistoryEntry, Image, Listed, Loaded, Pruned, Pulled, Removed, Use};
+pub use manifest::{Descriptor, ManifestKind, PlatformFields, media_type};
 pub use progress::{Detail, Progress, Pushed, Sink};
 pub use remote::Remote;
 pub use settings::{Auth, Commit, Import, Proxies, Settings};
@@ -70,6 +70,21 @@ impl ImageStore {
         self.store.find(name)
     }
 
+    /// The same for a platform, if there is an image for it under that name; else as [`get`](Self::get) has it.
+    pub fn get_for(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        self.store.find_for(name, platform)
+    }
+
+    /// Whether the name means the image of that id, perhaps for another platform.
+    pub fn means(&self, name: &str, id: &Digest) -> bool {
+        self.store.means(name, id)
+    }
+
+    /// All manifests that the image's names mean: those of its index, or its own.
+    pub fn manifests(&self, image: &Image) -> Result<Vec<Listed>> {
+        self.store.manifests(image)
+    }
+
     /// Replaces the settings, for what begins from now on.
     pub fn set_settings(&self, settings: Settings) {
         self.store.set_settings(settings);
@@ -102,8 +117,8 @@ impl ImageStore {
     }
 
     /// What made the image, newest step first.
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
-        self.store.history(name)
+    pub fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryEntry>> {
+        self.store.history(name, platform)
     }
 
     /// Gives the image a name; a name that another image had moves. The default tag is added where there is none.
@@ -123,6 +138,18 @@ impl ImageStore {
     ) -> Result<Vec<Removed>> {
         let name = name.to_owned();
         self.blocking(move |store| store.remove(&name, force, keep_parents, &uses)).await
+    }
+
+    /// Removes the images for some platforms, if the name has others, too; else as [`remove`](Self::remove) does.
+    pub async fn remove_platforms(
+        &self,
+        name: &str,
+        platforms: Vec<Platform>,
+        force: bool,
+        uses: Vec<Use>,
+    ) -> Result<Vec<Removed>> {
+        let name = name.to_owned();
+        self.blocking(move |store| store.remove_platforms(&name, &platforms, force, &uses)).await
     }
 
     /// Removes images that no container uses: the untagged ones, or with `all` the tagged as well, if `wanted` says
@@ -171,19 +198,26 @@ impl ImageStore {
 
     /// Pushes the image of that name; without a tag, all tags of the repository that are here. Layers that are here
     /// only unpacked (of `commit`, say) are packed first.
-    pub async fn push(&self, name: &Reference, auth: Auth, progress: Sink) -> Result<()> {
-        push::push(&self.store, name, &auth, progress).await
+    pub async fn push(
+        &self,
+        name: &Reference,
+        platform: Option<Platform>,
+        auth: Auth,
+        progress: Sink,
+    ) -> Result<()> {
+        push::push(&self.store, name, platform.as_ref(), &auth, progress).await
     }
 
     /// Reads an archive of `docker save`, of OCI's image layout, or both in one; plain, gzip or zstd. Either all its
-    /// images are loaded, or none.
+    /// images are loaded, or none; of images for several platforms, those that are asked for, or all.
     pub async fn load(
         &self,
         archive: impl AsyncRead + Send + Unpin + 'static,
+        platforms: Vec<Platform>,
         progress: Sink,
     ) -> Result<Vec<Loaded>> {
         let archive = SyncIoBridge::new(archive);
-        self.blocking(move |store| store.load(archive, &progress)).await
+        self.blocking(move |store| store.load(archive, &platforms, &progress)).await
     }
 
     /// Writes images as one archive that is an OCI image layout and a `docker save` at once. A repository without a
@@ -191,12 +225,13 @@ impl ImageStore {
     pub async fn save(
         &self,
         names: &[String],
+        platforms: Vec<Platform>,
         mut archive: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<()> {
         let names = names.to_vec();
         let runtime = tokio::runtime::Handle::current();
         self.blocking(move |store| {
-            store.save(&names, SyncIoBridge::new(&mut archive))?;
+            store.save(&names, &platforms, SyncIoBridge::new(&mut archive))?;
             let ended = runtime.block_on(archive.shutdown());
             ended.map_err(|error| Error::System(format!("end archive: {error}")))
         })

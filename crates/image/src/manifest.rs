@@ -189,6 +189,36 @@ impl Index {
     }
 }
 
+/// What a manifest of an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestKind {
+    /// An image for a platform.
+    Image,
+    /// Says something of another manifest, and is no image.
+    Attestation,
+    /// Something else.
+    Unknown,
+}
+
+impl Descriptor {
+    /// What an entry of an index is.
+    pub fn kind(&self) -> ManifestKind {
+        let is_attestation = |value: &String| value == "attestation-manifest";
+        if self.annotations.get("vnd.docker.reference.type").is_some_and(is_attestation) {
+            return ManifestKind::Attestation;
+        }
+        match &self.platform {
+            Some(platform) if platform.os == "unknown" => ManifestKind::Unknown,
+            _ => ManifestKind::Image,
+        }
+    }
+
+    /// The manifest that an attestation speaks of.
+    pub fn attests(&self) -> Option<&str> {
+        self.annotations.get("vnd.docker.reference.digest").map(String::as_str)
+    }
+}
+
 impl Manifest {
     /// A new manifest, in OCI's form.
     pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::image::Pulled;
-use crate::manifest::{Descriptor, Document, Manifest, media_type};
+use crate::manifest::{Descriptor, Document, Index, Manifest, media_type};
 use crate::progress::{Progress, Sink};
 use crate::registry::{Failure, Host, Session, Target};
 use crate::settings::Auth;
@@ -46,6 +46,8 @@ struct Remote {
     descriptor: Descriptor,
     manifest: Manifest,
     bytes: Vec<u8>,
+    /// The index it was chosen from, and that as it stands there.
+    index: Option<(Descriptor, Vec<u8>)>,
 }
 
 /// Pulls the image of that name.
@@ -87,15 +89,23 @@ impl Pull<'_> {
         let status = format!("Pulling from {}", self.name.path());
         self.progress.send(Progress { id: Some(wanted.to_owned()), ..Progress::message(status) });
         let id = remote.manifest.config.digest.clone();
-        let (target, newer) = match self.present(&id) {
+        let index = remote.index.clone();
+        if let Some((index, bytes)) = &index {
+            self.lease.hold(&index.digest);
+            self.store.blobs.put_as(bytes, &index.digest)?;
+        }
+        let platform = remote.descriptor.platform.clone();
+        let (mut target, newer) = match self.present(&id) {
             Some(target) => (target, !self.names(&id)),
             None => (self.fetch(remote).await?, true),
         };
+        target.platform = platform;
         let mut names = vec![self.name.with_digest(digest.clone())];
         if let Some(tag) = self.name.tag().filter(|_| self.name.digest().is_none()) {
             names.push(self.name.with_tag(tag).map_err(Error::from)?);
         }
-        self.store.register(&target, &names, None)?;
+        let index = index.as_ref().map(|(index, _)| index);
+        self.store.register_of(&target, index, &names, None)?;
         self.progress.send(Progress::message(format!("Digest: {digest}")));
         let name = self.name.familiar();
         let status = match newer {
@@ -120,7 +130,7 @@ impl Pull<'_> {
 
     /// Whether the name means that image already.
     fn names(&self, id: &Digest) -> bool {
-        self.store.find(&self.name.to_string()).is_ok_and(|image| image.id == *id)
+        self.store.means(&self.name.to_string(), id)
     }
 
     /// What the name stands for in the registry: the digest of that, and the manifest for our platform.
@@ -144,7 +154,13 @@ impl Pull<'_> {
                         "no matching manifest for {platform} in the manifest list entries"
                     ))
                 })?;
-                Ok((digest, self.chosen(chosen).await?))
+                let mut remote = self.chosen(chosen).await?;
+                remote.descriptor.platform.clone_from(&chosen.platform);
+                let size = first.bytes.len() as u64;
+                let descriptor =
+                    Descriptor::new(&index_type(&first.media_type, &index), digest.clone(), size);
+                remote.index = Some((descriptor, first.bytes));
+                Ok((digest, remote))
             }
         }
     }
@@ -168,7 +184,7 @@ impl Pull<'_> {
 
     /// Brings everything here that the manifest names.
     async fn fetch(&self, remote: Remote) -> std::result::Result<Descriptor, Failure> {
-        let Remote { descriptor, manifest, bytes } = remote;
+        let Remote { descriptor, manifest, bytes, index: _ } = remote;
         let config_type = manifest.config.media_type.as_str();
         if !matches!(config_type, "" | media_type::OCI_CONFIG | media_type::DOCKER_CONFIG) {
             return Err(
@@ -258,6 +274,11 @@ impl Remote {
             own => own,
         };
         let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-        Self { descriptor, manifest, bytes }
+        Self { descriptor, manifest, bytes, index: None }
     }
+}
+
+/// What an index says it is, or how it came.
+fn index_type(came_as: &str, index: &Index) -> String {
+    if index.media_type.is_empty() { came_as.to_owned() } else { index.media_type.clone() }
 }

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use hull_oci::digest::Algorithm;
-use hull_oci::{Digest, Reference};
+use hull_oci::{Digest, Platform, Reference};
 
 use crate::compression::Compression;
 use crate::error::{Error, Result};
 use crate::make::layer_type;
-use crate::manifest::Descriptor;
+use crate::manifest::{Descriptor, Document};
 use crate::progress::{Progress, Pushed, Sink, TICK};
 use crate::registry::{Failure, Host, Session, Target};
 use crate::settings::Auth;
-use crate::store::{Lease, Named, Record, Store};
+use crate::store::{Lease, Named, Record, Store, group};
 use crate::unpack;
 
 const ATTEMPTS: u32 = 5;
@@ -31,18 +31,26 @@ struct Push<'a> {
     store: &'a Arc<Store>,
     session: &'a Session,
     name: &'a Reference,
+    /// The only one that is wanted.
+    platform: Option<&'a Platform>,
     progress: &'a Sink,
 }
 
 /// Pushes the image of that name; without a tag, all tags of the repository.
-pub(crate) async fn push(store: &Arc<Store>, name: &Reference, auth: &Auth, progress: Sink) -> Result<()> {
+pub(crate) async fn push(
+    store: &Arc<Store>,
+    name: &Reference,
+    platform: Option<&Platform>,
+    auth: &Auth,
+    progress: Sink,
+) -> Result<()> {
     progress.send(Progress::message(format!("The push refers to repository [{}]", name.name())));
     let names = local_names(store, name)?;
     let hosts = Host::for_push(&store.settings(), name.domain()).await?;
     let opened = Session::open(&store.settings(), hosts, Target::Push(name), auth).await;
     let session = opened.map_err(Failure::into_error)?;
     for name in &names {
-        let push = Push { store, session: &session, name, progress: &progress };
+        let push = Push { store, session: &session, name, platform, progress: &progress };
         push.run().await.map_err(Failure::into_error)?;
     }
     Ok(())
@@ -72,7 +80,68 @@ fn local_names(store: &Store, name: &Reference) -> Result<Vec<Reference>> {
 impl Push<'_> {
     async fn run(&self) -> std::result::Result<(), Failure> {
         let lease = Lease::new(self.store);
-        let Named { entry, record } = self.packed(&lease).await?;
+        let tag = self.name.tag().unwrap_or_default();
+        if let Some((index, all)) = self.whole(&lease)? {
+            for named in &all {
+                self.content(named).await?;
+                self.manifest(&named.entry.target, &named.entry.target.digest.to_string()).await?;
+            }
+            return self.finish(&index, Some(&index), &all, tag).await;
+        }
+        let named = self.packed(&lease).await?;
+        self.content(&named).await?;
+        self.finish(&named.entry.target.clone(), None, &[named], tag).await
+    }
+
+    /// The index of the name with its images, held; none where the name has none, not all of it is here, or only one
+    /// platform is wanted.
+    fn whole(&self, lease: &Lease<'_>) -> Result<Option<(Descriptor, Vec<Named>)>> {
+        let all: Vec<Named> = self.store.with_names(|names| {
+            let found = crate::query::by_name(names, self.name).into_iter();
+            found.flat_map(|found| group(names, found)).cloned().collect()
+        });
+        all.iter().for_each(|named| hold(lease, named));
+        let Some(index) = all.first().and_then(|named| named.entry.index.clone()) else { return Ok(None) };
+        lease.hold(&index.digest);
+        let Document::Index(document) = Document::parse(&self.store.blobs.document(&index.digest)?, "")?
+        else {
+            return Ok(None);
+        };
+        let is_here = |entry: &Descriptor| all.iter().any(|named| named.entry.target.digest == entry.digest);
+        let is_whole = self.platform.is_none() && document.manifests.iter().all(is_here);
+        Ok(is_whole.then_some((index, all)))
+    }
+
+    /// Sends a manifest under a tag or a digest; how long it is.
+    async fn manifest(&self, target: &Descriptor, name: &str) -> std::result::Result<u64, Failure> {
+        let bytes = self.store.blobs.document(&target.digest)?;
+        self.session.put_manifest(name, &target.media_type, &bytes).await?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Gives what was sent its tag there, and its digest here.
+    async fn finish(
+        &self,
+        target: &Descriptor,
+        index: Option<&Descriptor>,
+        images: &[Named],
+        tag: &str,
+    ) -> std::result::Result<(), Failure> {
+        let size = self.manifest(target, tag).await?;
+        let digest = target.digest.clone();
+        let name = self.name.with_digest(digest.clone());
+        for named in images {
+            self.store.register_of(&named.entry.target, index, std::slice::from_ref(&name), None)?;
+        }
+        self.progress.send(Progress::message(format!("{tag}: digest: {digest} size: {size}")));
+        let pushed = Some(Pushed { tag: tag.to_owned(), digest, size });
+        self.progress.send(Progress { pushed, ..Progress::default() });
+        Ok(())
+    }
+
+    /// Sends what an image consists of, but for its manifest.
+    async fn content(&self, named: &Named) -> std::result::Result<(), Failure> {
+        let record = &named.record;
         let mut blobs: Vec<(Descriptor, String)> = Vec::new();
         for (blob, diff_id) in record.layers.iter().zip(&record.config.rootfs.diff_ids).rev() {
             if !blobs.iter().any(|(other, _)| other.digest == blob.digest) {
@@ -89,23 +158,20 @@ impl Push<'_> {
             done?;
         }
         drop(running);
-        self.blob(&record.config_descriptor, None).await?;
-        let manifest = self.store.blobs.document(&entry.target.digest)?;
-        let tag = self.name.tag().unwrap_or_default().to_owned();
-        self.session.put_manifest(&tag, &entry.target.media_type, &manifest).await?;
-        let digest = entry.target.digest.clone();
-        self.store.register(&entry.target, &[self.name.with_digest(digest.clone())], None)?;
-        let size = manifest.len() as u64;
-        self.progress.send(Progress::message(format!("{tag}: digest: {digest} size: {size}")));
-        let pushed = Some(Pushed { tag, digest, size });
-        self.progress.send(Progress { pushed, ..Progress::default() });
-        Ok(())
+        self.blob(&record.config_descriptor, None).await
     }
 
     /// The image with all layers packed, held.
     async fn packed(&self, lease: &Lease<'_>) -> std::result::Result<Named, Failure> {
         let find = || {
-            let found = self.store.with_names(|names| crate::query::by_name(names, self.name).cloned());
+            let found = self.store.with_names(|names| {
+                let found = crate::query::by_name(names, self.name)?;
+                let suits = |named: &&Named| {
+                    self.platform.is_none_or(|wanted| wanted.matches(&named.record.config.platform()))
+                };
+                let found = [found].into_iter().chain(group(names, found)).find(suits);
+                found.cloned()
+            });
             found.ok_or_else(|| Error::no_such_image(&self.name.familiar()))
         };
         let named = find()?;

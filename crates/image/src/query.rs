@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use hull_oci::{Digest, Reference};
+use hull_oci::{Digest, Platform, Reference};
 
 use crate::error::{Error, Result};
-use crate::image::{HistoryEntry, Image};
-use crate::store::{Named, Store};
+use crate::image::{HistoryEntry, Image, Listed};
+use crate::manifest::{Descriptor, Document, ManifestKind};
+use crate::store::{Named, Store, group};
 
 impl Store {
     /// The image of a name, an id, the beginning of an id, or a digest.
@@ -15,6 +16,55 @@ impl Store {
             let found = resolve(names, name)?;
             Ok(image(names, found))
         })
+    }
+
+    /// The same for a platform; the one for the host where that one is not here.
+    pub(crate) fn find_for(&self, name: &str, platform: Option<&Platform>) -> Result<Image> {
+        self.with_names(|names| {
+            let found = resolve(names, name)?;
+            let suits = |named: &Named| platform?.rank(&named.record.config.platform());
+            let ranked = meant(names, name)?.into_iter().filter_map(|named| Some((suits(named)?, named)));
+            let best = ranked.min_by_key(|(rank, _)| *rank).map(|(_, named)| named);
+            Ok(image(names, best.unwrap_or(found)))
+        })
+    }
+
+    /// Whether a user's word means the image, or another platform's under the same name.
+    pub(crate) fn means(&self, name: &str, id: &Digest) -> bool {
+        self.with_names(|names| {
+            meant(names, name).is_ok_and(|meant| meant.iter().any(|named| named.record.id == *id))
+        })
+    }
+
+    /// Every manifest of the image's index, or its own alone.
+    pub(crate) fn manifests(&self, of: &Image) -> Result<Vec<Listed>> {
+        let whole = |descriptor: Descriptor, image: &Image| Listed {
+            kind: ManifestKind::Image,
+            available: true,
+            image: Some(image.clone()),
+            descriptor,
+        };
+        let Some(index) = &of.index else { return Ok(vec![whole(of.target.clone(), of)]) };
+        let bytes = self.blobs.document(&index.digest)?;
+        let Document::Index(document) = Document::parse(&bytes, &index.media_type)? else {
+            return Ok(vec![whole(of.target.clone(), of)]);
+        };
+        let listed = document.manifests.into_iter().map(|descriptor| {
+            let image = self.with_names(|names| {
+                let mut same = names.iter().filter(|named| named.entry.target.digest == descriptor.digest);
+                same.next().map(|named| image(names, named))
+            });
+            match image {
+                Some(image) => whole(descriptor, &image),
+                None => Listed {
+                    kind: descriptor.kind(),
+                    available: descriptor.kind() != ManifestKind::Image && self.blobs.has(&descriptor),
+                    image: None,
+                    descriptor,
+                },
+            }
+        });
+        Ok(listed.collect())
     }
 
     pub(crate) fn find_id(&self, id: &Digest) -> Result<Image> {
@@ -28,7 +78,11 @@ impl Store {
     pub(crate) fn all(&self, intermediate: bool) -> Vec<Image> {
         let mut images = self.with_names(|names| {
             let mut seen = BTreeSet::new();
-            let first = names.iter().filter(|named| seen.insert(named.record.id.clone()));
+            // One platform stands for all that a name means.
+            let first = names
+                .iter()
+                .filter(|named| std::ptr::eq(best(group(names, named)).unwrap_or(named), *named))
+                .filter(|named| seen.insert(named.record.id.clone()));
             let wanted =
                 |found: &Image| intermediate || !found.is_dangling() || !has_children(names, &found.id);
             first.map(|named| image(names, named)).filter(wanted).collect::<Vec<_>>()
@@ -56,8 +110,8 @@ impl Store {
     }
 
     /// What made the image, newest step first.
-    pub(crate) fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
-        let top = self.find(name)?;
+    pub(crate) fn history(&self, name: &str, platform: Option<&Platform>) -> Result<Vec<HistoryEntry>> {
+        let top = self.find_for(name, platform)?;
         let mut sizes = top.chain_ids.iter().map(|chain| self.snapshotter.layer_size(chain).unwrap_or(0));
         let mut entries: Vec<HistoryEntry> = Vec::new();
         for step in &top.config.history {
@@ -109,7 +163,9 @@ impl Store {
 /// The entry that a user's word means: a name before an id, as Docker has it.
 pub(crate) fn resolve<'a>(names: &'a [Named], word: &str) -> Result<&'a Named> {
     if let Ok(id) = Digest::parse(word) {
+        let of_index = |named: &&Named| named.entry.index.as_ref().is_some_and(|index| index.digest == id);
         let found = names.iter().find(|named| named.record.id == id || named.entry.target.digest == id);
+        let found = found.or_else(|| best(names.iter().filter(of_index)));
         return found.ok_or_else(|| Error::no_such_image(word));
     }
     match Reference::parse(word).map(Reference::with_default_tag) {
@@ -125,11 +181,28 @@ pub(crate) fn resolve<'a>(names: &'a [Named], word: &str) -> Result<&'a Named> {
     }
 }
 
+/// The entries that a user's word means: a name's for all platforms, an id's alone.
+pub(crate) fn meant<'a>(names: &'a [Named], word: &str) -> Result<Vec<&'a Named>> {
+    let found = resolve(names, word)?;
+    match is_id_of(word, &found.record.id) || found.entry.target.digest.to_string() == word {
+        true => Ok(vec![found]),
+        false => Ok(group(names, found).collect()),
+    }
+}
+
+/// The entry that suits this machine best; the first one where none does.
+pub(crate) fn best<'a>(mut entries: impl Iterator<Item = &'a Named> + Clone) -> Option<&'a Named> {
+    let host = Platform::host();
+    let suits = |named: &&Named| host.rank(&named.record.config.platform());
+    let ranked = entries.clone().filter_map(|named| Some((suits(&named)?, named)));
+    ranked.min_by_key(|(rank, _)| *rank).map(|(_, named)| named).or_else(|| entries.next())
+}
+
 /// By tag, by `repository@digest`, or by both, where the digest decides.
 pub(crate) fn by_name<'a>(names: &'a [Named], reference: &Reference) -> Option<&'a Named> {
     let digest = reference.digest().map(|digest| reference.with_digest(digest.clone()));
     let wanted = digest.as_ref().unwrap_or(reference);
-    let exact = names.iter().find(|named| named.entry.name.as_ref() == Some(wanted));
+    let exact = best(names.iter().filter(|named| named.entry.name.as_ref() == Some(wanted)));
     exact.or_else(|| {
         // The manifest that was chosen from an index has a digest of its own.
         let repository = reference.name();
@@ -179,6 +252,7 @@ pub(crate) fn image(names: &[Named], found: &Named) -> Image {
     Image {
         id: record.id.clone(),
         target: found.entry.target.clone(),
+        index: found.entry.index.clone(),
         repo_tags,
         repo_digests,
         config: record.config.clone(),

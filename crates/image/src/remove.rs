@@ -5,12 +5,12 @@
 
 use std::collections::HashSet;
 
-use hull_oci::{Digest, Reference};
+use hull_oci::{Digest, Platform, Reference};
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Pruned, Removed, Use};
-use crate::query::{by_name, has_children, image, is_id_of, resolve};
-use crate::store::{Named, Store, drop_name, drop_needless};
+use crate::query::{by_name, has_children, image, is_id_of, meant, resolve};
+use crate::store::{Named, Store, drop_name, drop_needless, group};
 
 /// A removal that is being decided: the table as it will be, and what was done to it.
 struct Removal<'a> {
@@ -45,6 +45,22 @@ impl Store {
         self.finish_removal(removed, content).map(|pruned| pruned.removed)
     }
 
+    /// `docker rmi --platform`: of what a name has, some platforms' images.
+    pub(crate) fn remove_platforms(
+        &self,
+        name: &str,
+        platforms: &[Platform],
+        force: bool,
+        uses: &[Use],
+    ) -> Result<Vec<Removed>> {
+        let (removed, content) = self.change(|table| {
+            let mut removal = Removal { table, uses, removed: Vec::new(), content: Vec::new() };
+            removal.remove_platforms(name, platforms, force)?;
+            Ok((removal.removed, removal.content))
+        })?;
+        self.finish_removal(removed, content).map(|pruned| pruned.removed)
+    }
+
     /// `docker image prune`.
     pub(crate) fn prune(&self, all: bool, wanted: impl Fn(&Image) -> bool, uses: &[Use]) -> Result<Pruned> {
         let (removed, content) = self.change(|table| {
@@ -67,6 +83,40 @@ impl Store {
 
 impl Removal<'_> {
     fn remove(&mut self, name: &str, force: bool, parents: bool) -> Result<()> {
+        let others = meant(self.table, name)?;
+        let others: Vec<Digest> = others.into_iter().map(|other| other.record.id.clone()).collect();
+        self.remove_one(name, force, parents)?;
+        // Other platforms' images go with the names they were under.
+        for id in others {
+            let is_left = self.table.iter().any(|named| named.record.id == id);
+            if is_left && self.references(&id).is_empty() {
+                self.delete(&id, force, parents, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the images for these platforms that a name has beside others.
+    fn remove_platforms(&mut self, name: &str, platforms: &[Platform], force: bool) -> Result<()> {
+        let all: Vec<Named> = meant(self.table, name)?.into_iter().cloned().collect();
+        let suits =
+            |named: &&Named| platforms.iter().any(|wanted| wanted.matches(&named.record.config.platform()));
+        let chosen: Vec<Digest> = all.iter().filter(suits).map(|named| named.record.id.clone()).collect();
+        if chosen.len() == all.len() {
+            return self.remove(name, force, true);
+        }
+        for id in chosen {
+            if let Some(reason) = self.conflict(&id, force, false) {
+                return Err(reason.into_error(&id));
+            }
+            self.collect(&id);
+            self.table.retain(|named| named.record.id != id);
+            self.removed.push(Removed::Deleted(id));
+        }
+        Ok(())
+    }
+
+    fn remove_one(&mut self, name: &str, force: bool, parents: bool) -> Result<()> {
         let id = resolve(self.table, name)?.record.id.clone();
         let references = self.references(&id);
         if !is_id_of(name, &id) {
@@ -139,6 +189,7 @@ impl Removal<'_> {
     fn collect(&mut self, id: &Digest) {
         for named in self.table.iter().filter(|named| named.record.id == *id) {
             self.content.push(named.entry.target.digest.clone());
+            self.content.extend(named.entry.index.iter().map(|index| index.digest.clone()));
             self.content.push(id.clone());
             self.content.extend(named.record.layers.iter().map(|layer| layer.digest.clone()));
             self.content.extend(named.record.chain_ids.iter().rev().cloned());
@@ -155,7 +206,9 @@ impl Removal<'_> {
                 continue;
             };
             let found = image(self.table, current);
-            let stays = used.contains(&found.id) || has_children(self.table, &found.id);
+            // A name stays as long as a container uses any platform's image of it.
+            let is_used = |named: &Named| used.contains(&named.record.id);
+            let stays = group(self.table, current).any(is_used) || has_children(self.table, &found.id);
             if stays || !wanted(&found) || (!all && !found.is_dangling()) {
                 continue;
             }

@@ -4,8 +4,8 @@
 
 mod kit;
 
-use hull_image::{Commit, Config, Error, Import, Removed, Settings, Use};
-use hull_oci::{Digest, Reference};
+use hull_image::{Commit, Config, Error, Import, ManifestKind, Removed, Settings, Sink, Use};
+use hull_oci::{Digest, Platform, Reference};
 use hull_snapshot::Limits;
 use kit::{Fixture, Layout, archive, docker_archive, gzip};
 use serde_json::json;
@@ -69,6 +69,92 @@ async fn saved_images_load_again_unchanged() {
     assert!(
         matches!(source.save(&["absent"]).await, Err(Error::NotFound(text)) if text == "No such image: absent:latest")
     );
+}
+
+/// The host's architecture and another one.
+fn architectures() -> (String, Platform) {
+    (Platform::host().architecture, Platform::parse("linux/s390x").unwrap())
+}
+
+/// The content of a name's image for a platform.
+fn content_for(fixture: &Fixture, name: &str, platform: &Platform) -> String {
+    let id = fixture.store.get_for(name, Some(platform)).unwrap().id.to_string();
+    fixture.read(&id, "etc/motd")
+}
+
+#[tokio::test]
+async fn a_name_has_several_platforms() {
+    let (host, other) = architectures();
+    let layers = [layer("ours"), layer("theirs")];
+    let images = [(host.as_str(), &layers[0][..]), (other.architecture.as_str(), &layers[1][..])];
+    let layout = Layout::platforms("docker.io/library/app:1", &images);
+    let fixture = Fixture::new();
+    assert_eq!(fixture.load(layout.archive()).await.unwrap(), ["Loaded image: app:1"]);
+    fixture.store.tag("app:1", &Reference::parse("other").unwrap()).await.unwrap();
+    let fixture = fixture.reopen();
+    for name in ["app:1", "other"] {
+        assert_eq!(fixture.read(name, "etc/motd"), "ours");
+        assert_eq!(content_for(&fixture, name, &other), "theirs");
+    }
+    let all = fixture.store.list(true).unwrap();
+    assert_eq!(all.len(), 1, "one platform stands for the name");
+    let listed = fixture.store.manifests(&all[0]).unwrap();
+    let kinds: Vec<_> = listed.iter().map(|one| (one.kind, one.available)).collect();
+    let image = (ManifestKind::Image, true);
+    assert_eq!(kinds, [image, image, (ManifestKind::Attestation, false)]);
+    assert_eq!(listed[2].descriptor.attests(), Some(listed[0].descriptor.digest.to_string().as_str()));
+    let theirs = listed[1].image.clone().unwrap();
+    assert!(fixture.store.means("app:1", &theirs.id) && !fixture.store.means(theirs.id.hex(), &all[0].id));
+    let index = all[0].index.clone().unwrap().digest.to_string();
+    assert_eq!(fixture.store.get(&index).unwrap().id, all[0].id);
+
+    // Saved as a whole, or in part; loaded as a whole, or in part.
+    let whole = fixture.save(&["app:1"]).await.unwrap();
+    let copy = Fixture::new();
+    copy.load(whole.clone()).await.unwrap();
+    assert_eq!(copy.store.get("app:1").unwrap().index, all[0].index);
+    assert_eq!(content_for(&copy, "app:1", &other), "theirs");
+    let part = kit::Collect::default();
+    fixture.store.save(&["app:1".to_owned()], vec![other.clone()], part.clone()).await.unwrap();
+    let part = part.0.lock().unwrap().clone();
+    for (archive, wanted) in [(part, vec![]), (whole, vec![other.clone()])] {
+        let copy = Fixture::new();
+        copy.store.load(std::io::Cursor::new(archive), wanted, Sink::none()).await.unwrap();
+        assert_eq!(copy.store.get("app:1").unwrap().platform(), other);
+        assert_eq!(copy.read("app:1", "etc/motd"), "theirs");
+    }
+
+    // One platform goes alone, the rest with the last name.
+    let removed = fixture.store.remove_platforms("app:1", vec![other.clone()], false, vec![]).await.unwrap();
+    assert!(removed.contains(&Removed::Deleted(theirs.id.clone())), "{removed:?}");
+    assert_eq!(fixture.store.get_for("app:1", Some(&other)).unwrap().id, all[0].id);
+    let listed = fixture.store.manifests(&fixture.store.get("app:1").unwrap()).unwrap();
+    assert_eq!(listed.iter().filter(|one| one.available).count(), 1);
+    fixture.store.remove("app:1", false, false, vec![]).await.unwrap();
+    fixture.store.remove("other", false, false, vec![]).await.unwrap();
+    assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_name_goes_with_all_its_platforms() {
+    let (host, other) = architectures();
+    let layers = [layer("ours"), layer("theirs")];
+    let images = [(host.as_str(), &layers[0][..]), (other.architecture.as_str(), &layers[1][..])];
+    let layout = Layout::platforms("docker.io/library/app:1", &images);
+    let fixture = Fixture::new();
+    fixture.load(layout.archive()).await.unwrap();
+    let theirs = fixture.store.get_for("app:1", Some(&other)).unwrap().id;
+    let running = Use { image: theirs.clone(), container: "c".repeat(64), running: true };
+    let pruned = fixture.store.prune(true, |_| true, vec![running]).await.unwrap();
+    assert_eq!(pruned.removed, [], "a container uses another platform's");
+    // A name that moves takes all platforms' images with it.
+    fixture.load(docker_archive("app:1", &[&layer("new")])).await.unwrap();
+    assert!(!fixture.store.means("app:1", &theirs));
+    fixture.load(layout.archive()).await.unwrap();
+    assert!(fixture.store.means("app:1", &theirs));
+    fixture.store.remove("app:1", false, false, vec![]).await.unwrap();
+    fixture.store.prune(true, |_| true, vec![]).await.unwrap();
+    assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]
@@ -244,7 +330,7 @@ async fn imports_a_root_file_system() {
         assert_eq!((image.id, image.config.config.env[0].as_str()), (id, "A=b"));
         assert_eq!(fixture.read("fs", "etc/motd"), "imported");
     }
-    assert_eq!(fixture.store.history("fs").unwrap()[0].comment, "Imported from -");
+    assert_eq!(fixture.store.history("fs", None).unwrap()[0].comment, "Imported from -");
     fixture.store.prune(true, |_| true, vec![]).await.unwrap();
     for bytes in [content[..700].to_vec(), b"no archive at all, but long enough to be one".repeat(20)] {
         let refused = fixture.store.import(import(), std::io::Cursor::new(bytes)).await;
@@ -281,7 +367,7 @@ async fn commits_what_a_container_changed() {
     let image = fixture.store.by_id(&id).unwrap();
     assert_eq!((image.parent.as_ref(), image.layers.len()), (Some(&base.id), 2));
     assert_eq!(fixture.read("app:2", "etc/motd"), "two");
-    let history = fixture.store.history("app:2").unwrap();
+    let history = fixture.store.history("app:2", None).unwrap();
     assert_eq!((history[0].comment.as_str(), history[0].tags[0].as_str()), ("why", "app:2"));
     assert_eq!((history[1].id.as_ref(), history[1].tags[0].as_str()), (Some(&base.id), "app:1"));
     assert_eq!(image.config.config.labels.as_ref().unwrap()["a"], "b");

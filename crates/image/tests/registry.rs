@@ -44,7 +44,7 @@ fn pushes_and_pulls_over_http() {
         let name = registry.name("team/app:1");
         source.store.tag("app:1", &name).await.unwrap();
         let (sink, told) = notes();
-        source.store.push(&name, Auth::default(), sink).await.unwrap();
+        source.store.push(&name, None, Auth::default(), sink).await.unwrap();
         let told = told.lock().unwrap().clone();
         assert_eq!(told[0], format!("The push refers to repository [127.0.0.1:{}/team/app]", registry.port));
         assert_eq!(told.iter().filter(|line| line.ends_with(" Pushed")).count(), 2, "{told:?}");
@@ -82,12 +82,12 @@ fn pushes_and_pulls_over_http() {
         let elsewhere = registry.name("other/app:2");
         source.store.tag("app:1", &elsewhere).await.unwrap();
         let (sink, told) = notes();
-        source.store.push(&elsewhere, Auth::default(), sink).await.unwrap();
+        source.store.push(&elsewhere, None, Auth::default(), sink).await.unwrap();
         assert_eq!(
             told.lock().unwrap().iter().filter(|line| line.ends_with("Mounted from team/app")).count(),
             2
         );
-        source.store.push(&elsewhere, Auth::default(), Sink::none()).await.unwrap();
+        source.store.push(&elsewhere, None, Auth::default(), Sink::none()).await.unwrap();
         assert_eq!(source.store.remote_tags(&elsewhere, Auth::default()).await.unwrap(), ["2"]);
     });
 }
@@ -105,7 +105,7 @@ fn knows_dockers_words_for_what_is_not_there() {
             format!("manifest for {}:latest not found: manifest unknown: manifest unknown", name.familiar());
         assert_eq!(message(&name).await, expected);
         let push = async |name: &Reference| {
-            fixture.store.push(name, Auth::default(), Sink::none()).await.unwrap_err().to_string()
+            fixture.store.push(name, None, Auth::default(), Sink::none()).await.unwrap_err().to_string()
         };
         let text = format!("An image does not exist locally with the tag: {}", name.familiar());
         assert_eq!(push(&name).await, text);
@@ -135,12 +135,12 @@ fn trusts_the_authorities_it_is_given() {
         let source = Fixture::with(settings());
         source.load(docker_archive(&name.to_string(), &[&layer("one")])).await.unwrap();
 
-        let text = source.store.push(&name, me(), Sink::none()).await.unwrap_err().to_string();
+        let text = source.store.push(&name, None, me(), Sink::none()).await.unwrap_err().to_string();
         assert!(text.ends_with("x509: certificate signed by unknown authority"), "{text}");
         let directory = certs.path().join(format!("192.0.2.1:{forward}"));
         std::fs::create_dir(&directory).unwrap();
         std::fs::copy(registry.directory.path().join("ca.crt"), directory.join("ca.crt")).unwrap();
-        source.store.push(&name, me(), Sink::none()).await.unwrap();
+        source.store.push(&name, None, me(), Sink::none()).await.unwrap();
 
         let target = Fixture::with(settings());
         let none = target.store.pull(&name, None, Auth::default(), Sink::none()).await.unwrap_err();
@@ -505,5 +505,48 @@ fn chooses_the_platform_and_tries_mirrors() {
         assert!(
             fake.asked("/v2/library/busybox").iter().all(|asked| asked.header("authorization").is_empty())
         );
+    });
+}
+
+#[test]
+fn platforms_come_one_by_one_and_go_together() {
+    isolated(async || {
+        let registry = Registry::start(&Kind::default());
+        let (host, other) = (Platform::host(), Platform::parse("linux/s390x").unwrap());
+        let name = registry.name("app:multi");
+        let layers = [layer("ours"), layer("theirs")];
+        let images =
+            [(host.architecture.as_str(), &layers[0][..]), (other.architecture.as_str(), &layers[1][..])];
+        let mut layout = Layout::platforms(&name.to_string(), &images);
+        // A registry wants all of an index, and the attestation is not here.
+        layout.without_attestations(&name.to_string());
+        let source = Fixture::new();
+        source.load(layout.archive()).await.unwrap();
+        source.store.push(&name, None, Auth::default(), Sink::none()).await.unwrap();
+        let image = source.store.get(&name.familiar()).unwrap();
+        let index = image.index.clone().unwrap().digest;
+        assert!(image.repo_digests[0].ends_with(&index.to_string()), "{:?}", image.repo_digests);
+
+        let fixture = Fixture::new();
+        let pull = async |platform: Option<&Platform>| {
+            fixture.store.pull(&name, platform.cloned(), Auth::default(), Sink::none()).await.unwrap()
+        };
+        assert_eq!(pull(Some(&other)).await.digest, index);
+        assert_eq!(fixture.store.get(&name.familiar()).unwrap().platform(), other);
+        assert!(pull(None).await.newer);
+        assert!(!pull(None).await.newer);
+        let here = |platform: &Platform| fixture.store.get_for(&name.familiar(), Some(platform)).unwrap();
+        assert_eq!((here(&host).platform(), here(&other).platform()), (host.clone(), other.clone()));
+        assert_eq!(fixture.store.list(true).unwrap().len(), 1);
+        assert_eq!(here(&other).index.unwrap().digest, index);
+
+        // One platform alone is pushed as what it is.
+        let alone = registry.name("app:alone");
+        fixture.store.tag(&name.familiar(), &alone).await.unwrap();
+        fixture.store.push(&alone, Some(other.clone()), Auth::default(), Sink::none()).await.unwrap();
+        let copy = Fixture::new();
+        copy.store.pull(&alone, Some(other.clone()), Auth::default(), Sink::none()).await.unwrap();
+        let image = copy.store.get(&alone.familiar()).unwrap();
+        assert_eq!((image.platform(), image.index), (other, None));
     });
 }

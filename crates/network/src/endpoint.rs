@@ -114,6 +114,8 @@ pub struct Endpoint {
     pub hostname: String,
     /// Further names in this network.
     pub aliases: Vec<String>,
+    /// Servers that names are to be asked of, where whoever made the interface knows some.
+    pub dns: Vec<IpAddr>,
     /// The published ports, in the order of the request.
     pub ports: Vec<Published>,
 }

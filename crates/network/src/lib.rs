@@ -9,6 +9,7 @@
 //! [`Networks::reconcile`] can finish or undo whatever a crash has cut.
 
 mod bridge;
+mod cni;
 mod config;
 mod conntrack;
 mod dns;

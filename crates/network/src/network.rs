@@ -24,6 +24,8 @@ pub enum Driver {
     Macvlan,
     /// A link that shares the Ethernet address of an interface of the host.
     Ipvlan,
+    /// What the plugins of a CNI configuration make.
+    Cni,
 }
 
 impl Driver {
@@ -35,6 +37,7 @@ impl Driver {
             Self::Null => "null",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Cni => "cni",
         }
     }
 
@@ -46,7 +49,8 @@ impl Driver {
             "null" | "none" => Ok(Self::Null),
             "macvlan" => Ok(Self::Macvlan),
             "ipvlan" => Ok(Self::Ipvlan),
-            "overlay" | "cni" => Err(Error::later(&format!("network driver {name}"))),
+            "cni" => Ok(Self::Cni),
+            "overlay" => Err(Error::later(&format!("network driver {name}"))),
             _ => Err(Error::NotFound(format!(
                 "could not find plugin {name} in v1 plugin registry: plugin not found"
             ))),

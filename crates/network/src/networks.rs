@@ -11,6 +11,7 @@
 mod address;
 mod attach;
 mod bridged;
+mod cni;
 mod definition;
 mod departure;
 mod driver;

@@ -216,6 +216,20 @@ impl Rows<'_> {
         Ok(statement.query_row([key], |row| parsed(row, 0)).optional()?)
     }
 
+    /// The facts whose keys begin so, with their keys.
+    pub(crate) fn facts<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
+        let query = "SELECT key, value FROM network_facts WHERE substr(key, 1, length(?1)) = ?1";
+        let mut statement = self.db.prepare_cached(query)?;
+        let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, parsed(row, 1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Forgets a fact.
+    pub(crate) fn remove_fact(&self, key: &str) -> Result<()> {
+        self.db.prepare_cached("DELETE FROM network_facts WHERE key = ?1")?.execute([key])?;
+        Ok(())
+    }
+
     /// Records a fact about the host.
     pub(crate) fn set_fact(&self, key: &str, value: &impl Serialize) -> Result<()> {
         let mut statement = self.db.prepare_cached("INSERT OR REPLACE INTO network_facts VALUES (?1, ?2)")?;

@@ -57,6 +57,10 @@ impl fmt::Display for Failure {
             ("exec", "stat", _) => write!(f, "exec: {object:?}: stat {object}: {}", self.reason()),
             ("exec", "access", _) => write!(f, "exec: {object:?}: {}", self.reason()),
             ("exec", "execve", _) => write!(f, "exec {object}: {}", self.reason()),
+            // A relative one is a mistake of another kind.
+            ("cwd", "chdir", errno) if errno != Errno::INVAL.raw_os_error() => {
+                write!(f, "chdir to cwd ({object:?}) set in config.json failed: {}", self.reason())
+            }
             ("user", op, 0) => write!(f, "{op} {object}"),
             (step, op, 0) if object.is_empty() => write!(f, "{step}: {op}"),
             (step, op, 0) => write!(f, "{step}: {op} {object}"),
@@ -104,6 +108,8 @@ mod tests {
         assert_eq!(absent, r#"exec: "nope": executable file not found in $PATH"#);
         let missing = failure("exec", "stat", "/nope", Errno::NOENT);
         assert_eq!(missing, r#"exec: "/nope": stat /nope: no such file or directory"#);
+        let nowhere = failure("cwd", "chdir", "/nope", Errno::NOENT);
+        assert_eq!(nowhere, r#"chdir to cwd ("/nope") set in config.json failed: no such file or directory"#);
         assert_eq!(failure("exec", "access", "/etc", Errno::ACCESS), r#"exec: "/etc": permission denied"#);
         assert_eq!(failure("exec", "execve", "/x", Errno::NOEXEC), "exec /x: exec format error");
         assert_eq!(

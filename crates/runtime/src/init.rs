@@ -101,7 +101,7 @@ impl<'a> Init<'a> {
         // A session of its own, so that the terminal can be its controlling one.
         ("console", |init| init.task.open_console()),
         // Makes the directory if it is missing, so before the root is read-only.
-        ("cwd", |init| init.task.enter_directory()),
+        ("cwd", |init| init.task.make_directory()),
         // The last change to any file is done.
         ("read-only root", rootfs::finish),
         // The rest is the process alone. Limits while it may still raise them.

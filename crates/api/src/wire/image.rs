@@ -157,6 +157,17 @@ wire! {
         kind: String,
         #[serde(skip_serializing_if = "zero")]
         image_data: Option<ManifestImage>,
+        #[serde(skip_serializing_if = "zero")]
+        attestation_data: Option<ManifestAttestation>,
+    }
+}
+
+wire! {
+    /// What an attestation is about.
+    pub struct ManifestAttestation {
+        /// The digest of another manifest.
+        #[serde(rename = "For")]
+        of: String,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Devices: `--device`, `--gpus`, weights and rates of block devices.
 
+use super::mounts::fields;
 use super::numbers;
 use hull_api::wire::host::{DeviceMapping, DeviceRequest, ThrottleDevice, WeightDevice};
 
@@ -102,7 +103,7 @@ pub(crate) fn operations_rate(text: &str) -> Result<ThrottleDevice, String> {
     Ok(ThrottleDevice { path: path.to_owned(), rate })
 }
 
-/// `all`, `2`, `device=0`, `count=2,capabilities=compute`.
+/// `all`, `2`, `device=0`, `"device=0,1"`, `count=2,capabilities=compute`.
 pub(crate) fn gpus(text: &str) -> Result<DeviceRequest, String> {
     let mut request =
         DeviceRequest { capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() };
@@ -112,14 +113,15 @@ pub(crate) fn gpus(text: &str) -> Result<DeviceRequest, String> {
             .parse()
             .map_err(|_| format!("invalid count ({value}): value must be either \"all\" or an integer")),
     };
-    for field in text.split(',') {
+    let list = |value: &str| value.split(',').map(str::to_owned).collect::<Vec<_>>();
+    for field in fields(text)? {
         match field.split_once('=') {
-            None => request.count = count(field)?,
+            None => request.count = count(&field)?,
             Some(("count", value)) => request.count = count(value)?,
             Some(("driver", value)) => request.driver = value.to_owned(),
-            Some(("device", value)) => request.device_ids.get_or_insert_default().push(value.to_owned()),
+            Some(("device", value)) => request.device_ids = Some(list(value)),
             Some(("capabilities", value)) => {
-                request.capabilities = Some(vec![vec![value.to_owned(), "gpu".to_owned()]]);
+                request.capabilities = Some(vec![[list(value), vec!["gpu".to_owned()]].concat()]);
             }
             Some((key, _)) => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
@@ -175,6 +177,9 @@ mod tests {
         assert_eq!(gpus("all").unwrap().count, -1);
         assert_eq!(gpus("2").unwrap().count, 2);
         assert_eq!(gpus("device=0,driver=x").unwrap().device_ids, Some(vec!["0".to_owned()]));
+        let several = gpus("\"device=0,GPU-5\",\"capabilities=compute,utility\"").unwrap();
+        assert_eq!(several.device_ids, Some(vec!["0".to_owned(), "GPU-5".to_owned()]));
+        assert_eq!(several.capabilities.unwrap(), [["compute", "utility", "gpu"]]);
         assert!(gpus("many").is_err() && gpus("colour=red").is_err());
     }
 }

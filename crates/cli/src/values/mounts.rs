@@ -60,7 +60,7 @@ pub(crate) fn mount(text: &str) -> Result<Mount, String> {
 }
 
 /// The fields of one line of comma-separated values; one in quotes may contain commas.
-fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut fields = vec![String::new()];
     let mut in_quotes = false;
     for c in text.chars() {

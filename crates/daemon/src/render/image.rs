@@ -1,17 +1,19 @@
 //! Images.
 
+use std::collections::BTreeMap;
+
 use hull_api::wire::container::{GraphDriver, HealthConfig};
 use hull_api::wire::image as wire;
 use hull_api::wire::progress::{Detail, Message};
 use hull_api::wire::{Empty, Set, StrSlice};
-use hull_image::{Config, HistoryEntry, Image, Progress, Removed};
-use hull_oci::Reference;
+use hull_image::{Config, HistoryEntry, Image, Listed, ManifestKind, Progress, Removed};
+use hull_oci::{Platform, Reference};
 
 use super::NEVER;
 use super::container::signed;
 
-/// `GET /images/{name}/json`, with all that any version has of it.
-pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
+/// `GET /images/{name}/json`, with all that any version has of it; `for_platform` if one was asked for.
+pub(crate) fn image_inspect(image: &Image, for_platform: bool) -> wire::ImageInspect {
     let config = &image.config;
     // As in Docker, the remark is the last step's where the image has none of its own.
     let comment = match config.comment.as_str() {
@@ -20,7 +22,12 @@ pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
     };
     wire::ImageInspect {
         id: image.id.to_string(),
-        descriptor: Some(descriptor(&image.target)),
+        descriptor: Some(match for_platform {
+            true => {
+                wire::Descriptor { platform: Some(platform(&image.platform())), ..descriptor(&image.target) }
+            }
+            false => descriptor(image.index.as_ref().unwrap_or(&image.target)),
+        }),
         identity: identity(image),
         repo_tags: image.repo_tags.clone(),
         repo_digests: image.repo_digests.clone(),
@@ -85,7 +92,22 @@ fn descriptor(target: &hull_image::Descriptor) -> wire::Descriptor {
         digest: target.digest.to_string(),
         size: signed(target.size),
         annotations: target.annotations.clone(),
+        platform: target.platform.as_ref().map(|fields| wire::Platform {
+            architecture: fields.architecture.clone(),
+            os: fields.os.clone(),
+            variant: fields.variant.clone(),
+            ..wire::Platform::default()
+        }),
         ..wire::Descriptor::default()
+    }
+}
+
+fn platform(platform: &Platform) -> wire::Platform {
+    wire::Platform {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone().unwrap_or_default(),
+        ..wire::Platform::default()
     }
 }
 
@@ -99,33 +121,51 @@ fn identity(image: &Image) -> Option<wire::Identity> {
     (!pull.is_empty()).then_some(wire::Identity { pull })
 }
 
-/// The one manifest of an image: images are kept for one platform. `users` are the containers' ids.
+/// The manifests of an image's names. `users` are the containers' ids by image.
 pub(crate) fn manifests(
-    image: &Image,
-    users: Vec<String>,
+    listed: &[Listed],
+    users: &BTreeMap<String, Vec<String>>,
     with_identity: bool,
 ) -> Vec<wire::ManifestSummary> {
-    let content =
-        image.target.size + image.config_size + image.layers.iter().map(|layer| layer.size).sum::<u64>();
-    let platform = image.platform();
-    vec![wire::ManifestSummary {
-        id: image.target.digest.to_string(),
-        descriptor: descriptor(&image.target),
-        available: true,
-        size: wire::ManifestSize { content: signed(content), total: signed(content + image.size) },
-        kind: "image".to_owned(),
-        image_data: Some(wire::ManifestImage {
-            platform: wire::Platform {
-                architecture: platform.architecture,
-                os: platform.os,
-                variant: platform.variant.unwrap_or_default(),
-                ..wire::Platform::default()
+    let summary = |one: &Listed| {
+        let image = one.image.as_ref();
+        let layers =
+            |image: &Image| image.config_size + image.layers.iter().map(|layer| layer.size).sum::<u64>();
+        let content = if one.available { one.descriptor.size + image.map_or(0, layers) } else { 0 };
+        let is = |kind| one.kind == kind;
+        wire::ManifestSummary {
+            id: one.descriptor.digest.to_string(),
+            descriptor: descriptor(&one.descriptor),
+            available: one.available,
+            size: wire::ManifestSize {
+                content: signed(content),
+                total: signed(content + image.map_or(0, |image| image.size)),
             },
-            identity: identity(image).filter(|_| with_identity),
-            size: wire::UnpackedSize { unpacked: signed(image.size) },
-            containers: users,
-        }),
-    }]
+            kind: match one.kind {
+                ManifestKind::Image => "image",
+                ManifestKind::Attestation => "attestation",
+                ManifestKind::Unknown => "unknown",
+            }
+            .to_owned(),
+            image_data: is(ManifestKind::Image).then(|| wire::ManifestImage {
+                platform: match (image, &one.descriptor.platform) {
+                    (Some(image), _) => platform(&image.platform()),
+                    (None, Some(fields)) => platform(&fields.normal()),
+                    (None, None) => wire::Platform::default(),
+                },
+                identity: image.and_then(identity).filter(|_| with_identity),
+                size: wire::UnpackedSize { unpacked: signed(image.map_or(0, |image| image.size)) },
+                containers: image
+                    .and_then(|image| users.get(&image.id.to_string()))
+                    .cloned()
+                    .unwrap_or_default(),
+            }),
+            attestation_data: is(ManifestKind::Attestation).then(|| wire::ManifestAttestation {
+                of: one.descriptor.attests().unwrap_or_default().to_owned(),
+            }),
+        }
+    };
+    listed.iter().map(summary).collect()
 }
 
 /// One line of `GET /images/json`; shared bytes that were not counted are -1.
@@ -136,7 +176,7 @@ pub(crate) fn image_summary(image: &Image, containers: usize, shared: Option<u64
         id: image.id.to_string(),
         labels: image.config.config.labels.clone(),
         parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
-        descriptor: Some(descriptor(&image.target)),
+        descriptor: Some(descriptor(image.index.as_ref().unwrap_or(&image.target))),
         repo_digests: image.repo_digests.clone(),
         repo_tags: image.repo_tags.clone(),
         shared_size: shared.map_or(-1, signed),

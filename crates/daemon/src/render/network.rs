@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hull_api::wire::network as wire;
-use hull_network::{Endpoint, Ipam, Ipam6, Network};
+use hull_network::{Driver, Endpoint, Ipam, Ipam6, Network};
 
 /// A network; with the containers in it for inspect.
 pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network {
@@ -14,8 +14,8 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         created: jiff::Timestamp::try_from(network.created).map(super::time).unwrap_or_default(),
         scope: "local".to_owned(),
         driver: network.driver.name().to_owned(),
-        // Host and none have no subnets, and are said to have IPv4.
-        enable_ipv4: !network.ipam.is_empty() || network.predefined(),
+        // Host and none have no subnets of theirs, and are said to have IPv4; so those whose plugins choose.
+        enable_ipv4: !network.ipam.is_empty() || network.predefined() || network.driver == Driver::Cni,
         enable_ipv6: network.ipam6.is_some(),
         ipam: wire::Ipam {
             driver: "default".to_owned(),

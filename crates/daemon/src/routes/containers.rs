@@ -49,6 +49,9 @@ pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));
     }
+    if call.query().get("checkpoint").is_some_and(|checkpoint| !checkpoint.is_empty()) {
+        return Err(invalid("checkpoint is only supported in experimental mode"));
+    }
     daemon.engine.start(call.param("id")).await?;
     no_content()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
+use http::header;
 use hull_api::filters::Filters;
 use hull_api::version::ApiVersion;
 use hull_api::wire::versions::Versioned;
@@ -27,6 +28,8 @@ struct Telling {
     until: Option<Timestamp>,
     filters: Filters,
     version: ApiVersion,
+    /// The media type of the stream.
+    form: &'static str,
 }
 
 pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
@@ -44,7 +47,9 @@ pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
         )));
     }
     let (past, coming) = daemon.engine.events().subscribe();
-    let mut telling = Telling { past: VecDeque::new(), coming, until, filters, version: call.version };
+    let accept = call.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let form = form(accept.unwrap_or_default());
+    let mut telling = Telling { past: VecDeque::new(), coming, until, filters, version: call.version, form };
     // Without `since`, a listener wants the future alone; with `until` alone, the past up to it.
     if (since.is_some() || until.is_some())
         && let Ok(past) = past
@@ -53,7 +58,36 @@ pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
         let read = move || past.since(since).filter(|event| matches(&wanted, event)).collect();
         telling.past = tokio::task::spawn_blocking(read).await.unwrap_or_default();
     }
-    Ok(streamed("application/json", stream::unfold(telling, next_line)))
+    Ok(streamed(telling.form, stream::unfold(telling, next_line)))
+}
+
+/// What a sequence of documents is called when the client does not choose. It is none of JSON, strictly.
+const PLAIN: &str = "application/json";
+/// One that begins each document with a separator (RFC 7464).
+const SEQUENCE: &str = "application/json-seq";
+/// What a client may choose from, and what it gets first if it takes anything.
+const FORMS: [&str; 3] = ["application/jsonl", "application/x-ndjson", SEQUENCE];
+
+/// The form that an `Accept` header asks for: what it names before what it takes as well, then what it wants most.
+fn form(accept: &str) -> &'static str {
+    let rank = |form: &str| {
+        let ranks = accept.split(',').filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let precision = match parts.next()?.to_ascii_lowercase().as_str() {
+                "*/*" => 0,
+                "application/*" => 1,
+                name if name == form => 2,
+                _ => return None,
+            };
+            let quality = parts.find_map(|part| part.strip_prefix("q="));
+            let quality = quality.map_or(Some(1.0), |text| text.parse::<f32>().ok())?;
+            (quality > 0.0).then_some((precision, (quality * 1000.0) as u16))
+        });
+        ranks.max()
+    };
+    // Of equals the first one, which comes last here.
+    let ranked = FORMS.iter().rev().filter_map(|form| Some((rank(form)?, *form)));
+    ranked.max_by_key(|(rank, _)| *rank).map_or(PLAIN, |(_, form)| form)
 }
 
 /// A moment; 0 is one, too.
@@ -92,7 +126,11 @@ impl Telling {
         }
         let mut event = render::event(event);
         event.speak(self.version);
-        let mut line = serde_json::to_vec(&event).ok()?;
+        let mut line = Vec::new();
+        if self.form == SEQUENCE {
+            line.push(0x1e);
+        }
+        serde_json::to_writer(&mut line, &event).ok()?;
         line.push(b'\n');
         Some(Bytes::from(line))
     }
@@ -154,6 +192,24 @@ mod tests {
 
     fn wanted(filters: &str, event: &Event) -> bool {
         matches(&Filters::parse(filters).expect("filters"), event)
+    }
+
+    #[test]
+    fn clients_choose_the_form() {
+        for (accept, chosen) in [
+            ("", PLAIN),
+            ("text/html", PLAIN),
+            ("application/json", PLAIN),
+            ("*/*", "application/jsonl"),
+            ("application/json-seq", SEQUENCE),
+            ("Application/X-NDJSON; charset=utf-8", "application/x-ndjson"),
+            ("application/jsonl;q=0.5, application/json-seq", SEQUENCE),
+            ("*/*, application/x-ndjson", "application/x-ndjson"),
+            ("application/json-seq;q=0", PLAIN),
+            ("application/json-seq, application/x-ndjson", "application/x-ndjson"),
+        ] {
+            assert_eq!(form(accept), chosen, "{accept}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! `GET /images/json`: the list with its filters.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hull_api::filters::Filters;
 use hull_engine::Error;
 use hull_image::Image;
 
+use super::images::users;
 use crate::Daemon;
 use crate::call::{Call, Outcome, invalid, spoken};
 use crate::{parse, render};
@@ -28,18 +28,18 @@ pub(super) async fn images(daemon: Arc<Daemon>, call: Call) -> Outcome {
         return Err(invalid("conflicting options: identity requires manifests=1"));
     }
     let images = chosen(&daemon, &filters, query.flag("all"))?;
-    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for container in daemon.engine.containers() {
-        users.entry(container.image_id.clone()).or_default().push(container.id.clone());
-    }
+    let users = users(&daemon);
     let summary = |image: &Image| {
-        let users = users.get(&image.id.to_string()).cloned().unwrap_or_default();
+        let count = users.get(&image.id.to_string()).map_or(0, Vec::len);
         let shared = shared_size.then(|| daemon.engine.images().shared_size(image).unwrap_or(0));
-        let mut summary = render::image_summary(image, users.len(), shared);
-        summary.manifests = with_manifests.then(|| render::manifests(image, users, with_identity));
-        summary
+        let mut summary = render::image_summary(image, count, shared);
+        if with_manifests {
+            let listed = daemon.engine.images().manifests(image)?;
+            summary.manifests = Some(render::manifests(&listed, &users, with_identity));
+        }
+        Ok(summary)
     };
-    spoken(call.version, images.iter().map(summary).collect::<Vec<_>>())
+    spoken(call.version, images.iter().map(summary).collect::<Result<Vec<_>, Error>>()?)
 }
 
 /// The images that the filters leave.

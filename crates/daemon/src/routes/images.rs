@@ -1,5 +1,6 @@
 //! `/images` and `/commit`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,15 +27,31 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     if with_manifests && platform.is_some() {
         return Err(invalid("conflicting options: manifests and platform options cannot both be set"));
     }
-    let image = daemon.engine.images().get(call.param("name"))?;
+    let image = daemon.engine.images().get_for(call.param("name"), platform.as_ref())?;
     provides(&image, call.param("name"), platform.as_slice())?;
-    let mut inspected = render::image_inspect(&image);
-    inspected.manifests = with_manifests.then(|| {
-        let id = image.id.to_string();
-        let users = daemon.engine.containers().into_iter().filter(|container| container.image_id == id);
-        render::manifests(&image, users.map(|container| container.id.clone()).collect(), false)
-    });
+    let mut inspected = render::image_inspect(&image, platform.is_some());
+    if with_manifests {
+        let listed = daemon.engine.images().manifests(&image)?;
+        inspected.manifests = Some(render::manifests(&listed, &users(&daemon), false));
+    }
     spoken(call.version, inspected)
+}
+
+/// By image: the ids of its containers.
+pub(super) fn users(daemon: &Daemon) -> BTreeMap<String, Vec<String>> {
+    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for container in daemon.engine.containers() {
+        users.entry(container.image_id.clone()).or_default().push(container.id.clone());
+    }
+    users
+}
+
+/// Refuses a name that has no image for one of the platforms asked for.
+fn provide(daemon: &Daemon, name: &str, platforms: &[Platform]) -> Result<(), Error> {
+    platforms.iter().try_for_each(|platform| {
+        let image = daemon.engine.images().get_for(name, Some(platform))?;
+        provides(&image, name, std::slice::from_ref(platform))
+    })
 }
 
 /// Refuses an image that is for none of the platforms asked for.
@@ -49,11 +66,8 @@ fn provides(image: &Image, name: &str, platforms: &[Platform]) -> Result<(), Err
 
 pub(super) async fn history(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let platform = if call.since(48) { parse::oci_platform(call.query(), "platform")? } else { None };
-    let entries = daemon.engine.images().history(call.param("name"))?;
-    if platform.is_some() {
-        let image = daemon.engine.images().get(call.param("name"))?;
-        provides(&image, call.param("name"), platform.as_slice())?;
-    }
+    let entries = daemon.engine.images().history(call.param("name"), platform.as_ref())?;
+    provide(&daemon, call.param("name"), platform.as_slice())?;
     ok(&entries.iter().map(render::history).collect::<Vec<_>>())
 }
 
@@ -72,12 +86,13 @@ pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
         return Err(invalid("image name cannot be blank"));
     }
     let (force, keep_parents) = (call.query().flag("force"), call.query().flag("noprune"));
-    if call.since(50) {
-        // An image is kept for one platform: it goes as a whole, or it is not there.
-        let platforms = parse::oci_platforms(call.query(), "platforms")?;
-        provides(&daemon.engine.images().get(name)?, name, &platforms)?;
-    }
-    let removed = daemon.engine.image_remove(name, force, keep_parents).await?;
+    let platforms =
+        if call.since(50) { parse::oci_platforms(call.query(), "platforms")? } else { Vec::new() };
+    provide(&daemon, name, &platforms)?;
+    let removed = match platforms.is_empty() {
+        true => daemon.engine.image_remove(name, force, keep_parents).await?,
+        false => daemon.engine.image_remove_platforms(name, platforms, force).await?,
+    };
     ok(&removed.iter().map(render::removed).collect::<Vec<_>>())
 }
 
@@ -224,16 +239,16 @@ pub(super) async fn push(daemon: Arc<Daemon>, call: Call) -> Outcome {
         None => reference(call.param("name"), None)?,
     };
     let platform = if call.since(46) { parse::oci_platform(call.query(), "platform")? } else { None };
-    if platform.is_some() {
-        let image = daemon.engine.images().get(&reference.familiar())?;
-        provides(&image, &reference.familiar(), platform.as_slice())?;
-    }
+    provide(&daemon, &reference.familiar(), platform.as_slice())?;
     let auth = parse::registry_auth(&call.headers);
-    progress_stream(move |sink| async move { daemon.engine.image_push(&reference, auth, sink).await }).await
+    progress_stream(
+        move |sink| async move { daemon.engine.image_push(&reference, platform, auth, sink).await },
+    )
+    .await
 }
 
 pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    archive_platforms(&call)?;
+    let platforms = archive_platforms(&call)?;
     let quiet = call.query().flag_or("quiet", true);
     let archive = body_reader(call);
     messages(move |sender| async move {
@@ -243,7 +258,7 @@ pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 send(&progress, &render::progress(&step));
             }
         });
-        match daemon.engine.image_load(archive, sink).await {
+        match daemon.engine.image_load(archive, platforms, sink).await {
             Ok(loaded) => loaded.iter().for_each(|loaded| {
                 send(&sender, &Message { stream: format!("{loaded}\n"), ..Message::default() });
             }),
@@ -255,23 +270,21 @@ pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn save(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let names: Vec<String> = call.query().all("names").map(str::to_owned).collect();
-    saved(&daemon, names, &archive_platforms(&call)?)
+    saved(&daemon, names, archive_platforms(&call)?)
 }
 
 pub(super) async fn save_one(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    saved(&daemon, vec![call.param("name").to_owned()], &archive_platforms(&call)?)
+    saved(&daemon, vec![call.param("name").to_owned()], archive_platforms(&call)?)
 }
 
 /// An archive of images. Names are checked before the answer begins: afterwards an error can only cut it short.
-fn saved(daemon: &Daemon, names: Vec<String>, platforms: &[Platform]) -> Outcome {
+fn saved(daemon: &Daemon, names: Vec<String>, platforms: Vec<Platform>) -> Outcome {
     if names.is_empty() {
         return Err(invalid("no images to save"));
     }
     daemon.engine.images().check_saved(&names)?;
-    for name in names.iter().filter(|_| !platforms.is_empty()) {
-        provides(&daemon.engine.images().get(name)?, name, platforms)?;
-    }
-    let archive = daemon.engine.image_save(names);
+    names.iter().try_for_each(|name| provide(daemon, name, &platforms))?;
+    let archive = daemon.engine.image_save(names, platforms);
     Ok(streamed("application/x-tar", streams::chunks(archive)))
 }
 

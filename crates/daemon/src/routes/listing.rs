@@ -61,18 +61,20 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
 /// What images' names mean now.
 struct Images<'d> {
     daemon: &'d Daemon,
-    known: HashMap<String, String>,
+    /// By name and id.
+    known: HashMap<(String, String), bool>,
 }
 
 impl Images<'_> {
     /// What a container's image is called: by its id, if the name it was made by means another one by now.
     fn name_of(&mut self, container: &Container) -> String {
-        let name = &container.config.image;
-        let now = self.known.entry(name.clone()).or_insert_with(|| {
-            let found = self.daemon.engine.images().get(name);
-            found.map(|image| image.id.to_string()).unwrap_or_default()
-        });
-        if *now == container.image_id { name.clone() } else { container.image_id.clone() }
+        let (name, id) = (&container.config.image, &container.image_id);
+        let means = || {
+            let images = self.daemon.engine.images();
+            Digest::parse(id).is_ok_and(|id| images.means(name, &id))
+        };
+        let still = *self.known.entry((name.clone(), id.clone())).or_insert_with(means);
+        if still { name.clone() } else { id.clone() }
     }
 }
 

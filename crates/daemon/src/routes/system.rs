@@ -7,6 +7,7 @@ use http::{HeaderValue, header};
 use hull_api::version;
 use hull_api::wire::system as wire;
 use hull_api::wire::system::AuthConfig;
+use hull_engine::model::go_bool;
 use hull_engine::{BUILT_IN_RUNTIMES, Error};
 use jiff::Timestamp;
 
@@ -235,31 +236,51 @@ pub(super) async fn disk_usage(daemon: Arc<Daemon>, call: Call) -> Outcome {
     }
     let wants = |kind: &str| kinds.is_empty() || kinds.contains(&kind);
     let usage = daemon.engine.disk_usage((wants("container"), wants("volume"))).await?;
-    // Who asks for lists by this name knows the newer form; all others get the older one, too.
-    let verbose = call.since(52) && call.query().flag("verbose");
+    // Who asks by this name, for lists or for none, knows the newer form; all others get the older one, too.
+    let asked = call.query().get("verbose").filter(|_| call.since(52));
+    let lists = match asked.map(|word| (word, go_bool(word))) {
+        None => Lists::Older,
+        Some((_, Some(true))) => Lists::Newer,
+        Some((_, Some(false))) => Lists::None,
+        Some((word, None)) => return Err(invalid(format!("invalid value for verbose: {word}"))),
+    };
     let mut answer = wire::DiskUsage::default();
     if wants("image") {
         let images = render::image_usage(&daemon, &usage)?;
-        answer.layers_size = Some(images.total_size).filter(|_| !verbose);
-        (answer.image_usage, answer.images) = told(images, verbose);
+        answer.layers_size = Some(images.total_size).filter(|_| lists == Lists::Older);
+        (answer.image_usage, answer.images) = told(images, lists);
     }
     if wants("container") {
         (answer.container_usage, answer.containers) =
-            told(render::container_usage(&daemon.engine.containers(), &usage), verbose);
+            told(render::container_usage(&daemon.engine.containers(), &usage), lists);
     }
     if wants("volume") {
-        (answer.volume_usage, answer.volumes) = told(render::volume_usage(&usage), verbose);
+        (answer.volume_usage, answer.volumes) = told(render::volume_usage(&usage), lists);
     }
     if wants("build-cache") {
-        (answer.build_cache_usage, answer.build_cache) = told(wire::Usage::default(), verbose);
+        (answer.build_cache_usage, answer.build_cache) = told(wire::Usage::default(), lists);
     }
     spoken(call.version, answer)
 }
 
-/// The sums, with the list in its newer place or in its older one.
-fn told<T>(mut usage: wire::Usage<T>, verbose: bool) -> (Option<wire::Usage<T>>, Option<Vec<T>>) {
-    let older = (!verbose).then(|| std::mem::take(&mut usage.items));
-    (Some(usage), older)
+/// Where a usage shows its objects one by one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lists {
+    /// Beside the sums.
+    Older,
+    /// Within them.
+    Newer,
+    /// Nowhere.
+    None,
+}
+
+/// The sums, with the list in its place.
+fn told<T>(mut usage: wire::Usage<T>, lists: Lists) -> (Option<wire::Usage<T>>, Option<Vec<T>>) {
+    let items = match lists {
+        Lists::Newer => Vec::new(),
+        Lists::Older | Lists::None => std::mem::take(&mut usage.items),
+    };
+    (Some(usage), Some(items).filter(|_| lists == Lists::Older))
 }
 
 pub(super) async fn auth(daemon: Arc<Daemon>, call: Call) -> Outcome {

@@ -1,6 +1,6 @@
 //! Which devices a request means: by driver, or by what they can do.
 
-use super::Registry;
+use super::{Edits, Registry, nvidia};
 use crate::model::DeviceRequest;
 use crate::{Error, Result};
 
@@ -10,8 +10,32 @@ const DRIVERS: [(&str, &str, &[&str]); 2] = [
     ("amd", "amd.com/gpu", &[]),
 ];
 
+/// What a container gets for a request.
+pub(super) fn edits(request: &DeviceRequest, registry: &Registry) -> Result<Vec<Edits>> {
+    match (names(request, registry), nvidia::hook().zip(by_hook(request))) {
+        (Err(_), Some((hook, able))) if !sets_both(request) => Ok(vec![nvidia::edits(request, &hook, able)]),
+        (names, _) => registry.edits(&names?),
+    }
+}
+
+/// Whether NVIDIA's hook can have been meant: the capabilities of its driver.
+fn by_hook(request: &DeviceRequest) -> Option<&'static [&'static str]> {
+    let (name, _, more) = DRIVERS[0];
+    let wanted = request.driver.is_empty() || request.driver == name;
+    let able = wanted && request.capabilities.iter().flatten().any(|needed| all_of(needed, name, more));
+    able.then_some(more)
+}
+
+fn all_of(needed: &[String], name: &str, more: &[&str]) -> bool {
+    needed.iter().all(|one| one == "gpu" || one == name || more.contains(&one.as_str()))
+}
+
+fn sets_both(request: &DeviceRequest) -> bool {
+    request.count != 0 && request.device_ids.as_ref().is_some_and(|ids| !ids.is_empty())
+}
+
 /// The full names of the devices.
-pub(super) fn names(request: &DeviceRequest, registry: &Registry) -> Result<Vec<String>> {
+fn names(request: &DeviceRequest, registry: &Registry) -> Result<Vec<String>> {
     let ids = request.device_ids.as_deref().unwrap_or_default();
     if request.driver == "cdi" {
         if request.count != 0 {
@@ -24,11 +48,8 @@ pub(super) fn names(request: &DeviceRequest, registry: &Registry) -> Result<Vec<
     }
     let able = |(name, kind, more): &&(&str, &str, &[&str])| {
         let wanted = request.driver.is_empty() || request.driver == *name;
-        let can = |capability: &String| {
-            capability == "gpu" || capability == name || more.contains(&capability.as_str())
-        };
         let there = registry.devices.keys().any(|device| device.split('=').next() == Some(*kind));
-        wanted && there && request.capabilities.iter().flatten().any(|needed| needed.iter().all(can))
+        wanted && there && request.capabilities.iter().flatten().any(|needed| all_of(needed, name, more))
     };
     let Some((_, kind, _)) = DRIVERS.iter().find(able) else {
         return Err(Error::invalid(format!(
@@ -37,7 +58,7 @@ pub(super) fn names(request: &DeviceRequest, registry: &Registry) -> Result<Vec<
             shown(request.capabilities.as_deref().unwrap_or_default())
         )));
     };
-    if request.count != 0 && !ids.is_empty() {
+    if sets_both(request) {
         return Err(Error::invalid("cannot set both Count and DeviceIDs on device request"));
     }
     let named = |id: &dyn std::fmt::Display| format!("{kind}={id}");

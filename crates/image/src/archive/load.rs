@@ -10,7 +10,7 @@ use crate::compression::Compression;
 use crate::error::{Error, Result};
 use crate::image::Loaded;
 use crate::make::layer_type;
-use crate::manifest::{Descriptor, Document, Index, media_type};
+use crate::manifest::{Descriptor, Document, Index, ManifestKind, PlatformFields, media_type};
 use crate::progress::{Progress, Sink};
 use crate::store::{Lease, NAME, REF_NAME, Record, Store};
 use crate::unpack;
@@ -23,18 +23,25 @@ const MOST_IMAGES: usize = 1_000;
 /// An image of the archive, its content in the store, its names not yet given.
 struct Found {
     target: Descriptor,
+    /// The index that has it.
+    index: Option<Descriptor>,
     names: Vec<Reference>,
 }
 
 impl Store {
     /// Loads all images of an archive, or none.
-    pub(crate) fn load(&self, archive: impl Read + Send, progress: &Sink) -> Result<Vec<Loaded>> {
+    pub(crate) fn load(
+        &self,
+        archive: impl Read + Send,
+        platforms: &[Platform],
+        progress: &Sink,
+    ) -> Result<Vec<Loaded>> {
         let lease = Lease::new(self);
         let contents = Contents::read(self, &lease, archive)?;
         let docker = contents.document(self, "manifest.json")?;
         let layout =
             contents.document(self, "index.json")?.filter(|_| contents.file("oci-layout".as_ref()).is_some());
-        let load = Load { store: self, lease: &lease, contents: &contents, progress };
+        let load = Load { store: self, lease: &lease, contents: &contents, platforms, progress };
         let found = match (layout, docker) {
             (Some(index), docker) => load.layout(&index, docker.as_deref())?,
             (None, Some(manifest)) => load.docker(&manifest)?,
@@ -44,13 +51,18 @@ impl Store {
                 return Err(Error::Invalid(text.to_owned()));
             }
         };
-        let mut loaded = Vec::new();
-        for Found { target, names } in found {
-            let id = self.register(&target, &names, None)?.id.clone();
+        let mut loaded: Vec<Loaded> = Vec::new();
+        for Found { target, index, names } in found {
+            let id = self.register_of(&target, index.as_ref(), &names, None)?.id.clone();
+            // A name is told once, whatever it has for other platforms.
+            let told = |name: &Reference| loaded.iter().any(|other| other.reference.as_ref() == Some(name));
             match names.is_empty() {
                 true => loaded.push(Loaded { reference: None, id }),
-                false => loaded
-                    .extend(names.into_iter().map(|name| Loaded { reference: Some(name), id: id.clone() })),
+                false => {
+                    let new: Vec<_> = names.into_iter().filter(|name| !told(name)).collect();
+                    loaded
+                        .extend(new.into_iter().map(|name| Loaded { reference: Some(name), id: id.clone() }));
+                }
             }
         }
         Ok(loaded)
@@ -62,6 +74,8 @@ struct Load<'a> {
     store: &'a Store,
     lease: &'a Lease<'a>,
     contents: &'a Contents,
+    /// Those that are wanted; all if none is named.
+    platforms: &'a [Platform],
     progress: &'a Sink,
 }
 
@@ -75,15 +89,23 @@ impl Load<'_> {
         check_count("index.json", index.manifests.len())?;
         let mut found: Vec<Found> = Vec::new();
         for entry in index.manifests.iter().filter(|entry| is_image(entry)) {
-            let target = self.manifest_of(entry, DEEPEST)?;
+            let (target, index) = self.manifest_of(entry, None, DEEPEST)?;
             let record = self.complete(&target)?;
+            let offered = record.config.platform();
+            if !self.platforms.is_empty() && !self.platforms.iter().any(|wanted| wanted.matches(&offered)) {
+                let text = format!("the archive has an image for {offered}, and none for what was asked for");
+                return Err(Error::NotFound(text));
+            }
             let mut names: Vec<Reference> = name_of(entry)?.into_iter().collect();
             if names.is_empty() {
                 let path = format!("blobs/{}/{}", record.id.algorithm().name(), record.id.hex());
                 let same = docker.iter().filter(|image| image.config == path);
                 names = same.map(tags).collect::<Result<Vec<_>>>()?.concat();
             }
-            found.push(Found { target, names });
+            let others = self.others(index.as_ref(), &target)?;
+            found.push(Found { target, index: index.clone(), names: names.clone() });
+            let found_too = |target| Found { target, index: index.clone(), names: names.clone() };
+            found.extend(others.into_iter().map(found_too));
         }
         match found.is_empty() {
             true => Err(Error::Invalid("invalid archive: index.json names no image".to_owned())),
@@ -91,36 +113,75 @@ impl Load<'_> {
         }
     }
 
-    /// The manifest that an entry means on this machine.
-    fn manifest_of(&self, entry: &Descriptor, depth: usize) -> Result<Descriptor> {
+    /// The other platforms' manifests of an index, as far as the archive has all of them.
+    fn others(&self, index: Option<&Descriptor>, but: &Descriptor) -> Result<Vec<Descriptor>> {
+        let Some(index) = index else { return Ok(Vec::new()) };
+        let Document::Index(document) = Document::parse(&self.store.blobs.document(&index.digest)?, "")?
+        else {
+            return Ok(Vec::new());
+        };
+        let wanted = |entry: &&Descriptor| entry.digest != but.digest && is_image(entry) && self.wants(entry);
+        let others = document.manifests.iter().filter(wanted).filter(|entry| self.is_here(entry));
+        others
+            .map(|entry| {
+                self.lease.hold(&entry.digest);
+                self.complete(entry).map(|_| entry.clone())
+            })
+            .collect()
+    }
+
+    fn wants(&self, entry: &Descriptor) -> bool {
+        let offered = entry.platform.as_ref().map(PlatformFields::normal);
+        let suits = |wanted: &Platform| offered.as_ref().is_some_and(|offered| wanted.matches(offered));
+        self.platforms.is_empty() || self.platforms.iter().any(suits)
+    }
+
+    /// Whether the archive has the manifest and all that it names.
+    fn is_here(&self, entry: &Descriptor) -> bool {
+        let record = || self.store.record(entry);
+        let blobs = &self.store.blobs;
+        blobs.has(entry) && record().is_ok_and(|record| record.layers.iter().all(|layer| blobs.has(layer)))
+    }
+
+    /// The manifest that an entry means on this machine, and the index that has it.
+    fn manifest_of(
+        &self,
+        entry: &Descriptor,
+        index: Option<&Descriptor>,
+        depth: usize,
+    ) -> Result<(Descriptor, Option<Descriptor>)> {
         self.lease.hold(&entry.digest);
         let bytes = self.store.blobs.document(&entry.digest).map_err(missing)?;
         match Document::parse(&bytes, &entry.media_type)? {
             Document::Manifest(_) => {
-                Ok(Descriptor::new(&entry.media_type, entry.digest.clone(), bytes.len() as u64))
+                let size = bytes.len() as u64;
+                let mut target = Descriptor::new(&entry.media_type, entry.digest.clone(), size);
+                target.platform = entry.platform.clone().filter(|_| index.is_some());
+                Ok((target, index.cloned()))
             }
             Document::Index(_) if depth == 0 => {
                 Err(Error::Invalid("invalid archive: index within index".to_owned()))
             }
-            Document::Index(index) => self.manifest_of(self.choose(&index)?, depth - 1),
+            Document::Index(index) => {
+                let size = bytes.len() as u64;
+                let bare = Descriptor::new(&entry.media_type, entry.digest.clone(), size);
+                self.manifest_of(self.choose(&index)?, Some(&bare), depth - 1)
+            }
         }
     }
 
     /// The host's platform, or the one that is here, if it is the only one: archives of one platform may hold the
     /// index of all.
     fn choose<'i>(&self, index: &'i Index) -> Result<&'i Descriptor> {
-        let host = Platform::host();
-        let images = || index.manifests.iter().filter(|entry| is_image(entry));
-        if let Some(found) = index.choose(&host) {
-            return Ok(found);
-        }
-        let here: Vec<_> = images().filter(|entry| self.store.blobs.size(&entry.digest).is_some()).collect();
-        match here[..] {
-            [only] => Ok(only),
-            _ => {
-                Err(Error::NotFound(format!("no matching manifest for {host} in the manifest list entries")))
-            }
-        }
+        let host = self.platforms.first().cloned().unwrap_or_else(Platform::host);
+        let is_here = |entry: &&Descriptor| self.store.blobs.size(&entry.digest).is_some();
+        let wanted = index.manifests.iter().filter(|entry| is_image(entry) && self.wants(entry));
+        let here = || wanted.clone().filter(is_here);
+        // The one for this machine even if it is missing, which is then said; else any that is here.
+        let best = index.choose(&host).filter(|best| is_here(best) || here().next().is_none());
+        best.or_else(|| here().next()).ok_or_else(|| {
+            Error::NotFound(format!("no matching manifest for {host} in the manifest list entries"))
+        })
     }
 
     /// The images of Docker's own format, for which manifests are made.
@@ -134,7 +195,7 @@ impl Load<'_> {
             let layers = image.layers.iter().map(|path| self.layer(path)).collect::<Result<Vec<_>>>()?;
             let target = self.store.put_manifest(self.lease, &config, layers)?;
             self.complete(&target)?;
-            found.push(Found { target, names: tags(&image)? });
+            found.push(Found { target, index: None, names: tags(&image)? });
         }
         Ok(found)
     }
@@ -198,9 +259,7 @@ fn name_of(entry: &Descriptor) -> Result<Option<Reference>> {
 
 /// Signatures and attestations travel beside images, and are none.
 fn is_image(entry: &Descriptor) -> bool {
-    let attestation = entry.annotations.contains_key("vnd.docker.reference.type");
-    let unknown = entry.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
-    !attestation && !unknown
+    entry.kind() == ManifestKind::Image
 }
 
 /// What an archive does not bring is the archive's fault.

@@ -4,18 +4,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
-use hull_oci::{Digest, Reference};
+use hull_oci::{Digest, Platform, Reference};
 use hull_snapshot::{Kind, Node, tar};
 
 use super::{DockerImage, Repositories};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index, media_type};
-use crate::query::{by_name, is_id_of, resolve};
-use crate::store::{Lease, NAME, Named, REF_NAME, Store, to_json};
+use crate::query::{best, by_name, is_id_of, resolve};
+use crate::store::{Lease, NAME, Named, REF_NAME, Store, group, to_json};
 
 /// An image with the names under which it is saved.
 struct Chosen {
     named: Named,
+    /// Further platforms' images under the same names.
+    others: Vec<Named>,
     names: Vec<Reference>,
 }
 
@@ -25,13 +27,18 @@ impl Store {
         words.iter().try_for_each(|word| self.with_names(|names| choose(names, word)).map(drop))
     }
 
-    /// Writes the images of those names: a repository alone means all its tags, an id an image without names.
-    pub(crate) fn save(&self, words: &[String], archive: impl Write) -> Result<()> {
+    /// Writes the images of those names: a repository alone means all its tags, an id an image without names. Of names
+    /// with several platforms, those that are asked for, or all.
+    pub(crate) fn save(&self, words: &[String], platforms: &[Platform], archive: impl Write) -> Result<()> {
         let lease = Lease::new(self);
         let mut chosen: Vec<Chosen> = Vec::new();
         for word in words {
             for (named, name) in self.with_names(|names| choose(names, word))? {
-                add(&mut chosen, named, name);
+                let all = match name {
+                    Some(_) => self.with_names(|names| group(names, &named).cloned().collect()),
+                    None => vec![named],
+                };
+                add(&mut chosen, all, platforms, name);
             }
         }
         let blobs = held(&lease, &chosen);
@@ -56,6 +63,13 @@ impl Store {
     }
 }
 
+impl Chosen {
+    /// What stands in the archive's table instead of the manifest, where there are several.
+    fn index(&self) -> Option<&Descriptor> {
+        self.named.entry.index.as_ref().filter(|_| !self.others.is_empty())
+    }
+}
+
 /// What a user's word means to `save`.
 fn choose(names: &[Named], word: &str) -> Result<Vec<(Named, Option<Reference>)>> {
     let found = match Reference::parse(word) {
@@ -67,7 +81,10 @@ fn choose(names: &[Named], word: &str) -> Result<Vec<(Named, Option<Reference>)>
                     .as_ref()
                     .is_some_and(|name| name.tag().is_some() && name.name() == reference.name())
             };
-            names.iter().filter(tag).map(|named| (named.clone(), named.entry.name.clone())).collect()
+            let tagged = names.iter().filter(tag);
+            let first = tagged
+                .filter(|named| best(group(names, named)).is_some_and(|best| std::ptr::eq(best, *named)));
+            first.map(|named| (named.clone(), named.entry.name.clone())).collect()
         }
         // A whole id reads like a tag of a repository "sha256".
         Ok(reference) => {
@@ -86,23 +103,31 @@ fn choose(names: &[Named], word: &str) -> Result<Vec<(Named, Option<Reference>)>
 }
 
 /// One entry for each image, with all its names.
-fn add(chosen: &mut Vec<Chosen>, named: Named, name: Option<Reference>) {
+fn add(chosen: &mut Vec<Chosen>, all: Vec<Named>, platforms: &[Platform], name: Option<Reference>) {
+    let suits = |named: &&Named| {
+        let offered = named.record.config.platform();
+        platforms.is_empty() || platforms.iter().any(|wanted| wanted.matches(&offered))
+    };
+    let Some(named) = best(all.iter().filter(suits)).cloned() else { return };
+    let other = |each: &&Named| each.entry.target.digest != named.entry.target.digest;
+    let others = all.iter().filter(suits).filter(other).cloned().collect();
     let same = chosen.iter_mut().find(|other| other.named.entry.target.digest == named.entry.target.digest);
     match same {
         Some(other) => other.names.extend(name.filter(|name| !other.names.contains(name))),
-        None => chosen.push(Chosen { named, names: name.into_iter().collect() }),
+        None => chosen.push(Chosen { named, others, names: name.into_iter().collect() }),
     }
 }
 
 /// Every blob of the images, held.
 fn held(lease: &Lease<'_>, chosen: &[Chosen]) -> BTreeSet<Digest> {
-    let of = |image: &Chosen| {
-        let record = &image.named.record;
-        let mut digests = vec![image.named.entry.target.digest.clone(), record.id.clone()];
-        digests.extend(record.layers.iter().map(|layer| layer.digest.clone()));
+    let of = |image: &Named| {
+        let mut digests = vec![image.entry.target.digest.clone(), image.record.id.clone()];
+        digests.extend(image.record.layers.iter().map(|layer| layer.digest.clone()));
         digests
     };
-    let digests: BTreeSet<Digest> = chosen.iter().flat_map(of).collect();
+    let images = chosen.iter().flat_map(|image| image.others.iter().chain([&image.named]));
+    let indexes = chosen.iter().filter_map(|image| Some(image.index()?.digest.clone()));
+    let digests: BTreeSet<Digest> = images.flat_map(of).chain(indexes).collect();
     digests.iter().for_each(|digest| lease.hold(digest));
     digests
 }
@@ -110,8 +135,11 @@ fn held(lease: &Lease<'_>, chosen: &[Chosen]) -> BTreeSet<Digest> {
 fn index(chosen: &[Chosen]) -> Index {
     let mut manifests = Vec::new();
     for image in chosen {
-        let mut bare = image.named.entry.target.clone();
-        bare.platform = Some((&image.named.record.config.platform()).into());
+        let mut bare = image.index().unwrap_or(&image.named.entry.target).clone();
+        bare.platform = match image.index() {
+            Some(_) => None,
+            None => Some((&image.named.record.config.platform()).into()),
+        };
         let named = image.names.iter().map(|name| with_name(&bare, name));
         match image.names.is_empty() {
             true => manifests.push(bare.clone()),

@@ -93,7 +93,9 @@ impl Store {
     }
 
     /// An entry of the file, if its image is still whole. Layers that the snapshotter gave up are unpacked again.
-    fn readmit(&self, entry: Entry) -> Option<Named> {
+    fn readmit(&self, mut entry: Entry) -> Option<Named> {
+        // Without its index it is an image of its own.
+        entry.index = entry.index.filter(|index| self.blobs.document(&index.digest).is_ok());
         let admitted = self.record(&entry.target).and_then(|record| {
             crate::unpack::restore(self, &record)?;
             // Sizes are known only now where layers were restored.
@@ -142,18 +144,31 @@ impl Store {
         names: &[Reference],
         parent: Option<Digest>,
     ) -> Result<Arc<Record>> {
+        self.register_of(target, None, names, parent)
+    }
+
+    /// The same for a manifest of an index. Under the same names, the index's other manifests stay.
+    pub(crate) fn register_of(
+        &self,
+        target: &Descriptor,
+        index: Option<&Descriptor>,
+        names: &[Reference],
+        parent: Option<Digest>,
+    ) -> Result<Arc<Record>> {
         let record = Arc::new(self.record(target)?);
         let tagged = Some(jiff::Timestamp::now().to_string());
         self.change(|table| {
             let parent = parent.or_else(|| known_parent(table, &record.id));
             for name in names {
-                drop_name(table, name);
+                let is_sibling = |entry: &Entry| entry.is_of(index) && entry.target.digest != target.digest;
+                drop_name_unless(table, name, is_sibling);
                 let (target, parent, tagged) = (target.clone(), parent.clone(), tagged.clone());
-                let entry = Entry { name: Some(name.clone()), target, parent, tagged };
+                let entry = Entry { name: Some(name.clone()), target, index: index.cloned(), parent, tagged };
                 table.push(Named { entry, record: Arc::clone(&record) });
             }
             if !table.iter().any(|named| named.record.id == record.id) {
-                let entry = Entry { name: None, target: target.clone(), parent, tagged: None };
+                let (target, index) = (target.clone(), index.cloned());
+                let entry = Entry { name: None, target, index, parent, tagged: None };
                 table.push(Named { entry, record: Arc::clone(&record) });
             }
             drop_needless(table);
@@ -171,6 +186,8 @@ impl Store {
                 before.push(std::mem::replace(&mut named.entry.target, target.clone()).digest);
                 before.extend(named.record.layers.iter().map(|layer| layer.digest.clone()));
                 named.record = Arc::clone(&record);
+                // The index has the other one.
+                before.extend(named.entry.index.take().map(|index| index.digest));
             }
             Ok(before)
         })?;
@@ -183,8 +200,17 @@ impl Store {
             return Err(Error::Invalid("refusing to create a tag with a digest reference".to_owned()));
         }
         let name = target.with_default_tag();
-        let manifest = self.find(word)?.target;
-        let id = self.register(&manifest, std::slice::from_ref(&name), None)?.id.clone();
+        let (id, meant) = self.with_names(|names| {
+            let found = crate::query::resolve(names, word)?;
+            let meant = crate::query::meant(names, word)?.into_iter();
+            Ok::<_, Error>((
+                found.record.id.clone(),
+                meant.map(|named| named.entry.clone()).collect::<Vec<_>>(),
+            ))
+        })?;
+        for entry in meant {
+            self.register_of(&entry.target, entry.index.as_ref(), std::slice::from_ref(&name), None)?;
+        }
         Ok((name, id))
     }
 
@@ -239,6 +265,7 @@ fn referenced(names: &[Named]) -> HashSet<Digest> {
     let mut all = HashSet::new();
     for Named { entry, record } in names {
         all.insert(entry.target.digest.clone());
+        all.extend(entry.index.iter().map(|index| index.digest.clone()));
         all.insert(record.id.clone());
         all.extend(record.layers.iter().map(|layer| layer.digest.clone()));
         all.extend(record.chain_ids.iter().cloned());
@@ -250,9 +277,24 @@ fn known_parent(table: &[Named], id: &Digest) -> Option<Digest> {
     table.iter().filter(|named| named.record.id == *id).find_map(|named| named.entry.parent.clone())
 }
 
+/// The entries of the same name and index, which differ by platform; the entry itself is one of them.
+pub(crate) fn group<'a>(table: &'a [Named], of: &'a Named) -> impl Iterator<Item = &'a Named> + Clone {
+    let same = |named: &&Named| {
+        let index = of.entry.index.as_ref();
+        named.entry.name == of.entry.name
+            && (named.entry.target.digest == of.entry.target.digest || named.entry.is_of(index))
+    };
+    table.iter().filter(same)
+}
+
 /// Takes a name from whoever has it; the image stays, if need be without a name.
 pub(crate) fn drop_name(table: &mut [Named], name: &Reference) {
-    for named in table.iter_mut().filter(|named| named.entry.name.as_ref() == Some(name)) {
+    drop_name_unless(table, name, |_| false);
+}
+
+fn drop_name_unless(table: &mut [Named], name: &Reference, keeps: impl Fn(&Entry) -> bool) {
+    let has = |named: &&mut Named| named.entry.name.as_ref() == Some(name) && !keeps(&named.entry);
+    for named in table.iter_mut().filter(has) {
         named.entry.name = None;
         named.entry.tagged = None;
     }

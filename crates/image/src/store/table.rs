@@ -1,8 +1,9 @@
 //! The table of names: `index.json` of the image layout.
 //!
 //! Each entry is a descriptor of an image's manifest. Its annotations carry the name (a tag, or `repository@digest`
-//! for what a registry called it), when the name was given, and the image it was committed on. An image without a
-//! name has an entry without one. The file is replaced as a whole (write, sync, rename): a crash leaves the table
+//! for what a registry called it), when the name was given, the image it was committed on, and the index it was chosen
+//! from: a name with an index has an entry for each of its platforms that is here. An image without a name has an
+//! entry without one. The file is replaced as a whole (write, sync, rename): a crash leaves the table
 //! from before or from after a change, and what memory holds is never ahead of the file.
 
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ pub(crate) const NAME: &str = "io.containerd.image.name";
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const PARENT: &str = "hull.image.parent";
 const TAGGED: &str = "hull.image.tagged";
+const INDEX: &str = "hull.image.index";
 
 /// One name of one image, or an image without a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) name: Option<Reference>,
     /// The manifest, without the annotations below.
     pub(crate) target: Descriptor,
+    /// The index that has the manifest, if it came in one.
+    pub(crate) index: Option<Descriptor>,
     /// The image this one was committed on.
     pub(crate) parent: Option<Digest>,
     /// When the name was given, RFC 3339.
@@ -35,6 +39,12 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether its manifest is one of that index.
+    pub(crate) fn is_of(&self, index: Option<&Descriptor>) -> bool {
+        let digest = |index: &Descriptor| index.digest.clone();
+        index.is_some() && self.index.as_ref().map(digest) == index.map(digest)
+    }
+
     fn from_descriptor(mut target: Descriptor) -> Self {
         let mut take = |key: &str| target.annotations.remove(key);
         let full = take(NAME);
@@ -42,15 +52,23 @@ impl Entry {
         let name = full.or(short).and_then(|name| Reference::parse(&name).ok());
         let parent = take(PARENT).and_then(|parent| Digest::parse(&parent).ok());
         let tagged = take(TAGGED);
-        Self { name, target, parent, tagged }
+        let index = take(INDEX).and_then(|index| serde_json::from_str(&index).ok());
+        Self { name, target, index, parent, tagged }
     }
 
     fn to_descriptor(&self) -> Descriptor {
         let mut descriptor = self.target.clone();
         let name = self.name.as_ref().map(Reference::to_string);
         let parent = self.parent.as_ref().map(Digest::to_string);
-        let annotations =
-            [(NAME, name.clone()), (REF_NAME, name), (PARENT, parent), (TAGGED, self.tagged.clone())];
+        // Text, numbers and maps of text: this cannot fail.
+        let index = self.index.as_ref().and_then(|index| serde_json::to_string(index).ok());
+        let annotations = [
+            (NAME, name.clone()),
+            (REF_NAME, name),
+            (PARENT, parent),
+            (TAGGED, self.tagged.clone()),
+            (INDEX, index),
+        ];
         let present = annotations.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         descriptor.annotations.extend(present);
         descriptor
@@ -118,8 +136,10 @@ mod tests {
         let target = Descriptor::new(media_type::OCI_MANIFEST, Digest::sha256(b"m"), 1);
         let tagged = Some("2026-01-01T00:00:00Z".to_owned());
         let name = Some(Reference::parse("busybox:1").unwrap());
-        let named = Entry { name, target: target.clone(), parent: None, tagged };
-        let dangling = Entry { name: None, target, parent: Some(Digest::sha256(b"p")), tagged: None };
+        let index = Some(Descriptor::new(media_type::OCI_INDEX, Digest::sha256(b"i"), 2));
+        let named = Entry { name, target: target.clone(), index, parent: None, tagged };
+        let dangling =
+            Entry { name: None, target, index: None, parent: Some(Digest::sha256(b"p")), tagged: None };
         let entries = vec![named, dangling];
         write(directory.path(), &entries).unwrap();
         mark(directory.path()).unwrap();

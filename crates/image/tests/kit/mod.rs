@@ -46,14 +46,14 @@ impl Fixture {
     }
 
     pub(crate) async fn load(&self, archive: Vec<u8>) -> hull_image::Result<Vec<String>> {
-        let loaded = self.store.load(std::io::Cursor::new(archive), Sink::none()).await?;
+        let loaded = self.store.load(std::io::Cursor::new(archive), Vec::new(), Sink::none()).await?;
         Ok(loaded.iter().map(ToString::to_string).collect())
     }
 
     pub(crate) async fn save(&self, names: &[&str]) -> hull_image::Result<Vec<u8>> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let out = Collect::default();
-        self.store.save(&names, out.clone()).await?;
+        self.store.save(&names, Vec::new(), out.clone()).await?;
         let bytes = out.0.lock().unwrap().clone();
         Ok(bytes)
     }
@@ -185,6 +185,48 @@ impl Layout {
             layout.blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().into_bytes());
         layout.index(manifest, name);
         layout
+    }
+
+    /// An index of images of one layer each, by architecture, with an attestation of the first.
+    pub(crate) fn platforms(name: &str, images: &[(&str, &[u8])]) -> Self {
+        let mut layout =
+            Self { files: vec![("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())] };
+        let mut manifests = Vec::new();
+        for (architecture, layer) in images {
+            let mut config = config(&[layer]);
+            config["architecture"] = json!(architecture);
+            let packed = layout.blob("application/vnd.oci.image.layer.v1.tar+gzip", gzip(layer));
+            let config =
+                layout.blob("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
+            let manifest = json!({"schemaVersion": 2, "config": config, "layers": [packed]});
+            let bytes = manifest.to_string().into_bytes();
+            let mut descriptor = layout.blob("application/vnd.oci.image.manifest.v1+json", bytes);
+            descriptor["platform"] = json!({"os": "linux", "architecture": architecture});
+            manifests.push(descriptor);
+        }
+        manifests.push(json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": Digest::sha256(b"said"), "size": 9,
+            "platform": {"os": "unknown", "architecture": "unknown"},
+            "annotations": {
+                "vnd.docker.reference.type": "attestation-manifest",
+                "vnd.docker.reference.digest": manifests[0]["digest"],
+            },
+        }));
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
+        let index = layout.blob(media_type, index.to_string().into_bytes());
+        layout.index(index, Some(name));
+        layout
+    }
+
+    /// The same index, or what is left of it without its last entry.
+    pub(crate) fn without_attestations(&mut self, name: &str) {
+        let is_index = |(_, bytes): &&(String, Vec<u8>)| bytes.windows(11).any(|part| part == b"attestation");
+        let (_, bytes) = self.files.iter().find(is_index).unwrap();
+        let mut index: Value = serde_json::from_slice(bytes).unwrap();
+        index["manifests"].as_array_mut().unwrap().pop();
+        let index = self.blob("application/vnd.oci.image.index.v1+json", index.to_string().into_bytes());
+        self.index(index, Some(name));
     }
 
     /// Adds a blob; its descriptor.

@@ -58,7 +58,7 @@ pub(super) fn choose_mac(
         (Driver::Ipvlan, Some(_), _) => {
             Err(Error::Invalid("ipvlan interfaces do not support custom mac address assignment".to_owned()))
         }
-        (Driver::Ipvlan, None, _) => Ok(None),
+        (Driver::Ipvlan | Driver::Cni, _, _) => Ok(None),
         (_, Some(mac), _) => Ok(Some(mac)),
         (_, None, Some(address)) => Ok(Some(MacAddr::of(address.addr()))),
         (_, None, None) => MacAddr::random().map(Some),

@@ -71,7 +71,7 @@ impl Networks {
         let switches = interface::switches(&request.sysctls)?;
         self.follow_bridge_filter()?;
         let mut attachment = self.record(&request)?;
-        self.link(&mut attachment, namespace)?;
+        self.link(&mut attachment, namespace, &request)?;
         interface::set(namespace, &attachment.recorded.endpoint.interface, &switches)?;
         self.publish(&attachment)?;
         self.name_servers.names.add(&attachment.network, &attachment.recorded.endpoint);
@@ -92,10 +92,7 @@ impl Networks {
             })
         })?;
         self.withdraw(&recorded.endpoint)?;
-        match recorded.host_link() {
-            Some(link) => self.unlink(&link)?,
-            None => self.unlink_inside(namespace, &recorded.endpoint.interface)?,
-        }
+        self.unlink_endpoint(&recorded, namespace)?;
         self.forget(std::slice::from_ref(&recorded))?;
         self.hand_on(namespace, &recorded)
     }
@@ -108,6 +105,7 @@ impl Networks {
             self.withdraw(&recorded.endpoint)?;
         }
         self.unlink_uppers(container, &endpoints);
+        self.unlink_ended(container, &endpoints);
         self.name_servers.stop(container);
         self.forget(&endpoints)?;
         for link in endpoints.iter().filter_map(Recorded::host_link) {
@@ -159,8 +157,10 @@ impl Networks {
                     request.name, network.name
                 )));
             }
-            let address = choose_address(rows, &network, request.ipv4)?;
-            let address6 = choose_address6(rows, &network, request.ipv6)?;
+            // The plugins of CNI choose for themselves.
+            let chooses = network.driver != Driver::Cni;
+            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses))?;
+            let address6 = choose_address6(rows, &network, request.ipv6.filter(|_| chooses))?;
             let reservation = self.reserve(&id, &network, request, (address, address6))?;
             let open = !network.is_closed();
             let recorded = Recorded {
@@ -182,6 +182,7 @@ impl Networks {
                     mac: choose_mac(&network, request.mac, address)?,
                     hostname: request.hostname.clone(),
                     aliases: request.aliases.clone(),
+                    dns: Vec::new(),
                     ports: reservation.published().to_vec(),
                 },
             };

@@ -6,13 +6,14 @@ use rustix::io::Errno;
 use super::departure::add_leftover;
 use super::driver::{named_links, needed_link};
 use super::vlan::shares_made_link;
-use super::{Networks, lock};
+use super::{Networks, cni, lock};
 use crate::{Driver, Error, NetworkRequest, Result};
 
 impl Networks {
     /// Makes a network and returns its id. The name must be free.
     pub fn create(&self, request: NetworkRequest) -> Result<String> {
         let driver = check(&request)?;
+        let configuration = cni::configuration(&request, driver)?;
         for name in named_links(&request) {
             self.await_departure(name);
         }
@@ -20,6 +21,9 @@ impl Networks {
         let network = self.records.change(|rows| {
             let network = self.plan(rows, request, driver, &occupied)?;
             rows.add_network(&network)?;
+            if let Some(configuration) = &configuration {
+                cni::keep(rows, &network, configuration)?;
+            }
             let absent = |name: &String| !links.iter().any(|link| link.name == *name);
             let needed = needed_link(&network)?;
             let made =
@@ -67,6 +71,7 @@ impl Networks {
             let extensions = self.extensions(&network.id)?;
             let made = rows.made_link(&network.id)?;
             rows.remove_network(&network.id)?;
+            cni::forget(rows, &network)?;
             let left = needed_link(&network)?.filter(|_| made);
             let left = left.map_or(Ok(None), |link| {
                 let shared = shares_made_link(rows, &network, &link)?;
@@ -108,7 +113,7 @@ fn check(request: &NetworkRequest) -> Result<Driver> {
         )));
     }
     match Driver::parse(&request.driver)? {
-        driver @ (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan) => Ok(driver),
+        driver @ (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan | Driver::Cni) => Ok(driver),
         driver => Err(Error::Forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
     }
 }

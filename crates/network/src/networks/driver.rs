@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 
 use super::attach::Attachment;
 use super::{Bridged, Networks, vlan};
-use crate::{Driver, Network, NetworkRequest, Result, bridge};
+use crate::records::Recorded;
+use crate::{Driver, EndpointRequest, Network, NetworkRequest, Result, bridge};
 
 impl Networks {
     /// The kernel's side of a recorded network; undone by [`Networks::unbuild`].
@@ -29,12 +30,29 @@ impl Networks {
     }
 
     /// Makes an endpoint's interface in a namespace, with its addresses and routes; it goes with the namespace, or by
-    /// [`Networks::disconnect`].
-    pub(super) fn link(&self, attachment: &mut Attachment<'_>, namespace: BorrowedFd<'_>) -> Result<()> {
+    /// [`Networks::unlink_endpoint`].
+    pub(super) fn link(
+        &self,
+        attachment: &mut Attachment<'_>,
+        namespace: BorrowedFd<'_>,
+        request: &EndpointRequest,
+    ) -> Result<()> {
         match attachment.network.driver {
             Driver::Bridge => self.link_bridged(attachment, namespace),
             Driver::Macvlan | Driver::Ipvlan => self.link_upper(attachment, namespace),
+            Driver::Cni => self.link_cni(attachment, namespace, request),
             Driver::Host | Driver::Null => Ok(()),
+        }
+    }
+}
+
+impl Networks {
+    /// Removes an endpoint's interface from a namespace that is used on.
+    pub(super) fn unlink_endpoint(&self, recorded: &Recorded, namespace: BorrowedFd<'_>) -> Result<()> {
+        match (recorded.host_link(), recorded.driver) {
+            (Some(link), _) => self.unlink(&link),
+            (None, Driver::Cni) => self.unlink_cni(recorded, Some(namespace)),
+            (None, _) => self.unlink_inside(namespace, &recorded.endpoint.interface),
         }
     }
 }

@@ -27,11 +27,11 @@ impl Networks {
         if networks.iter().any(|network| network.name == request.name) {
             return Err(Error::Conflict(format!("network with name {} already exists", request.name)));
         }
-        let ipam = match request.without_ipv4 {
+        let ipam = match request.without_ipv4 || driver == Driver::Cni {
             true => None,
             false => Some(self.plan4(rows, &networks, &request, driver, &occupied.v4)?),
         };
-        let ipam6 = match &request.ipv6 {
+        let ipam6 = match request.ipv6.as_ref().filter(|_| driver != Driver::Cni) {
             Some(wish) => Some(self.plan6(rows, &networks, wish, driver, &occupied.v6)?),
             None => None,
         };

@@ -53,6 +53,7 @@ impl Networks {
             reconciled.links += 1;
         }
         self.rejoin(&links, &kept)?;
+        self.reconcile_cni(&kept)?;
         for recorded in &kept {
             let endpoint = &recorded.endpoint;
             reconciled.lost_ports.extend(self.ports.restore(

@@ -127,7 +127,8 @@ impl Networks {
     /// Removes the links of a container that has ended: its interface of the host is to be free at once, and its namespace
     /// may live on with another container. What fails here goes with the namespace.
     pub(super) fn unlink_uppers(&self, container: &str, endpoints: &[Recorded]) {
-        let mut uppers = endpoints.iter().filter(|recorded| recorded.host_link().is_none()).peekable();
+        let is_upper = |recorded: &&Recorded| matches!(recorded.driver, Driver::Macvlan | Driver::Ipvlan);
+        let mut uppers = endpoints.iter().filter(is_upper).peekable();
         let namespace = uppers.peek().and_then(|_| self.name_servers.namespace(container));
         let Some(namespace) = namespace else { return };
         for recorded in uppers {

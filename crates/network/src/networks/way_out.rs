@@ -26,7 +26,7 @@ pub(super) fn hop(recorded: &Recorded, v4: bool) -> Option<Hop> {
 }
 
 /// The endpoint that gives the default route; `endpoints` are in the order of their making.
-fn leader(endpoints: &[Recorded], v4: bool) -> Option<&Recorded> {
+pub(super) fn leader(endpoints: &[Recorded], v4: bool) -> Option<&Recorded> {
     let out = endpoints.iter().filter(|recorded| hop(recorded, v4).is_some());
     // The first of the highest: `max_by_key` would give the last.
     out.rev().max_by_key(|recorded| recorded.priority)

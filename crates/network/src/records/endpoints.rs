@@ -1,6 +1,6 @@
 //! The rows of endpoints, and which addresses they take.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use rusqlite::{Row, named_params, params};
@@ -45,6 +45,8 @@ struct Given {
     priority: i64,
     #[serde(default)]
     direct: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dns: Vec<IpAddr>,
 }
 
 impl Recorded {
@@ -172,6 +174,7 @@ impl Rows<'_> {
                 gateway6: endpoint.gateway6,
                 priority: recorded.priority,
                 direct: recorded.direct,
+                dns: endpoint.dns.clone(),
             })?,
         })?;
         Ok(())
@@ -222,6 +225,7 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         hostname: row.get(8)?,
         aliases: parsed(row, 9)?,
         ports: parsed(row, 10)?,
+        dns: given.dns,
         network: row.get(11)?,
         gateway: given.gateway,
         gateway6: given.gateway6,
@@ -251,5 +255,6 @@ fn given_by_network(row: &Row<'_>) -> rusqlite::Result<Given> {
         address6,
         priority: 0,
         direct: false,
+        dns: Vec::new(),
     })
 }

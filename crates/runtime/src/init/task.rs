@@ -157,12 +157,22 @@ impl<'a> Task<'a> {
 
     /// Goes to the working directory, which is made if it is missing. By descriptor, below the root and without the
     /// links of /proc, so that it cannot be one that the caller has open outside (CVE-2024-21626).
+    pub(super) fn make_directory(&mut self) -> Result<()> {
+        let cwd = self.process.cwd();
+        if cwd.is_absolute() {
+            self.root()?.mkdir_all(cwd, 0o755)?;
+        }
+        self.enter_directory()
+    }
+
+    /// Goes to the working directory, which is there.
     pub(super) fn enter_directory(&mut self) -> Result<()> {
         let cwd = self.process.cwd();
         if !cwd.is_absolute() {
             return Err(refused("chdir", cwd, Errno::INVAL));
         }
-        let directory = self.root()?.mkdir_all(cwd, 0o755)?;
+        let directory = self.root()?.open_dir(cwd);
+        let directory = directory.map_err(|why| hull_sys::Error { op: "chdir", ..why })?;
         rustix::process::fchdir(&directory).on("chdir", cwd)?;
         let now = rustix::process::getcwd(Vec::new()).on("getcwd", cwd)?;
         // The kernel says "(unreachable)" of what is not below the root.
