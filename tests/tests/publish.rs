@@ -68,7 +68,7 @@ fn one_free_port_of_a_range() {
     let daemon = Daemon::with_busybox();
     for (name, port) in [("first", "18000"), ("second", "18001")] {
         server(&daemon, name, &["-p", "18000-18001:80"]);
-        assert_eq!(daemon.hull(["port", name, "80"]).ok(), format!("0.0.0.0:{port}"));
+        assert_eq!(daemon.hull(["port", name, "80"]).lines()[0], format!("0.0.0.0:{port}"));
     }
     let none = daemon.hull(["run", "--rm", "-p", "18000-18001:80", "busybox", "true"]);
     none.complains("all ports are allocated").fails(125);
@@ -81,7 +81,8 @@ fn ports_come_and_go() {
     assert!(fetch(18_083).is_none());
     daemon.hull(["port", "add", "web", "18083:80", "18090-18099:10080-10089"]).ok();
     assert!(eventually(PATIENCE, || fetch(18_083).is_some() && fetch(18_090).is_some()));
-    assert_eq!(daemon.hull(["port", "web", "80"]).ok(), "0.0.0.0:18083");
+    assert_eq!(daemon.hull(["port", "web", "80"]).lines()[0], "0.0.0.0:18083");
+    assert!(TcpStream::connect("[::1]:18083").is_ok(), "by IPv6 as well");
     // It is so after a restart of the container and of the daemon.
     daemon.hull(["restart", "-t", "0", "web"]).ok();
     assert!(eventually(PATIENCE, || fetch(18_083).is_some() && fetch(18_090).is_some()));
@@ -94,7 +95,7 @@ fn ports_come_and_go() {
     let left = inspect(&daemon, "web")["HostConfig"]["PortBindings"].clone();
     assert_eq!(left.as_object().map(serde_json::Map::len), Some(10), "{left}");
     daemon.hull(["port", "rm", "web", "80"]).ok();
-    assert!(fetch(18_083).is_none());
+    assert!(fetch(18_083).is_none() && TcpStream::connect("[::1]:18083").is_err());
     daemon
         .hull(["port", "rm", "web", "80"])
         .complains("port 80/tcp of container web is not published")
@@ -108,6 +109,21 @@ fn ports_come_and_go() {
     assert!(fetch(18_083).is_none());
     daemon.hull(["start", "later"]).ok();
     assert!(eventually(PATIENCE, || fetch(18_083).is_some()));
+    // Each of a range leads to its own, also from the host's IPv6 addresses.
+    server(&daemon, "pair", &["-p", "10079-10080"]);
+    let at: Vec<u16> = daemon
+        .hull(["port", "pair", "10080"])
+        .lines()
+        .iter()
+        .filter_map(|line| line.rsplit(':').next()?.parse().ok())
+        .collect();
+    assert_eq!(at.len(), 2);
+    assert!(eventually(PATIENCE, || fetch(at[0]).is_some()));
+    let mut by_ipv6 = TcpStream::connect(("::1", at[1])).expect("a relay");
+    by_ipv6.write_all(b"GET /hello HTTP/1.0\r\n\r\n").expect("a request");
+    let mut text = String::new();
+    by_ipv6.read_to_string(&mut text).expect("an answer");
+    assert!(text.contains("hello from inside"), "{text}");
     // A taken port is refused in Docker's words, and nothing has changed.
     let before = inspect(&daemon, "web");
     daemon
@@ -178,7 +194,7 @@ fn ports_move_to_the_network_that_leads_out() {
     daemon.hull(["network", "connect", "blue", "web"]).ok();
     daemon.hull(["network", "disconnect", "bridge", "web"]).ok();
     assert!(eventually(PATIENCE, || fetch(18_087).is_some()));
-    assert_eq!(daemon.hull(["port", "web", "80"]).ok(), "0.0.0.0:18087");
+    assert_eq!(daemon.hull(["port", "web", "80"]).lines()[0], "0.0.0.0:18087");
     daemon.hull(["network", "disconnect", "blue", "web"]).ok();
     assert!(fetch(18_087).is_none());
     assert_eq!(inspect(&daemon, "web")["NetworkSettings"]["Ports"]["80/tcp"], Value::Null);
@@ -210,4 +226,28 @@ fn a_flushed_firewall_is_healed_at_once_and_in_quiet() {
     assert!(std::process::Command::new("nft").arg(own).status().expect("nft").success());
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(healed(), 2, "{}", daemon.log());
+}
+
+/// How often the daemon's threads have gone to sleep.
+fn sleeps(daemon: &Daemon) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("the daemon runs");
+    let status = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let lines = status.filter_map(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    });
+    lines.sum()
+}
+
+#[test]
+fn an_idle_daemon_is_not_woken() {
+    let daemon = Daemon::with_busybox();
+    server(&daemon, "web", &["-p", "18091:80"]);
+    // Threads without work end after some seconds; from then on there is nothing to do.
+    let quiet = || {
+        let before = sleeps(&daemon);
+        std::thread::sleep(Duration::from_secs(6));
+        sleeps(&daemon) == before
+    };
+    assert!(eventually(Duration::from_secs(60), quiet), "something wakes it up again and again");
 }

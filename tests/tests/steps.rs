@@ -153,7 +153,7 @@ fn ports() {
     let mut daemon = Daemon::with_busybox();
     let run = [&["run", "-d", "--name", "box"], &SLEEP[..]].concat();
     let look: Words<'_> = &["port", "box"];
-    let seen: Words<'_> = &["", "80/tcp -> 0.0.0.0:18083"];
+    let seen: Words<'_> = &["", "80/tcp -> 0.0.0.0:18083\n80/tcp -> [::]:18083"];
     let add: Words<'_> = &["port", "add", "box", "18083:80"];
     let running = Operation { before: &[&run], look, seen, after: &[REMOVE], ..Operation::default() };
     let done: Words<'_> = &["port is already allocated"];

@@ -156,7 +156,9 @@ impl Ports {
             Some(_) => return Err("as many ports of the host are needed as of the container".to_owned()),
             None => {
                 for container_port in wish.container_ports.clone() {
-                    let port = self.take_any(owner, wish, ips, hold)?;
+                    let one =
+                        PortBinding { container_ports: container_port..=container_port, ..wish.clone() };
+                    let port = self.take_any(owner, &one, ips, hold)?;
                     add(published, wish, ips, container_port, port, 1);
                 }
             }

@@ -34,7 +34,7 @@ const FIRST_OTHER: usize = 20_000;
 const SERVE: &str = "mkdir -p /www; echo hello >/www/index.html; (while true; do nc -l -p 81 >/dev/null; done) & exec httpd -f -p 80 -h /www";
 
 pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Result<(), String> {
-    status(Command::new("ip").args(["link", "add", "bench0", "type", "dummy"]))?;
+    status(Command::new("ip").args(["link", "add", "bench0", "type", "bridge"]))?;
     status(Command::new("ip").args(["address", "add", "198.18.0.1/32", "dev", "bench0"]))?;
     status(Command::new("ip").args(["link", "set", "bench0", "up"]))?;
     first_answers(bench, engines, report);

@@ -13,7 +13,7 @@ use super::listeners;
 use super::relay::Relay;
 use crate::{Protocol, Published};
 
-/// From this length on a range is looked up among the host's sockets, not bound port by port.
+/// From this length on a range that is not held is looked up among the host's sockets, not bound port by port.
 const ASKED_FROM: u16 = 64;
 
 /// All reserved ports.
@@ -112,7 +112,7 @@ impl Held {
         if let Some(first) = ours.map(|(first, _)| first).min() {
             return Err((first.max(place.first), Taken::ByUs));
         }
-        let (taken, untested) = in_use(place);
+        let (taken, untested) = in_use(place, hold);
         if let Some(port) = taken.first() {
             return Err((*port, Taken::Refused(Errno::ADDRINUSE)));
         }
@@ -139,7 +139,7 @@ impl Held {
 
     /// Ports that are the endpoint's whoever else has them; returns those.
     pub(super) fn restore(&mut self, endpoint: &str, place: Place, hold: bool) -> Vec<u16> {
-        let (mut lost, untested) = in_use(place);
+        let (mut lost, untested) = in_use(place, hold);
         let mut sockets = Vec::new();
         for port in untested {
             match self.hold(place, port, hold) {
@@ -212,9 +212,9 @@ impl Held {
 
 /// The ports that another program is known to listen on, and those that have to be bound to know. Of a long range that
 /// is the first, which shows whether the address is the host's.
-fn in_use(place: Place) -> (Vec<u16>, RangeInclusive<u16>) {
+fn in_use(place: Place, hold: bool) -> (Vec<u16>, RangeInclusive<u16>) {
     let all = place.first..=place.last;
-    if place.last - place.first < ASKED_FROM {
+    if hold || place.last - place.first < ASKED_FROM {
         return (Vec::new(), all);
     }
     match listeners::taken(place.protocol, place.ip, all.clone()) {
