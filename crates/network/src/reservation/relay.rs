@@ -48,6 +48,8 @@ impl Relay {
         let _within = runtime.enter();
         let task = match protocol {
             Protocol::Tcp => {
+                // What is left of ended connections (TIME_WAIT) must not keep the port from the next daemon: they inherit this.
+                rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
                 rustix::net::listen(&socket, BACKLOG)?;
                 let listener = std::net::TcpListener::from(socket);
                 listener.set_nonblocking(true)?;
