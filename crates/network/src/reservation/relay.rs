@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
@@ -58,7 +60,7 @@ impl Relay {
             Protocol::Udp => {
                 let socket = std::net::UdpSocket::from(socket);
                 socket.set_nonblocking(true)?;
-                runtime.spawn(take_datagrams(Arc::new(UdpSocket::from_std(socket)?), to))
+                runtime.spawn(take_datagrams(UdpSocket::from_std(socket)?, to))
             }
             Protocol::Sctp => return Err(io::ErrorKind::Unsupported.into()),
         };
@@ -98,9 +100,10 @@ async fn pass(mut client: TcpStream, to: SocketAddr) {
     }
 }
 
-async fn take_datagrams(socket: Arc<UdpSocket>, to: SocketAddr) {
+async fn take_datagrams(socket: UdpSocket, to: SocketAddr) {
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
-    let mut answers = JoinSet::new();
+    // In this task, so that nothing has the socket when it has ended.
+    let mut answers = FuturesUnordered::new();
     let mut buffer = vec![0; LONGEST_DATAGRAM];
     loop {
         tokio::select! {
@@ -111,7 +114,7 @@ async fn take_datagrams(socket: Arc<UdpSocket>, to: SocketAddr) {
                     None if clients.len() >= CLIENTS => continue,
                     None => match way_to(to).await {
                         Ok(way) => {
-                            answers.spawn(answer(Arc::clone(&way), Arc::clone(&socket), client));
+                            answers.push(answer(Arc::clone(&way), &socket, client));
                             Arc::clone(clients.entry(client).or_insert(way))
                         }
                         Err(_) => continue,
@@ -120,11 +123,7 @@ async fn take_datagrams(socket: Arc<UdpSocket>, to: SocketAddr) {
                 // What is lost is lost, as everywhere on the way.
                 let _ = way.send(&buffer[..length]).await;
             }
-            Some(ended) = answers.join_next() => {
-                if let Ok(client) = ended {
-                    clients.remove(&client);
-                }
-            }
+            Some(client) = answers.next() => drop(clients.remove(&client)),
         }
     }
 }
@@ -136,7 +135,7 @@ async fn way_to(to: SocketAddr) -> io::Result<Arc<UdpSocket>> {
 }
 
 /// Passes answers on until there are none for a while; returns whose they were.
-async fn answer(way: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) -> SocketAddr {
+async fn answer(way: Arc<UdpSocket>, socket: &UdpSocket, client: SocketAddr) -> SocketAddr {
     let mut buffer = vec![0; LONGEST_DATAGRAM];
     while let Ok(received) = tokio::time::timeout(SILENCE, way.recv(&mut buffer)).await {
         // Nobody listens there now; who asks again may find somebody.
