@@ -2,6 +2,7 @@
 
 mod health;
 mod host;
+mod limits;
 mod network;
 mod process;
 mod resources;
@@ -14,6 +15,7 @@ use hull_api::wire::network::NetworkingConfig;
 
 use health::HealthFlags;
 use host::HostFlags;
+pub(crate) use limits::LimitFlags;
 use network::NetworkFlags;
 pub(crate) use process::Attaching;
 use process::ProcessFlags;
