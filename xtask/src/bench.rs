@@ -118,6 +118,8 @@ fn outside(options: &Options, args: &[String]) -> Outcome {
             "cc:gcc",
             "busybox:busybox-static",
             "/usr/bin/time:time",
+            "iperf3:iperf3",
+            "wrk:wrk",
         ]))?;
     }
     let directory = std::env::temp_dir().join(format!("hull-bench-{}", std::process::id()));
