@@ -33,7 +33,7 @@ const FIRST_OTHER: usize = 20_000;
 const SERVE: &str = "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -p 80 -h /www";
 /// With iperf3 beside it, which is the host's.
 const SERVE_ALL: &str =
-    "iperf3 -s -p 81 >/dev/null & mkdir -p /www; echo hello >/www/index.html; exec httpd -f -p 80 -h /www";
+    "/usr/bin/iperf3 -s -p 81 >/dev/null & /bin/busybox mkdir -p /www; echo hello >/www/index.html; exec /bin/busybox httpd -f -p 80 -h /www";
 const OF_THE_HOST: [&str; 3] = ["/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro"];
 
 pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Result<(), String> {
@@ -81,7 +81,7 @@ fn with_server(engine: &Engine, others: usize, measure: fn(&Value) -> Number) ->
         let mut web = vec![at(WEB.into())];
         web.extend((0..others).map(|number| at(FIRST_OTHER + 2 * number)));
         let body = json!({
-            "Image": "box", "Cmd": ["sh", "-c", SERVE_ALL],
+            "Image": "box", "Cmd": ["/bin/sh", "-c", SERVE_ALL],
             "HostConfig": {"Binds": OF_THE_HOST, "PortBindings": {"80/tcp": web, "81/tcp": [at(SINK.into())]}},
             "ExposedPorts": {"80/tcp": {}, "81/tcp": {}},
         });
