@@ -32,8 +32,7 @@ const FIRST_OTHER: usize = 20_000;
 /// A server of short answers.
 const SERVE: &str = "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -p 80 -h /www";
 /// With iperf3 beside it, which is the host's.
-const SERVE_ALL: &str =
-    "/usr/bin/iperf3 -s -p 81 >/dev/null & /bin/busybox mkdir -p /www; echo hello >/www/index.html; exec /bin/busybox httpd -f -p 80 -h /www";
+const SERVE_ALL: &str = "/usr/bin/iperf3 -s -p 81 >/dev/null & /bin/busybox mkdir -p /www; echo hello >/www/index.html; exec /bin/busybox httpd -f -p 80 -h /www";
 const OF_THE_HOST: [&str; 3] = ["/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro"];
 
 pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Result<(), String> {

@@ -31,6 +31,8 @@ pub(crate) struct World {
 pub(crate) fn on_a_host(test: impl FnOnce(World) + Send) {
     let (namespace, ()) = netns::create(|| {
         set_up("lo");
+        // As it is on a host that is no router; a new namespace has what this machine has.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         let (client, ()) = netns::create(|| ()).unwrap();
         wire(&client);
         let db = Arc::new(Mutex::new(Connection::open_in_memory().unwrap()));
