@@ -35,6 +35,9 @@ const SERVE: &str = "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -
 const SERVE_ALL: &str = "/usr/bin/iperf3 -s -p 81 >/dev/null & /bin/busybox mkdir -p /www; echo hello >/www/index.html; exec /bin/busybox httpd -f -p 80 -h /www";
 const OF_THE_HOST: [&str; 3] = ["/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro"];
 
+/// What is measured of a container that serves, as `inspect` shows it.
+type Measure = fn(&Value) -> Number;
+
 pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Result<(), String> {
     status(Command::new("ip").args(["link", "add", "bench0", "type", "bridge"]))?;
     status(Command::new("ip").args(["address", "add", "198.18.0.1/32", "dev", "bench0"]))?;
@@ -51,7 +54,7 @@ pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Res
         let what = format!("short connections through a published port, of {} published", others + 1);
         report.values(&what, "a second", found, "flat");
     }
-    let ways: [(&str, fn(&Value) -> Number); 2] =
+    let ways: [(&str, Measure); 2] =
         [("through the bridge", bridged), ("through a published port", published)];
     for (way, measure) in ways {
         let found = engines.iter().filter(|engine| engine.socket.is_some());
@@ -73,7 +76,7 @@ fn first_answers(bench: &Bench, engines: &[Engine], report: &mut Report) {
 }
 
 /// Measures while a container serves, whose port is published at the two places that are asked and at others.
-fn with_server(engine: &Engine, others: usize, measure: fn(&Value) -> Number) -> Number {
+fn with_server(engine: &Engine, others: usize, measure: Measure) -> Number {
     engine.contestant.within(|| {
         let mut connection = Connection::open(engine.socket.as_deref().ok_or("no socket")?)?;
         let at = |port: usize| json!({"HostPort": port.to_string()});
