@@ -25,8 +25,10 @@ const MOST_FOR_DOCKER: usize = 99;
 const SECONDS: &str = "3";
 const CLIENTS: &str = "8";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The first port that is asked. Every measurement has one of its own: a minute of ended connections to the same would
+/// use up the client's ports.
 const WEB: u16 = 18_000;
-const SINK: u16 = 18_001;
+const SINK: u16 = 17_999;
 /// Every second port from here on, so that no two of them make a range.
 const FIRST_OTHER: usize = 20_000;
 /// A server of short answers.
@@ -35,20 +37,25 @@ const SERVE: &str = "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -
 const SERVE_ALL: &str = "/usr/bin/iperf3 -s -p 81 >/dev/null & /bin/busybox mkdir -p /www; echo hello >/www/index.html; exec /bin/busybox httpd -f -p 80 -h /www";
 const OF_THE_HOST: [&str; 3] = ["/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro"];
 
-/// What is measured of a container that serves, as `inspect` shows it.
-type Measure = fn(&Value) -> Number;
+/// What is measured of a container that serves at a port of the host; `inspect` shows it so.
+type Measure = fn(&Value, u16) -> Number;
 
 pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Result<(), String> {
     status(Command::new("ip").args(["link", "add", "bench0", "type", "bridge"]))?;
     status(Command::new("ip").args(["address", "add", "198.18.0.1/32", "dev", "bench0"]))?;
     status(Command::new("ip").args(["link", "set", "bench0", "up"]))?;
     first_answers(bench, engines, report);
+    let mut web = WEB;
+    let mut measured = |engine: &Engine, others, measure| {
+        web += 1;
+        with_server(engine, web, others, measure)
+    };
     for others in OTHERS {
         let mut found = Vec::new();
         for engine in engines.iter().filter(|engine| engine.socket.is_some()) {
             let name = engine.contestant.name;
             if name != "docker" || others <= MOST_FOR_DOCKER {
-                found.push((name, with_server(engine, others, connections)));
+                found.push((name, measured(engine, others, connections)));
             }
         }
         let what = format!("short connections through a published port, of {} published", others + 1);
@@ -58,7 +65,7 @@ pub(super) fn run(bench: &Bench, engines: &[Engine], report: &mut Report) -> Res
         [("through the bridge", bridged), ("through a published port", published)];
     for (way, measure) in ways {
         let found = engines.iter().filter(|engine| engine.socket.is_some());
-        let found = found.map(|engine| (engine.contestant.name, with_server(engine, 0, measure))).collect();
+        let found = found.map(|engine| (engine.contestant.name, measured(engine, 0, measure))).collect();
         report.values(&format!("one connection into a container {way}"), "Gbit/s", found, "≥ Docker's");
     }
     Ok(())
@@ -76,24 +83,24 @@ fn first_answers(bench: &Bench, engines: &[Engine], report: &mut Report) {
 }
 
 /// Measures while a container serves, whose port is published at the two places that are asked and at others.
-fn with_server(engine: &Engine, others: usize, measure: Measure) -> Number {
+fn with_server(engine: &Engine, web: u16, others: usize, measure: Measure) -> Number {
     engine.contestant.within(|| {
         let mut connection = Connection::open(engine.socket.as_deref().ok_or("no socket")?)?;
         let at = |port: usize| json!({"HostPort": port.to_string()});
-        let mut web = vec![at(WEB.into())];
-        web.extend((0..others).map(|number| at(FIRST_OTHER + 2 * number)));
+        let mut ports = vec![at(web.into())];
+        ports.extend((0..others).map(|number| at(FIRST_OTHER + 2 * number)));
         let body = json!({
             "Image": "box", "Cmd": ["/bin/sh", "-c", SERVE_ALL],
-            "HostConfig": {"Binds": OF_THE_HOST, "PortBindings": {"80/tcp": web, "81/tcp": [at(SINK.into())]}},
+            "HostConfig": {"Binds": OF_THE_HOST, "PortBindings": {"80/tcp": ports, "81/tcp": [at(SINK.into())]}},
             "ExposedPorts": {"80/tcp": {}, "81/tcp": {}},
         });
         let answer = connection.ask("POST", "/v1.41/containers/create", &body.to_string())?;
         let answer: Value = serde_json::from_str(&answer).map_err(|why| why.to_string())?;
         let id = answer["Id"].as_str().ok_or("no Id")?;
         let started = connection.ask("POST", &format!("/v1.41/containers/{id}/start"), "");
-        let measured = started.and_then(|_| answered(WEB)).and_then(|()| {
+        let measured = started.and_then(|_| answered(web)).and_then(|()| {
             let container = connection.ask("GET", &format!("/v1.41/containers/{id}/json"), "")?;
-            measure(&serde_json::from_str(&container).map_err(|why| why.to_string())?)
+            measure(&serde_json::from_str(&container).map_err(|why| why.to_string())?, web)
         });
         connection.ask("DELETE", &format!("/v1.41/containers/{id}?force=1"), "")?;
         measured
@@ -126,8 +133,8 @@ fn fetch(port: u16) -> std::io::Result<()> {
 }
 
 /// Connections a second of some clients at a time (wrk).
-fn connections(_: &Value) -> Number {
-    let url = format!("http://{HOST}:{WEB}/");
+fn connections(_: &Value, web: u16) -> Number {
+    let url = format!("http://{HOST}:{web}/");
     let flags =
         ["--threads", "2", "--connections", CLIENTS, "--duration", SECONDS, "--header", "Connection: close"];
     let said = said_by(Command::new("wrk").args(flags).arg(url))?;
@@ -140,12 +147,12 @@ fn connections(_: &Value) -> Number {
 }
 
 /// Billions of bits a second through the published port (iperf3).
-fn published(_: &Value) -> Number {
+fn published(_: &Value, _: u16) -> Number {
     throughput(&HOST.to_string(), SINK)
 }
 
 /// The same to the container's own address, through the bridge.
-fn bridged(container: &Value) -> Number {
+fn bridged(container: &Value, _: u16) -> Number {
     let address = container["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].as_str();
     throughput(address.ok_or("no address")?, 81)
 }
