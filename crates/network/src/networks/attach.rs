@@ -131,6 +131,7 @@ impl Networks {
 
     fn withdraw(&self, endpoint: &Endpoint) -> Result<()> {
         if endpoint.ports.is_empty() {
+            // Nothing to look its network up for.
             return Ok(());
         }
         match target(&self.find(&endpoint.network_id)?, endpoint)? {
@@ -224,12 +225,10 @@ impl Networks {
 
 /// What leads to an endpoint; `None` without published ports.
 pub(super) fn target(network: &Network, endpoint: &Endpoint) -> Result<Option<Target>> {
+    if endpoint.ports.is_empty() {
+        return Ok(None);
+    }
     let Some(bridged) = Bridged::of(network)? else { return Ok(None) };
-    let ports = endpoint.ports.clone();
-    Ok((!ports.is_empty()).then(|| Target {
-        address: endpoint.address.map(|address| address.addr()),
-        address6: endpoint.address6.map(|address| address.addr()),
-        ports,
-        trusted: bridged.settings.trusted,
-    }))
+    let (address, address6) = endpoint.by_family();
+    Ok(Some(Target { address, address6, ports: endpoint.ports.clone(), trusted: bridged.settings.trusted }))
 }

@@ -16,7 +16,7 @@ pub(super) struct Bridged<'a> {
 }
 
 impl<'a> Bridged<'a> {
-    /// `None` for host and none.
+    /// `None` for networks of other drivers.
     pub(super) fn of(network: &'a Network) -> Result<Option<Self>> {
         if network.driver != Driver::Bridge {
             return Ok(None);

@@ -17,18 +17,18 @@ impl Networks {
         for name in named_links(&request) {
             self.await_departure(name);
         }
-        let (occupied, links) = (self.occupied()?, lock(&self.routes).links()?);
+        let occupied = self.occupied()?;
         let network = self.records.change(|rows| {
             let network = self.plan(rows, request, driver, &occupied)?;
             rows.add_network(&network)?;
             if let Some(configuration) = &configuration {
                 cni::keep(rows, &network, configuration)?;
             }
-            let absent = |name: &String| !links.iter().any(|link| link.name == *name);
-            let needed = needed_link(&network)?;
-            let made =
-                |name: &String| Ok::<_, Error>(absent(name) || shares_made_link(rows, &network, name)?);
-            if needed.as_ref().map_or(Ok(false), made)? {
+            let made = |name: &String| {
+                let absent = lock(&self.routes).find(name)?.is_none();
+                Ok::<_, Error>(absent || shares_made_link(rows, &network, name)?)
+            };
+            if needed_link(&network)?.as_ref().map_or(Ok(false), made)? {
                 // Before it is made: one that a crash leaves is known for ours.
                 rows.set_made_link(&network.id)?;
             }

@@ -44,9 +44,7 @@ impl Networks {
             Driver::Host | Driver::Null => Ok(()),
         }
     }
-}
 
-impl Networks {
     /// Removes an endpoint's interface from a namespace that is used on.
     pub(super) fn unlink_endpoint(&self, recorded: &Recorded, namespace: BorrowedFd<'_>) -> Result<()> {
         match (recorded.host_link(), recorded.driver) {

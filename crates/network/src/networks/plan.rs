@@ -29,7 +29,7 @@ impl Networks {
         }
         let ipam = match request.without_ipv4 || driver == Driver::Cni {
             true => None,
-            false => Some(self.plan4(rows, &networks, &request, driver, &occupied.v4)?),
+            false => Some(self.plan4(&networks, &request, driver, &occupied.v4)?),
         };
         let ipam6 = match request.ipv6.as_ref().filter(|_| driver != Driver::Cni) {
             Some(wish) => Some(self.plan6(rows, &networks, wish, driver, &occupied.v6)?),
@@ -55,7 +55,6 @@ impl Networks {
     /// The IPv4 subnet: the chosen one, or one of the pools.
     fn plan4(
         &self,
-        rows: &Rows<'_>,
         networks: &[Network],
         request: &NetworkRequest,
         driver: Driver,
@@ -66,7 +65,7 @@ impl Networks {
             None if request.gateway.is_some() || request.range.is_some() || !request.auxiliary.is_empty() => {
                 Err(Error::Invalid("invalid network config:\nno matching subnet".to_owned()))
             }
-            None => self.pooled_ipam(rows, occupied, driver),
+            None => self.pooled_ipam(networks, occupied, driver),
         }
     }
 
@@ -106,9 +105,14 @@ impl Networks {
     }
 
     /// A subnet of the pools that neither the host nor another network uses.
-    pub(super) fn pooled_ipam(&self, rows: &Rows<'_>, occupied: &[Ipv4Net], driver: Driver) -> Result<Ipam> {
+    pub(super) fn pooled_ipam(
+        &self,
+        networks: &[Network],
+        occupied: &[Ipv4Net],
+        driver: Driver,
+    ) -> Result<Ipam> {
         let mut taken = occupied.to_vec();
-        taken.extend(rows.networks()?.iter().flat_map(|network| network.ipam.iter().map(|ipam| ipam.subnet)));
+        taken.extend(networks.iter().flat_map(|network| network.ipam.iter().map(|ipam| ipam.subnet)));
         let subnet = pool::first_free(&self.config.pools, &taken).ok_or_else(|| {
             Error::Unavailable("all predefined address pools have been fully subnetted".to_owned())
         })?;

@@ -86,9 +86,7 @@ impl Networks {
     ) -> Result<Vec<Published>> {
         let Some(bridged) = Bridged::of(network)? else { return Ok(Vec::new()) };
         let endpoint = &recorded.endpoint;
-        let addresses =
-            (endpoint.address.map(|address| address.addr()), endpoint.address6.map(|address| address.addr()));
-        let own = self.owner(&bridged, &endpoint.id, &endpoint.name, addresses);
+        let own = self.owner(&bridged, &endpoint.id, &endpoint.name, endpoint.by_family());
         let owner = Owner { publishes, ..own };
         let (reservation, before, after) = self.records.change(|rows| {
             let before = rows.endpoint(&endpoint.id)?;
@@ -134,11 +132,9 @@ impl Networks {
 
     /// The firewall's side, and how it went: it may have to be made anew.
     fn change(&self, network: &Network, before: &Endpoint, after: &Endpoint) -> Result<SysResult<()>> {
-        let none = |endpoint: &Endpoint| Target {
-            address: endpoint.address.map(|address| address.addr()),
-            address6: endpoint.address6.map(|address| address.addr()),
-            ports: Vec::new(),
-            trusted: Vec::new(),
+        let none = |endpoint: &Endpoint| {
+            let (address, address6) = endpoint.by_family();
+            Target { address, address6, ports: Vec::new(), trusted: Vec::new() }
         };
         let of = |endpoint: &Endpoint| {
             target(network, endpoint).map(|target| target.unwrap_or_else(|| none(endpoint)))

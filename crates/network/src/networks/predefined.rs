@@ -84,7 +84,7 @@ impl Networks {
             (None, Some(recorded), _) => Ok(Ipam { range, ..recorded }),
             (None, None, Some(address)) => Ok(fixed(*address)),
             (None, None, None) => {
-                let mut ipam = self.pooled_ipam(rows, occupied, Driver::Bridge)?;
+                let mut ipam = self.pooled_ipam(&rows.networks()?, occupied, Driver::Bridge)?;
                 ipam.range = range;
                 Ok(ipam)
             }
