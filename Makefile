@@ -29,7 +29,7 @@ test:
 	    ps:procps criu:criu apparmor_parser:apparmor podman:podman runc:runc crun:crun newuidmap:uidmap containerd:containerd \
 	    /usr/lib/cni/bridge:containernetworking-plugins \
 	    dbus-daemon:dbus-daemon docker-compose:docker-compose python3:python3 /usr/lib/python3/dist-packages/pip:python3-pip \
-	    /usr/share/doc/python3-venv:python3-venv npm:npm
+	    /usr/share/doc/python3-venv:python3-venv npm:npm mkfs.xfs:xfsprogs mkfs.ext4:e2fsprogs
 	scripts/clients
 	cargo xtask test
 

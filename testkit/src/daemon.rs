@@ -56,13 +56,22 @@ impl Daemon {
 
     /// The same as [`Daemon::start_with`], with more variables in its environment.
     pub fn start_in(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_below(&std::env::temp_dir(), flags, environment)
+    }
+
+    /// The same as [`Daemon::start_with`], with all that it has below `parent`.
+    pub fn start_on(parent: &Path, flags: &[&str]) -> Self {
+        Self::start_below(parent, flags, &[])
+    }
+
+    fn start_below(parent: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
         namespaces::enter();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let outer =
             std::env::var(namespaces::MARK).unwrap_or_else(|_| format!("hull-test-{}", std::process::id()));
         let mark = format!("{outer}.d{number}");
-        let dir = tempfile::Builder::new().prefix(&format!("{mark}-")).tempdir().unwrap();
+        let dir = tempfile::Builder::new().prefix(&format!("{mark}-")).tempdir_in(parent).unwrap();
         let mut daemon = Self {
             cgroup: format!("/{outer}/{mark}"),
             outer,

@@ -6,6 +6,7 @@
 //! children inherit them. Nothing here is faked: daemon, supervisors, runtime and kernel are the real ones.
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does: by panicking")]
 
+pub mod certificates;
 pub mod daemon;
 pub mod dockerd;
 pub mod http;

@@ -119,6 +119,30 @@ fn bounds_are_moments() {
 }
 
 #[test]
+fn prunes_and_commits_are_told() {
+    let daemon = Daemon::with_busybox();
+    let since = now();
+    for kind in ["containers", "images", "networks", "volumes"] {
+        assert_eq!(daemon.api("POST", &format!("/{kind}/prune"), None).status, 200, "{kind}");
+    }
+    let pruned = events(&daemon, &since, &json!({"event": ["prune"]}));
+    let kinds: Vec<_> = pruned.iter().map(|event| event["Type"].as_str().expect("a type")).collect();
+    assert_eq!(kinds, ["container", "image", "network", "volume"]);
+    assert!(pruned.iter().all(|event| event["Actor"]["Attributes"]["reclaimed"] == "0"), "{pruned:?}");
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    let since = now();
+    let id = daemon.hull(["commit", "-m", "why", "box", "made:1"]).ok().to_owned();
+    let told = events(&daemon, &since, &json!({}));
+    let [tag, commit] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((&tag["Action"], &tag["Actor"]["Attributes"]["name"]), (&json!("tag"), &json!("made:1")));
+    let attributes = &commit["Actor"]["Attributes"];
+    assert_eq!(
+        [&commit["Action"], &attributes["comment"], &attributes["imageID"], &attributes["imageRef"]],
+        ["commit", "why", &id, "made:1"]
+    );
+}
+
+#[test]
 fn details_are_found_by_their_names() {
     let daemon = Daemon::with_busybox();
     let since = now();

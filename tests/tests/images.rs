@@ -261,6 +261,20 @@ fn listed(daemon: &Daemon, query: &str, filters: &serde_json::Value) -> Vec<Stri
 }
 
 #[test]
+fn images_of_one_second_are_told_apart() {
+    let daemon = Daemon::start();
+    for number in 1..=5 {
+        let layer = pack(&[(file("x", 0o600), &[number])]);
+        let created = format!("2020-01-01T00:00:00.00{number}Z");
+        load(&daemon, &Image::of(vec![layer]).created(&created).docker_archive(&format!("i{number}:1"))).ok();
+    }
+    let between = json!({"since": ["i1:1"], "before": ["i5:1"]});
+    assert_eq!(listed(&daemon, "", &between), ["i2:1", "i3:1", "i4:1"]);
+    let until = json!({"since": ["i1:1"], "until": ["2020-01-01T00:00:00.003Z", "2020-01-01T00:00:00.004Z"]});
+    assert_eq!(listed(&daemon, "", &until), ["i2:1"]);
+}
+
+#[test]
 fn images_are_listed_by_every_filter() {
     let daemon = Daemon::start();
     let at = |name: &str, label: &str, created: &str| {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hull_testkit::output::eventually;
-use hull_testkit::{Daemon, Output};
+use hull_testkit::{Daemon, Output, certificates};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -192,6 +192,127 @@ fn syslog_over_streams_and_unix_sockets_and_what_is_kept_here() {
     let count = socket.recv(&mut buffer).expect("a datagram");
     assert!(buffer[..count].ends_with(b": three\n"));
     daemon.hull(["logs", "box"]).complains("configured logging driver does not support reading");
+}
+
+/// OpenSSL's server: what it receives is in the file `received`.
+struct TlsServer(std::process::Child, String);
+
+impl TlsServer {
+    fn start(directory: &Path, more: &[&str]) -> Self {
+        let unused = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
+        let address = unused.to_string();
+        let received = fs::File::create(directory.join("received")).expect("file");
+        let mut openssl = Command::new("openssl");
+        openssl.args([
+            "s_server",
+            "-quiet",
+            "-accept",
+            &address,
+            "-cert",
+            "server.crt",
+            "-key",
+            "server.key",
+        ]);
+        // It sends what it is told, and never ends as long as nobody tells it the end.
+        openssl.args(more).current_dir(directory).stdin(std::process::Stdio::piped()).stdout(received);
+        let child = openssl.stderr(std::process::Stdio::null()).spawn().expect("openssl");
+        // Not by a connection: it would count as one.
+        let port = format!(":{:04X} ", unused.port());
+        let listens = || fs::read_to_string("/proc/net/tcp").is_ok_and(|table| table.contains(&port));
+        assert!(eventually(PATIENCE, listens), "openssl s_server listens");
+        Self(child, address)
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn syslog_over_tls() {
+    let mut daemon = Daemon::with_busybox();
+    let home = tempfile::tempdir().expect("directory");
+    certificates::make(home.path());
+    let option = |name: &str, file: &str| format!("syslog-tls-{name}={}", home.path().join(file).display());
+    let server =
+        TlsServer::start(home.path(), &["-Verify", "1", "-verify_return_error", "-CAfile", "ca.crt"]);
+    let address = format!("syslog-address=tcp+tls://{}", server.1);
+    let own = [option("cert", "client.crt"), option("key", "client.key")];
+    let received = || fs::read_to_string(home.path().join("received")).unwrap_or_default();
+
+    // The daemon has no part in it: half of it is said while there is none.
+    let script = "echo first; sleep 2; echo last";
+    let flags = ["run", "-d", "--name", "box", "--log-driver", "syslog", "--log-opt", "tag=me"];
+    let options = [&address, &option("ca-cert", "ca.crt"), &own[0], &own[1]].map(String::clone);
+    let options: Vec<_> = options.iter().flat_map(|option| ["--log-opt", option]).collect();
+    daemon.hull(flags.into_iter().chain(options).chain(["busybox", "sh", "-c", script])).ok();
+    assert!(eventually(PATIENCE, || received().contains("first\n")), "{}", received());
+    daemon.kill9();
+    assert!(eventually(PATIENCE, || received().contains("last\n")), "{}", received());
+    let said = received();
+    assert!(said.lines().all(|line| line.contains(" me[")) && said.lines().count() == 2, "{said}");
+    daemon.restart();
+    daemon.hull(["rm", "-f", "box"]).ok();
+    drop(server);
+
+    let refused = |options: &[&str], why: &str| {
+        let failed = "failed to initialize logging driver: ";
+        // Clients take a file that is not there for the program.
+        let code = if why.contains("no such file") { 127 } else { 125 };
+        run(&daemon, "syslog", options, "true").complains(&format!("{failed}{why}")).fails(code);
+        daemon.hull(["rm", "box"]).ok();
+    };
+    let server = TlsServer::start(home.path(), &[]);
+    let address = format!("syslog-address=tcp+tls://{}", server.1);
+    let unknown = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    refused(&[&address, &option("ca-cert", "stranger.crt")], unknown);
+    refused(&[&address], unknown);
+    let missing = home.path().join("nothing");
+    let missing = missing.display();
+    refused(
+        &[&address, &option("ca-cert", "nothing")],
+        &format!("could not read CA certificate \"{missing}\": open {missing}: no such file or directory"),
+    );
+    run(&daemon, "syslog", &[&address, "syslog-tls-skip-verify=true"], "echo trusting").ok();
+    assert!(eventually(PATIENCE, || received().contains("trusting\n")), "{}", received());
+    daemon.hull(["rm", "box"]).ok();
+    let away = server.1.clone();
+    drop(server);
+    refused(&[&address], &format!("dial tcp {away}: connect: connection refused"));
+}
+
+#[test]
+fn a_logger_that_is_killed_is_replaced() {
+    let daemon = Daemon::with_busybox();
+    let collector = Collector::start();
+    let address = format!("syslog-address=tcp://{}", collector.address);
+    let script = "i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.05; done";
+    let flags = ["run", "-d", "--name", "box", "--log-driver", "syslog", "--log-opt", &address];
+    daemon.hull(flags.into_iter().chain(["busybox", "sh", "-c", script])).ok();
+    let children =
+        |pid: i32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let is_logger =
+        |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"hull-log\0");
+    let logger = || {
+        let all: Vec<_> = daemon.processes().iter().map(|process| children(process.pid)).collect();
+        all.iter().flat_map(|pids| pids.split_whitespace()).filter_map(|pid| pid.parse().ok()).find(is_logger)
+    };
+    for line in [30, 60] {
+        let said = format!(": {line}\n");
+        collector.wait_for(|bytes| String::from_utf8_lossy(bytes).contains(&said));
+        let pid = rustix::process::Pid::from_raw(logger().expect("a logger")).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("kill");
+    }
+    let all = collector.wait_for(|bytes| bytes.ends_with(b": 99\n"));
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let numbers: Vec<usize> =
+        text.lines().filter_map(|line| line.rsplit_once(": ")?.1.parse().ok()).collect();
+    assert!(numbers.is_sorted_by(|one, other| one < other), "in order and once: {numbers:?}");
+    assert!(numbers.len() >= 96, "what it had taken is lost, no more: {numbers:?}");
+    assert_eq!(daemon.hull(["logs", "box"]).lines().len(), 100);
 }
 
 #[test]

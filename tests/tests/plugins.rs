@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use hull_testkit::output::eventually;
-use hull_testkit::{Daemon, images, steps};
+use hull_testkit::{Daemon, certificates, images, steps};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -50,6 +55,33 @@ impl Plugin {
         });
     }
 
+    /// Listens behind TLS, and wants certificates of the authority that made its own; where that is.
+    fn listen_veiled(&self, certificates: &Path) -> String {
+        let pem = |name: &str| CertificateDer::from_pem_file(certificates.join(name)).expect("certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(pem("ca.crt")).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let key = PrivateKeyDer::from_pem_file(certificates.join("server.key")).expect("key");
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(clients.build().expect("verifier"))
+            .with_single_cert(vec![pem("server.crt")], key)
+            .expect("a server");
+        let (config, socket) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").expect("bind"));
+        let address = socket.local_addr().expect("address").to_string();
+        let (facts, home) = (Arc::clone(&self.facts), self.home.path().to_owned());
+        std::thread::spawn(move || {
+            for stream in socket.incoming().flatten() {
+                let tls = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+                let (facts, home) = (Arc::clone(&facts), home.clone());
+                std::thread::spawn(move || converse(StreamOwned::new(tls, stream), &facts, &home));
+            }
+        });
+        address
+    }
+
     fn directory(&self) -> PathBuf {
         self.home.path().join("sockets")
     }
@@ -72,14 +104,13 @@ impl Plugin {
 }
 
 /// Answers requests until the daemon closes.
-fn converse(stream: UnixStream, facts: &Mutex<Facts>, home: &Path) {
-    let mut writer = stream.try_clone().expect("dup");
+fn converse(stream: impl Read + Write, facts: &Mutex<Facts>, home: &Path) {
     let mut reader = BufReader::new(stream);
     while let Some((method, body)) = request(&mut reader) {
         let (status, answer) = answer(&method, &body, &mut facts.lock().expect("facts"), home);
         let text = answer.to_string();
         let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", text.len());
-        if writer.write_all((head + &text).as_bytes()).is_err() {
+        if reader.get_mut().write_all((head + &text).as_bytes()).is_err() {
             return;
         }
     }
@@ -186,6 +217,35 @@ fn a_plugins_volume_is_made_mounted_and_removed() {
     assert_eq!(drivers, json!(["local", "shelf"]));
     daemon.hull(["volume", "rm", "books"]).ok();
     assert!(plugin.facts(|facts| facts.volumes.is_empty()));
+}
+
+#[test]
+fn a_plugin_may_listen_behind_tls() {
+    let plugin = Plugin::start();
+    let home = tempfile::tempdir().expect("directory");
+    certificates::make(home.path());
+    let address = plugin.listen_veiled(home.path());
+    let describe = |name: &str, authority: &str, own: &str| {
+        let file = |name: &str| home.path().join(name);
+        let tls = json!({"CAFile": file(authority), "CertFile": file(&format!("{own}.crt")),
+            "KeyFile": file(&format!("{own}.key"))});
+        let text = json!({"Name": name, "Addr": format!("https://{address}"), "TLSConfig": tls}).to_string();
+        fs::write(plugin.directory().join(name).with_extension("json"), text).expect("write");
+    };
+    describe("veiled", "ca.crt", "client");
+    let daemon = plugin.daemon();
+    daemon.hull(["volume", "create", "-d", "veiled", "secret"]).ok();
+    daemon.hull(["run", "--rm", "-v", "secret:/s", "busybox", "touch", "/s/file"]).ok();
+    assert!(plugin.home.path().join("secret/file").exists());
+    daemon.hull(["volume", "rm", "secret"]).ok();
+    // Who is not who he should be gets nothing, on both sides.
+    describe("stranger", "stranger.crt", "client");
+    daemon.hull(["volume", "create", "-d", "stranger", "one"]).complains("invalid peer certificate").fails(1);
+    describe("nobody", "ca.crt", "stranger");
+    daemon.hull(["volume", "create", "-d", "nobody", "one"]).complains("dial tcp").fails(1);
+    describe("lost", "nothing.crt", "client");
+    daemon.hull(["volume", "create", "-d", "lost", "one"]).complains("read TLS file").fails(1);
+    assert_eq!(daemon.hull(["volume", "ls", "-q"]).ok(), "");
 }
 
 #[test]

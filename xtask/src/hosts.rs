@@ -11,8 +11,8 @@ use crate::trial::{PROGRAMS, target_directory};
 const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine; and
-/// that of networks for which the kernel of some hosts has no links.
-const VERSION_2: [&str; 9] = [
+/// those of networks and file systems for which the kernel of some hosts has no drivers.
+const VERSION_2: [&str; 10] = [
     "hierarchies",
     "lifecycle",
     "confinement",
@@ -22,6 +22,7 @@ const VERSION_2: [&str; 9] = [
     "cgroups",
     "runtimes",
     "vlans",
+    "quotas",
 ];
 
 /// Of the tests of the specification, those to which the cgroup matters: how processes come into it, and what they see.
@@ -34,14 +35,16 @@ const OF_RUNTIMES: &str = "crun_runs";
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
 
 /// Programs of the host that the tests need there: criu with what it executes, since the kernels of some hosts are too
-/// new for it, AppArmor's parser, since the machine's kernel has AppArmor, and runtimes of others.
-const OF_THE_HOST: [&str; 6] = [
+/// new for it, AppArmor's parser, since the machine's kernel has AppArmor, runtimes of others, and makers of file systems.
+const OF_THE_HOST: [&str; 8] = [
     "/usr/sbin/criu",
     "/usr/sbin/ip",
     "/usr/bin/tar",
     "/usr/sbin/apparmor_parser",
     "/usr/sbin/runc",
     "/usr/bin/crun",
+    "/usr/sbin/mkfs.xfs",
+    "/usr/sbin/mkfs.ext4",
 ];
 
 /// How long the machine may take, in seconds: it may have to be emulated.

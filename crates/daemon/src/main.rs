@@ -35,6 +35,7 @@ mod settings;
 mod streams;
 mod tls;
 mod traces;
+mod tunnel;
 mod websocket;
 
 use settings::{CommandLine, Settings};
@@ -61,6 +62,10 @@ impl Daemon {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if tunnel::is_asked_for(words.next().as_ref()) {
+        return tunnel::run(words);
+    }
     let matches = settings::command().get_matches();
     if let Some(what) = matches.get_one::<String>("print") {
         return match manual::print(what) {

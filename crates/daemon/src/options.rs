@@ -28,6 +28,7 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
         remap,
         exec_root: settings.exec_root.clone().unwrap_or(defaults.exec_root),
         shim: beside("hull-shim")?,
+        tls: std::env::current_exe().map_err(|why| format!("find our own program: {why}"))?,
         cgroup_parent: settings.cgroup_parent.clone().unwrap_or(defaults.cgroup_parent),
         default_log: LogConfig {
             driver: settings.log_driver.clone().unwrap_or_default(),
@@ -37,6 +38,7 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             Some(text) => bytes(text).ok_or_else(|| format!("invalid default-shm-size: {text}"))?,
             None => defaults.default_shm_size,
         },
+        default_storage_size: storage_size(&settings.storage_opts)?,
         init_by_default: settings.init,
         init: settings.init_path.clone(),
         plugin_directories: settings.plugin_dirs.clone(),
@@ -194,6 +196,24 @@ fn parsed<T: std::str::FromStr>(text: Option<&str>, key: &str) -> Result<Option<
     text.map(|text| text.parse().map_err(|_| format!("invalid {key}: {text}"))).transpose()
 }
 
+/// What `--storage-opt` says of the size of containers, in dockerd's words.
+fn storage_size(options: &[String]) -> Result<Option<u64>, String> {
+    let mut size = None;
+    for option in options {
+        let (name, value) = option
+            .split_once('=')
+            .ok_or_else(|| format!("unable to parse storage-opt key/value: {option}"))?;
+        match name.trim().to_ascii_lowercase().as_str() {
+            "overlay2.size" => {
+                let wanted = bytes(value).and_then(|bytes| u64::try_from(bytes).ok());
+                size = Some(wanted.ok_or_else(|| format!("invalid size: '{}'", value.trim()))?);
+            }
+            name => return Err(format!("overlay2: unknown option {name}")),
+        }
+    }
+    Ok(size)
+}
+
 /// A size like `64M`, in bytes: units are powers of 1024.
 fn bytes(text: &str) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
@@ -209,7 +229,19 @@ fn bytes(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, storage_size};
+
+    #[test]
+    fn storage_options_are_read_or_refused() {
+        let read = |option: &str| storage_size(&[option.to_owned()]);
+        assert_eq!(storage_size(&[]), Ok(None));
+        assert_eq!(read("overlay2.size=10G"), Ok(Some(10 << 30)));
+        assert_eq!(read("Overlay2.Size = 512m"), Ok(Some(512 << 20)));
+        assert_eq!(read("overlay2.size"), Err("unable to parse storage-opt key/value: overlay2.size".into()));
+        assert_eq!(read("overlay2.size=much"), Err("invalid size: 'much'".into()));
+        assert_eq!(read("overlay2.size=-1"), Err("invalid size: '-1'".into()));
+        assert_eq!(read("dm.basesize=1G"), Err("overlay2: unknown option dm.basesize".into()));
+    }
 
     #[test]
     fn sizes_have_binary_units() {

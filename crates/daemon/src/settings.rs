@@ -176,6 +176,10 @@ pub(crate) struct Settings {
     /// Size of /dev/shm, as 64M
     #[arg(long, value_name = "bytes")]
     pub(crate) default_shm_size: Option<String>,
+    /// Options of the storage: overlay2.size=10G bounds what containers may write that say nothing
+    #[arg(long = "storage-opt", value_name = "list")]
+    #[serde(rename = "storage-opts")]
+    pub(crate) storage_opts: Vec<String>,
     /// Seccomp profile of containers that name none: a file, or `builtin`
     #[arg(long, value_name = "string")]
     pub(crate) seccomp_profile: Option<String>,
@@ -386,7 +390,7 @@ impl Settings {
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
             default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
-            log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
+            log_driver log_opts labels init init_path default_shm_size storage_opts seccomp_profile no_new_privileges
             shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
             userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }

@@ -7,8 +7,10 @@ mod binds;
 pub(crate) mod check;
 pub(crate) mod merge;
 mod mounts;
+mod storage;
 
 pub(crate) use binds::clean;
+pub(crate) use storage::check_default_size;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +57,9 @@ impl Engine {
         container.network.networks = self.wanted_networks(&container, networking)?;
 
         let directory = Directory::make(&container.directory)?;
-        let snapshot = Snapshot::prepare(&self.snapshots, id.clone(), &image.chain_ids)?;
+        let wanted = container.host.storage_opt.as_ref();
+        let size = storage::size(wanted, self.options.default_storage_size, &self.snapshots)?;
+        let snapshot = Snapshot::prepare(&self.snapshots, id.clone(), &image.chain_ids, size)?;
         let (mounts, volumes) = self.resolve_mounts(&container, shallow_read_only)?;
         container.mounts = mounts;
         let images = self.hold_images(&container)?;
@@ -159,8 +163,9 @@ impl Engine {
 
     /// Keeps the layers of mounted images as long as the container is there.
     fn hold_images(&self, container: &Container) -> Result<Vec<Snapshot<'_>>> {
-        let hold =
-            |(key, mount): (String, &MountPoint)| Snapshot::prepare(&self.snapshots, key, &mount.layers);
+        let hold = |(key, mount): (String, &MountPoint)| {
+            Snapshot::prepare(&self.snapshots, key, &mount.layers, None)
+        };
         container.image_mounts().map(hold).collect()
     }
 
@@ -306,8 +311,16 @@ struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    fn prepare(snapshots: &'a Snapshotter, key: String, layers: &[hull_oci::Digest]) -> Result<Self> {
-        snapshots.prepare(&key, layers)?;
+    fn prepare(
+        snapshots: &'a Snapshotter,
+        key: String,
+        layers: &[hull_oci::Digest],
+        size: Option<u64>,
+    ) -> Result<Self> {
+        match size {
+            Some(bytes) => snapshots.prepare_bounded(&key, layers, bytes)?,
+            None => snapshots.prepare(&key, layers)?,
+        };
         Ok(Self { snapshots, key: Some(key) })
     }
 

@@ -14,6 +14,7 @@ use hull_snapshot::{Reaper, Snapshotter};
 use hull_sys::Context;
 
 use crate::containers::{Containers, Entry};
+use crate::create;
 use crate::events::{EventKind, Events};
 use crate::exec::Execs;
 use crate::machine::Machine;
@@ -35,6 +36,8 @@ pub struct Options {
     pub exec_root: PathBuf,
     /// The `hull-shim` program.
     pub shim: PathBuf,
+    /// The program that speaks TLS for loggers, which have none: see [`hull_shim::log::Tls`].
+    pub tls: PathBuf,
     /// The program that is process 1 with `--init`; `None`: `shim` under its other name.
     pub init: Option<PathBuf>,
     /// Whether containers that say nothing get an init.
@@ -55,6 +58,8 @@ pub struct Options {
     pub default_log: LogConfig,
     /// Bytes of /dev/shm of containers that say nothing.
     pub default_shm_size: i64,
+    /// Bytes that containers may write that say nothing; `None`: as much as there is.
+    pub default_storage_size: Option<u64>,
     /// Whether every container gets no-new-privileges.
     pub no_new_privileges: bool,
     /// File with the seccomp policy of containers that name none; `None`: the built-in one.
@@ -83,6 +88,7 @@ impl Default for Options {
             data_root: "/var/lib/hull".into(),
             exec_root: "/run/hull".into(),
             shim: "hull-shim".into(),
+            tls: "hulld".into(),
             init: None,
             init_by_default: false,
             cgroup_parent: "hull".into(),
@@ -93,6 +99,7 @@ impl Default for Options {
             default_ulimits: Vec::new(),
             default_log: LogConfig::default(),
             default_shm_size: 64 << 20,
+            default_storage_size: None,
             no_new_privileges: false,
             seccomp_profile: None,
             dns: Vec::new(),
@@ -151,6 +158,7 @@ impl Engine {
         let store = Store::open(&data.join("hull.db"))?;
         let id = store.fact("id", || uuid().unwrap_or_default())?;
         let snapshots = Arc::new(Snapshotter::open(&data.join("snapshots"))?);
+        create::check_default_size(&snapshots, options.default_storage_size)?;
         let images = ImageStore::open(&data.join("images"), Arc::clone(&snapshots), options.images.clone())?;
         let networks = Arc::new(Networks::open(store.connection(), options.network.clone())?);
         let recorded = store.containers()?;

@@ -153,6 +153,8 @@ impl Engine {
     ) -> Result<Pruned> {
         let pruned = self.images.prune(all, wanted, self.image_uses()).await?;
         self.emit_removed(&pruned.removed);
+        let attributes = [("reclaimed".to_owned(), pruned.reclaimed.to_string())];
+        self.events.emit(EventKind::Image, "prune", "", attributes.into());
         Ok(pruned)
     }
 
@@ -165,12 +167,14 @@ impl Engine {
             None => container.config.clone(),
         };
         let mounts = self.snapshots.mounts(&container.id)?;
+        let comment = request.comment.clone();
+        let reference = request.target.map(Reference::with_default_tag);
         let commit = hull_image::Commit {
             parent: Digest::parse(&container.image_id).ok(),
             mounts,
             config: image_config(&config),
             changes: request.changes,
-            reference: request.target.map(Reference::with_default_tag),
+            reference: reference.clone(),
             author: request.author,
             comment: request.comment,
             container: container.id.clone(),
@@ -186,8 +190,12 @@ impl Engine {
             thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
-        let attributes = [("imageID".to_owned(), id.to_string())];
-        self.emit_with(&container, "commit", attributes);
+        let name = reference.map(|name| name.familiar()).unwrap_or_default();
+        if !name.is_empty() {
+            self.emit_image(&id.to_string(), &name, "tag");
+        }
+        let attributes = [("comment", comment), ("imageID", id.to_string()), ("imageRef", name)];
+        self.emit_with(&container, "commit", attributes.map(|(key, value)| (key.to_owned(), value)));
         Ok(id)
     }
 

@@ -157,10 +157,10 @@ impl Engine {
         }
     }
 
-    /// What the owners of links call the containers they link to: "/owner/alias", by the other's id.
-    pub fn link_names(&self) -> HashMap<String, Vec<String>> {
+    /// What the owners of links among `containers` call those they link to: "/owner/alias", by the other's id.
+    pub fn link_names(containers: &[Arc<Container>]) -> HashMap<String, Vec<String>> {
         let mut names: HashMap<String, Vec<String>> = HashMap::new();
-        for owner in self.containers() {
+        for owner in containers {
             for (id, alias) in owner.host.links.iter().flatten().filter_map(|link| parse(link).ok()) {
                 names.entry(id.to_owned()).or_default().push(format!("/{}/{alias}", owner.name));
             }

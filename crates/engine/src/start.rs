@@ -266,7 +266,7 @@ impl Engine {
             runtime,
             netns_fd: None,
             sources,
-            log: log::of(container)?,
+            log: log::of(container, &self.options.tls)?,
             shared: Vec::new(),
             cgroup,
         })

@@ -47,10 +47,15 @@ impl Image {
         self.repo_tags.is_empty()
     }
 
+    /// The moment of its creation; the beginning of 1970 where the image does not say.
+    pub fn created(&self) -> jiff::Timestamp {
+        let created = self.config.created.as_deref().and_then(|text| text.parse().ok());
+        created.unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+
     /// Seconds since 1970 of its creation; 0 where the image does not say.
     pub fn created_unix(&self) -> i64 {
-        let created = self.config.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        created.map_or(0, jiff::Timestamp::as_second)
+        self.created().as_second()
     }
 }
 

@@ -31,6 +31,7 @@ pub use error::{Error, Result};
 pub use image::{HistoryEntry, Image, Listed, Loaded, Pruned, Pulled, Removed, Use};
 pub use manifest::{Descriptor, ManifestKind, PlatformFields, media_type};
 pub use progress::{Detail, Progress, Pushed, Sink};
+pub use registry::Trust;
 pub use remote::Remote;
 pub use settings::{Auth, Commit, Import, Proxies, Settings};
 

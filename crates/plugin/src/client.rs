@@ -1,11 +1,13 @@
 //! One question to a plugin and its answer: `POST /Kind.Method` with JSON both ways.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use reqwest::ClientBuilder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::discovery::Address;
+use crate::discovery::{Address, Tls};
 use crate::{Error, Result};
 
 /// The version of the protocol, as the header that plugins look at.
@@ -40,13 +42,14 @@ struct Refusal {
 
 impl Client {
     pub(crate) fn new(address: Address) -> Result<Self> {
-        // The library wants to be able to speak TLS, though nobody asks for it here; who was first is as good.
+        // The library wants to be able to speak TLS, even where nobody asks for it; who was first is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let none = std::iter::empty();
-        let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).tls_certs_only(none);
+        let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1);
         let builder = match &address {
-            Address::Unix(path) => builder.unix_socket(path.as_path()),
-            Address::Tcp(_) => builder,
+            Address::Unix(path) => builder.tls_certs_only(none).unix_socket(path.as_path()),
+            Address::Tcp(_) => builder.tls_certs_only(none),
+            Address::Tls(_, tls) => veiled(builder, tls)?,
         };
         let http = builder.build().map_err(|why| Error::Unusable(why.to_string()))?;
         Ok(Self { http, address })
@@ -82,15 +85,16 @@ impl Client {
         question: &(impl Serialize + Sync),
         within: Duration,
     ) -> Result<T> {
-        let host = match &self.address {
-            Address::Unix(_) => "plugin",
-            Address::Tcp(host) => host,
+        let (scheme, host) = match &self.address {
+            Address::Unix(_) => ("http", "plugin"),
+            Address::Tcp(host) => ("http", host.as_str()),
+            Address::Tls(host, _) => ("https", host.as_str()),
         };
         let mut body = serde_json::to_vec(question).map_err(|why| Error::Unusable(why.to_string()))?;
         if body == b"null" {
             body.clear();
         }
-        let request = self.http.post(format!("http://{host}/{method}")).header("Accept", ACCEPT);
+        let request = self.http.post(format!("{scheme}://{host}/{method}")).header("Accept", ACCEPT);
         let unreachable = |why: reqwest::Error| self.unreachable(method, &why);
         let answer = request.timeout(within).body(body).send().await.map_err(unreachable)?;
         let status = answer.status();
@@ -119,8 +123,29 @@ impl Client {
         }
         let address = match &self.address {
             Address::Unix(path) => format!("dial unix {}", path.display()),
-            Address::Tcp(host) => format!("dial tcp {host}"),
+            Address::Tcp(host) | Address::Tls(host, _) => format!("dial tcp {host}"),
         };
         Error::Unreachable(format!("Post \"http://plugin/{method}\": {address}: {cause}"))
     }
+}
+
+/// With the trust and the identity of `tls`.
+fn veiled(builder: ClientBuilder, tls: &Tls) -> Result<ClientBuilder> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|why| Error::Unusable(format!("read TLS file {}: {why}", path.display())))
+    };
+    let unusable =
+        |path: &Path, why: reqwest::Error| Error::Unusable(format!("use TLS file {}: {why}", path.display()));
+    let mut builder = builder.tls_danger_accept_invalid_certs(tls.trusts_anybody);
+    if !tls.authorities.as_os_str().is_empty() {
+        let bundle = reqwest::Certificate::from_pem_bundle(&read(&tls.authorities)?)
+            .map_err(|why| unusable(&tls.authorities, why))?;
+        builder = builder.tls_certs_only(bundle);
+    }
+    if !tls.certificate.as_os_str().is_empty() {
+        let pair = [read(&tls.certificate)?, read(&tls.key)?].join(&b'\n');
+        let identity = reqwest::Identity::from_pem(&pair).map_err(|why| unusable(&tls.certificate, why))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
 }

@@ -16,12 +16,41 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// `host:port`.
     Tcp(String),
+    /// `host[:port]` behind TLS.
+    Tls(String, Tls),
+}
+
+/// Whom to trust behind TLS, and who we are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tls {
+    /// Takes any certificate.
+    #[serde(rename = "InsecureSkipVerify")]
+    pub(crate) trusts_anybody: bool,
+    /// Certificates of authorities; the system's if empty.
+    #[serde(rename = "CAFile")]
+    pub(crate) authorities: PathBuf,
+    /// Our own certificate, if one is wanted.
+    #[serde(rename = "CertFile")]
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    #[serde(rename = "KeyFile")]
+    pub(crate) key: PathBuf,
+}
+
+impl Tls {
+    /// As Docker's: nobody is checked where no authority is named.
+    fn anybody() -> Self {
+        Self { trusts_anybody: true, ..Self::default() }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Description {
     addr: String,
+    #[serde(rename = "TLSConfig")]
+    tls: Option<Tls>,
 }
 
 /// Where the plugin of that name listens.
@@ -40,12 +69,18 @@ pub(crate) fn find(directories: &[PathBuf], name: &str) -> Result<Address> {
             return Ok(Address::Unix(socket));
         }
         if let Some(file) = places("spec").into_iter().find(|path| path.is_file()) {
-            return address(read(&file)?.trim());
+            return address(read(&file)?.trim(), Tls::anybody());
         }
         if let Some(file) = places("json").into_iter().find(|path| path.is_file()) {
             let description: Description = serde_json::from_str(&read(&file)?)
                 .map_err(|why| Error::Unusable(format!("read {}: {why}", file.display())))?;
-            return address(&description.addr);
+            let tls = description.tls.map_or_else(Tls::default, |tls| {
+                match tls.authorities.as_os_str().is_empty() {
+                    true => Tls { trusts_anybody: true, ..tls },
+                    false => tls,
+                }
+            });
+            return address(&description.addr, tls);
         }
     }
     Err(absent())
@@ -80,13 +115,12 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(|why| Error::Unusable(format!("read {}: {why}", path.display())))
 }
 
-fn address(text: &str) -> Result<Address> {
+fn address(text: &str, tls: Tls) -> Result<Address> {
+    let host = |rest: &str| rest.split('/').next().unwrap_or_default().to_owned();
     match text.split_once("://") {
         Some(("unix", path)) => Ok(Address::Unix(path.into())),
-        Some(("tcp" | "http", host)) => Ok(Address::Tcp(host.trim_end_matches('/').to_owned())),
-        Some(("https", _)) => {
-            Err(Error::Unusable(format!("{text}: plugins behind TLS are not supported yet")))
-        }
+        Some(("tcp" | "http", rest)) => Ok(Address::Tcp(host(rest))),
+        Some(("https", rest)) => Ok(Address::Tls(host(rest), tls)),
         _ => Err(Error::Unusable("Unknown protocol".to_owned())),
     }
 }
@@ -107,15 +141,33 @@ mod tests {
         fs::write(etc.join("far.spec"), "tcp://127.0.0.1:8080\n").expect("write");
         fs::write(etc.join("told.json"), r#"{"Name": "told", "Addr": "unix:///x.sock"}"#).expect("write");
         fs::write(etc.join("odd.spec"), "nothing").expect("write");
+        fs::write(etc.join("veiled.spec"), "https://there/plugin").expect("write");
+        let described = [
+            ("plain", r#"{"Addr": "https://there:8/"}"#),
+            ("loose", r#"{"Addr": "https://there", "TLSConfig": {"CertFile": "/c", "KeyFile": "/k"}}"#),
+            (
+                "strict",
+                r#"{"Addr": "https://there", "TLSConfig": {"CAFile": "/a", "InsecureSkipVerify": false}}"#,
+            ),
+        ];
+        for (name, text) in described {
+            fs::write(etc.join(name).with_extension("json"), text).expect("write");
+        }
         let directories = [run.clone(), etc];
         let all: Vec<_> = names(&directories).into_iter().collect();
-        assert_eq!(all, ["deep", "far", "flat", "odd", "told"]);
+        assert_eq!(all, ["deep", "far", "flat", "loose", "odd", "plain", "strict", "told", "veiled"]);
         let find = |name: &str| find(&directories, name);
         assert_eq!(find("flat"), Ok(Address::Unix(run.join("flat.sock"))));
         assert_eq!(find("deep"), Ok(Address::Unix(run.join("deep/deep.sock"))));
         assert_eq!(find("far"), Ok(Address::Tcp("127.0.0.1:8080".into())));
         assert_eq!(find("told"), Ok(Address::Unix("/x.sock".into())));
         assert_eq!(find("odd"), Err(Error::Unusable("Unknown protocol".into())));
+        let veiled = |host: &str, tls: Tls| Ok(Address::Tls(host.into(), tls));
+        assert_eq!(find("veiled"), veiled("there", Tls::anybody()));
+        assert_eq!(find("plain"), veiled("there:8", Tls::default()));
+        let loose = Tls { certificate: "/c".into(), key: "/k".into(), ..Tls::anybody() };
+        assert_eq!(find("loose"), veiled("there", loose));
+        assert_eq!(find("strict"), veiled("there", Tls { authorities: "/a".into(), ..Tls::default() }));
         for absent in ["notes", "nobody", "../run/flat", ""] {
             assert_eq!(find(absent), Err(Error::NotFound(absent.into())));
         }

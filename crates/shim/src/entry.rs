@@ -133,6 +133,18 @@ pub fn size_of_last(end: [u8; LENGTH]) -> u64 {
     u64::from(u32::from_be_bytes(end)) + 2 * LENGTH as u64
 }
 
+/// The frames that are whole of bytes whose beginning was cut off.
+pub fn last_of(bytes: &[u8]) -> &[u8] {
+    let mut at = bytes.len();
+    while let Some(end) = bytes[..at].last_chunk() {
+        match usize::try_from(size_of_last(*end)) {
+            Ok(size) if size <= at => at -= size,
+            _ => break,
+        }
+    }
+    &bytes[at..]
+}
+
 /// Reads a whole frame; `None` if it holds no entry.
 pub fn decode(frame: &[u8]) -> Option<Entry<'_>> {
     let mut fields = Fields(frame.get(LENGTH..frame.len().checked_sub(LENGTH)?)?);
@@ -250,6 +262,22 @@ mod tests {
         let body = b"\x0a\x06stdout\x10\xac\x02\x1a\x02hi";
         let length = (body.len() as u32).to_be_bytes();
         assert_eq!(survives(&entry), [&length[..], body, &length].concat());
+    }
+
+    #[test]
+    fn what_follows_a_cut_is_whole() {
+        let mut bytes = [0; 3 * (OVERHEAD + 8)];
+        let mut ends = vec![0];
+        for line in [&b"one"[..], b"", b"three"] {
+            let at = ends[ends.len() - 1];
+            let entry = Entry { stream: Stream::Stderr, time: 7, line, piece: None };
+            ends.push(at + entry.put(&mut bytes[at..]));
+        }
+        let all = &bytes[..ends[3]];
+        for cut in 0..=all.len() {
+            let whole = ends.iter().find(|end| **end >= cut).expect("an end");
+            assert_eq!(last_of(&all[cut..]), &all[*whole..], "{cut}");
+        }
     }
 
     #[test]

@@ -77,15 +77,45 @@ pub struct RemoteLog {
     /// Bytes that may wait for a slow one before what is new is dropped; `None`: the container waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_buffer: Option<u64>,
+    /// The destination was reached before: one that is away now is waited for.
+    #[serde(default)]
+    pub waits: bool,
 }
 
 /// A socket's address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
-    /// "tcp", "udp", "unix", "unixgram".
+    /// "tcp", "tcp+tls", "udp", "unix", "unixgram".
     pub network: String,
     /// "host:port", "[v6]:port" or a path.
     pub target: String,
+    /// For "tcp+tls".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// How TLS is spoken: by a program that is run as [`Tls::NAME`], since there is none in the logger.
+///
+/// Its arguments are the target, the three files (empty where there is none) and [`Tls::SKIP`] or nothing. Its standard
+/// input is a stream socket: the program writes one line there, empty or why the target was not reached, and then passes
+/// on what it reads. It ends with the socket, or with the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    /// The program.
+    pub program: PathBuf,
+    /// Certificates of authorities, instead of the system's.
+    pub authorities: Option<PathBuf>,
+    /// Our own certificate, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Any certificate will do.
+    pub skip_verify: bool,
+}
+
+impl Tls {
+    /// The name that the program goes by.
+    pub const NAME: &str = "hull-tls";
+    /// The argument that says that any certificate will do.
+    pub const SKIP: &str = "skip-verify";
 }
 
 /// Who gets the output, and how it is told. Tags and attributes are filled in.

@@ -19,6 +19,7 @@ mod mounts;
 mod node;
 mod overlay;
 mod plant;
+mod quota;
 mod reaper;
 mod settle;
 mod snapshotter;

@@ -43,6 +43,7 @@ use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use crate::overlay;
+use crate::quota::Quotas;
 use crate::reaper::{self, Reaper};
 use crate::settle;
 use crate::unpack::{self, Unpacked};
@@ -57,6 +58,7 @@ use crate::{Error, Limits, Mounts, Result};
 pub struct Snapshotter {
     shared: Arc<Shared>,
     reaper: Reaper,
+    quotas: Option<Quotas>,
 }
 
 #[derive(Debug)]
@@ -110,7 +112,8 @@ impl Snapshotter {
             unsynced: AtomicBool::new(false),
             closed: Mutex::default(),
         };
-        let this = Self { shared: Arc::new(shared), reaper: Reaper::default() };
+        let quotas = Quotas::of(root)?;
+        let this = Self { shared: Arc::new(shared), reaper: Reaper::default(), quotas };
         this.remove_unfinished()?;
         this.load_snapshots()?;
         this.check_layers()?;
@@ -231,6 +234,27 @@ impl Snapshotter {
         Ok(self.mounts_of(key, chains))
     }
 
+    /// Whether the file system can bound what is written to a snapshot: xfs and ext4 mounted with `prjquota`.
+    pub fn can_bound(&self) -> bool {
+        self.quotas.is_some()
+    }
+
+    /// Like [`prepare`](Self::prepare), with room for `bytes`, in which files, directories and the file system's own
+    /// notes of them count.
+    ///
+    /// # Errors
+    /// Also [`Error::Invalid`] where the file system cannot do that.
+    pub fn prepare_bounded(&self, key: &str, chains: &[Digest], bytes: u64) -> Result<Mounts> {
+        let quotas =
+            self.quotas.as_ref().ok_or_else(|| Error::invalid("the file system bounds no projects"))?;
+        let mounts = self.prepare(key, chains)?;
+        quotas.bound(&self.snapshot_dir(key), bytes).inspect_err(|_| {
+            // Left behind, it is the caller's to sweep, like any that he has no use for.
+            let _ = self.remove(key);
+        })?;
+        Ok(mounts)
+    }
+
     /// The directories of the snapshot `key`.
     pub fn mounts(&self, key: &str) -> Result<Mounts> {
         let snapshots = self.snapshots_locked();
@@ -261,6 +285,10 @@ impl Snapshotter {
             fs::rename(self.snapshot_dir(key), unfinished.path.join("gone"))
                 .on("rename", self.snapshot_dir(key))?;
             snapshots.remove(key);
+        }
+        if let Some(quotas) = &self.quotas {
+            // A limit that stays bounds nobody: its project has no files soon, and is given to no other while it has one.
+            let _ = quotas.lift(&unfinished.path.join("gone"));
         }
         self.reaper.push(unfinished.release());
         Ok(())

@@ -20,6 +20,7 @@ pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod pty;
+pub mod quota;
 pub mod root;
 pub mod scm;
 pub mod seccomp;

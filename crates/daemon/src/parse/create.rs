@@ -176,6 +176,7 @@ fn mac_address(
 ) -> Result<Option<String>, Error> {
     let is_old = before(44);
     let address = body.config.mac_address.clone();
+    super::network::check_mac(&address)?;
     let mode = body.host_config.network_mode.clone();
     let has_endpoint = !matches!(mode.as_str(), "host" | "none") && !mode.starts_with("container:");
     if address.is_empty() {

@@ -19,6 +19,7 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
 
 /// What is asked of one endpoint.
 pub(crate) fn endpoint(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, Error> {
+    check_mac(&wire.mac_address)?;
     let ipam_given = wire.ipam_config.is_some();
     let ipam = wire.ipam_config.unwrap_or_default();
     Ok(model::EndpointSettings {
@@ -38,6 +39,21 @@ pub(crate) fn endpoint(wire: wire::EndpointSettings) -> Result<model::EndpointSe
         gw_priority: wire.gw_priority,
         ..model::EndpointSettings::default()
     })
+}
+
+/// Refuses what Go does not read as a hardware address: pairs of digits, or groups of four.
+pub(crate) fn check_mac(text: &str) -> Result<(), Error> {
+    let digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let groups = |separator, width| {
+        let all = text.split(separator).all(|part| digits(part, width));
+        if all { text.split(separator).count() * width / 2 } else { 0 }
+    };
+    let is_one =
+        [groups(':', 2), groups('-', 2), groups('.', 4)].iter().any(|bytes| [6, 8, 20].contains(bytes));
+    match text.is_empty() || is_one {
+        true => Ok(()),
+        false => Err(invalid(format!("invalid JSON: address {text}: invalid MAC address"))),
+    }
 }
 
 fn address<A: std::str::FromStr>(text: &str, family: &str) -> Result<Option<A>, Error> {
@@ -134,5 +150,24 @@ fn part<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, Error
             .parse()
             .map(Some)
             .map_err(|_| invalid(format!("invalid network config:\ninvalid {what} {text}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_addresses_are_read_as_go_does() {
+        for right in
+            ["", "02:00:00:00:00:01", "02-00-00-00-00-0a", "0200.0000.0001", "00:00:00:00:fe:80:00:01"]
+        {
+            assert!(check_mac(right).is_ok(), "{right}");
+        }
+        for wrong in ["frob", "02:00:00:00:00", "02:00:00:00:00:1", "02:00-00:00:00:01", "02:00:00:00:00:0g"]
+        {
+            let why = check_mac(wrong).unwrap_err().message;
+            assert_eq!(why, format!("invalid JSON: address {wrong}: invalid MAC address"));
+        }
     }
 }

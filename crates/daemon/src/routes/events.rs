@@ -22,6 +22,9 @@ const OBJECTS: [&str; 9] =
 /// Actions with details behind a colon: one of these names among the wanted ones, and all are beginnings.
 const BEGINNINGS: [&str; 3] = ["health_status", "exec_create", "exec_start"];
 
+/// Bytes of the past that are sent at once.
+const TOGETHER: usize = 64 << 10;
+
 struct Telling {
     past: VecDeque<Event>,
     coming: EventStream,
@@ -55,10 +58,12 @@ pub(super) async fn stream(daemon: Arc<Daemon>, call: Call) -> Outcome {
         && let Ok(past) = past
     {
         let wanted = telling.filters.clone();
-        let read = move || past.since(since).filter(|event| matches(&wanted, event)).collect();
+        let is_past = move |event: &Event| until.is_none_or(|until| event.time <= until);
+        let read =
+            move || past.since(since).take_while(is_past).filter(|event| matches(&wanted, event)).collect();
         telling.past = tokio::task::spawn_blocking(read).await.unwrap_or_default();
     }
-    Ok(streamed(telling.form, stream::unfold(telling, next_line)))
+    Ok(streamed(telling.form, stream::unfold(telling, next_lines)))
 }
 
 /// What a sequence of documents is called when the client does not choose. It is none of JSON, strictly.
@@ -98,10 +103,15 @@ fn moment(call: &Call, name: &str) -> Result<Option<Timestamp>, Error> {
     }
 }
 
-async fn next_line(mut telling: Telling) -> Option<(std::io::Result<Bytes>, Telling)> {
-    if let Some(event) = telling.past.pop_front() {
-        let line = telling.line(&event)?;
-        return Some((Ok(line), telling));
+async fn next_lines(mut telling: Telling) -> Option<(std::io::Result<Bytes>, Telling)> {
+    if !telling.past.is_empty() {
+        let mut lines = Vec::new();
+        while lines.len() < TOGETHER
+            && let Some(event) = telling.past.pop_front()
+        {
+            lines.extend_from_slice(&telling.line(&event)?);
+        }
+        return Some((Ok(lines.into()), telling));
     }
     loop {
         let event = match telling.until {

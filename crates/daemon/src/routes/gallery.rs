@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hull_api::filters::Filters;
 use hull_engine::Error;
 use hull_image::Image;
+use jiff::Timestamp;
 
 use super::images::users;
 use crate::Daemon;
@@ -45,17 +46,17 @@ pub(super) async fn images(daemon: Arc<Daemon>, call: Call) -> Outcome {
 /// The images that the filters leave.
 fn chosen(daemon: &Daemon, filters: &Filters, all: bool) -> Result<Vec<Image>, Error> {
     let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
-    let created = |key: &str| -> Result<Option<i64>, Error> {
+    let created = |key: &str| -> Result<Option<Timestamp>, Error> {
         let image = filters.values(key).last().map(|name| daemon.engine.images().get(name)).transpose()?;
-        Ok(image.map(|image| image.created_unix()))
+        Ok(image.map(|image| image.created()))
     };
     let (before, since, until) = (created("before")?, created("since")?, parse::until(filters)?);
     let wanted = |image: &Image| {
         let labels = image.config.config.labels.clone().unwrap_or_default();
         dangling.is_none_or(|dangling| dangling == image.is_dangling())
-            && before.is_none_or(|moment| image.created_unix() < moment)
-            && since.is_none_or(|moment| image.created_unix() > moment)
-            && until.is_none_or(|moment| image.created_unix() < moment.as_second())
+            && before.is_none_or(|moment| image.created() < moment)
+            && since.is_none_or(|moment| image.created() > moment)
+            && until.is_none_or(|moment| image.created() < moment)
             && filters.matches_labels("label", &labels)
             && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
     };

@@ -104,7 +104,7 @@ pub(super) async fn prune(daemon: Arc<Daemon>, call: Call) -> Outcome {
         let labels = image.config.config.labels.clone().unwrap_or_default();
         filters.matches_labels("label", &labels)
             && (!filters.has("label!") || !filters.matches_labels("label!", &labels))
-            && until.is_none_or(|until| image.created_unix() < until.as_second())
+            && until.is_none_or(|until| image.created() < until)
     };
     let pruned = daemon.engine.images_prune(!dangling, wanted).await?;
     let deleted: Vec<_> = pruned.removed.iter().map(render::removed).collect();

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hull_api::filters::Filters;
-use hull_engine::Error;
 use hull_engine::model::{Container, HostPort, Port, Ports, Status};
+use hull_engine::{Engine, Error};
 use hull_oci::Digest;
 use regex_lite::Regex;
 
@@ -41,9 +41,10 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     // A filter by state, or a limit, asks for all.
     let all = query.flag("all") || limit.is_some() || filters.values("status").next().is_some();
     let containers = daemon.engine.containers();
+    let mut link_names = Engine::link_names(&containers);
     let chosen = Choice::new(&daemon, query, &filters, &containers, all)?;
     let wanted = containers.into_iter().filter(|container| chosen.wants(container));
-    let (mut list, mut link_names) = (Vec::new(), daemon.engine.link_names());
+    let mut list = Vec::new();
     let mut images = Images { daemon: &daemon, known: HashMap::new() };
     for container in wanted.take(limit.unwrap_or(usize::MAX)) {
         let size = match query.flag("size") {
@@ -61,8 +62,8 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
 /// What images' names mean now.
 struct Images<'d> {
     daemon: &'d Daemon,
-    /// By name and id.
-    known: HashMap<(String, String), bool>,
+    /// By id, then by name.
+    known: HashMap<String, HashMap<String, bool>>,
 }
 
 impl Images<'_> {
@@ -73,7 +74,10 @@ impl Images<'_> {
             let images = self.daemon.engine.images();
             Digest::parse(id).is_ok_and(|id| images.means(name, &id))
         };
-        let still = *self.known.entry((name.clone(), id.clone())).or_insert_with(means);
+        let still = match self.known.get(id).and_then(|names| names.get(name)) {
+            Some(still) => *still,
+            None => *self.known.entry(id.clone()).or_default().entry(name.clone()).or_insert_with(means),
+        };
         if still { name.clone() } else { id.clone() }
     }
 }
@@ -152,8 +156,9 @@ impl<'f> Choice<'f> {
     }
 
     fn by_name(&self, container: &Container) -> bool {
-        let slashed = format!("/{}", container.name);
-        let name = |regex: &Regex| regex.is_match(&slashed) || regex.is_match(&container.name);
+        let name = |regex: &Regex| {
+            regex.is_match(&format!("/{}", container.name)) || regex.is_match(&container.name)
+        };
         (self.names.is_empty() || self.names.iter().any(name))
             && self.ids.as_ref().is_none_or(|ids| ids.contains(&container.id))
     }

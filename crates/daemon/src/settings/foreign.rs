@@ -24,7 +24,6 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("network-control-plane-mtu", true, "there is no swarm"),
     ("node-generic-resource", true, "there is no swarm"),
     ("storage-driver", true, "the snapshotter is overlay"),
-    ("storage-opt", true, "the snapshotter is overlay"),
     ("swarm-default-advertise-addr", true, "there is no swarm"),
     ("swarm-raft-election-tick", true, "there is no swarm"),
     ("swarm-raft-heartbeat-tick", true, "there is no swarm"),

@@ -38,7 +38,6 @@ pub(super) fn request(
     for rule in host.resources.device_cgroup_rules.iter().flatten() {
         crate::spec::check_device_rule(rule)?;
     }
-    check_storage(host)?;
     Ok(warnings)
 }
 
@@ -137,17 +136,6 @@ fn check_numbers(host: &HostConfig) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The writable layer has no size of its own.
-fn check_storage(host: &HostConfig) -> Result<()> {
-    match host.storage_opt.iter().flatten().next() {
-        None => Ok(()),
-        Some((name, _)) if name == "size" => Err(Error::invalid(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-        )),
-        Some((name, _)) => Err(Error::invalid(format!("unknown option {name}"))),
-    }
 }
 
 fn image_warnings(host: &HostConfig) -> Vec<String> {

@@ -10,7 +10,7 @@ mod syslog;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hull_shim::protocol::{self, Destination, LogFile, LogFormat, RemoteLog};
 
@@ -92,9 +92,9 @@ fn known(options: &Options, lists: &[&[&str]], unknown: impl Fn(&str) -> String)
     }
 }
 
-/// What a container's supervisor is told about the log.
-pub(super) fn of(container: &Container) -> Result<protocol::LogConfig> {
-    configure(container).map_err(|error| not_initialized(&error.message))
+/// What a container's supervisor is told about the log; `tls` is the program that loggers speak TLS by.
+pub(super) fn of(container: &Container, tls: &Path) -> Result<protocol::LogConfig> {
+    configure(container, tls).map_err(|error| not_initialized(&error.message))
 }
 
 /// A log that could not be begun, in Docker's words.
@@ -102,21 +102,21 @@ pub(crate) fn not_initialized(why: &str) -> Error {
     Error::system(format!("failed to create task for container: failed to initialize logging driver: {why}"))
 }
 
-fn configure(container: &Container) -> Result<protocol::LogConfig> {
+fn configure(container: &Container, tls: &Path) -> Result<protocol::LogConfig> {
     let options = &container.host.log_config.options;
     let file = || container.log_file().map(|(path, _)| path).unwrap_or_default();
     let destination = match container.host.log_config.driver.as_str() {
         "none" => return Ok(protocol::LogConfig::default()),
         "local" => return Ok(local(file(), options, "")?.into()),
         "journald" => journald(container)?,
-        "syslog" => Destination::Syslog(syslog::config(container)?),
+        "syslog" => Destination::Syslog(syslog::config(container, tls)?),
         "gelf" => Destination::Gelf(gelf::config(container)?),
         "fluentd" => Destination::Fluentd(fluentd::config(container)?),
         _ => return Ok(json_file(container, file())?.into()),
     };
     let cache = container.log_file().map(|(path, _)| local(path, options, "cache-")).transpose()?;
     let max_buffer = max_buffer(options, &destination)?;
-    Ok(protocol::LogConfig { file: cache, remote: Some(RemoteLog { destination, max_buffer }) })
+    Ok(protocol::LogConfig { file: cache, remote: Some(RemoteLog { destination, max_buffer, waits: false }) })
 }
 
 /// How much may wait for a slow destination.

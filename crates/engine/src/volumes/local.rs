@@ -64,7 +64,7 @@ pub(crate) fn device(options: Option<&BTreeMap<String, String>>) -> Result<Optio
 }
 
 /// A size as people write it: "10G", units are powers of 1024.
-fn bytes(text: &str) -> Result<u64> {
+pub(crate) fn bytes(text: &str) -> Result<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let number = lower.strip_suffix("ib").or(lower.strip_suffix('b')).unwrap_or(&lower);
     let shift = match number.chars().last() {
@@ -78,7 +78,6 @@ fn bytes(text: &str) -> Result<u64> {
     let digits = if shift > 0 { &number[..number.len() - 1] } else { number };
     let value: Option<f64> = digits.trim().parse().ok().filter(|value: &f64| *value >= 0.0);
     let value = value.ok_or_else(|| Error::invalid(format!("invalid size: '{text}'")))?;
-    // Only whether there is a size matters.
     Ok((value * f64::from(shift).exp2()) as u64)
 }
 

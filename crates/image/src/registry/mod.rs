@@ -20,3 +20,4 @@ mod upload;
 pub(crate) use failure::Failure;
 pub(crate) use hosts::{Host, domain};
 pub(crate) use session::{Session, Target};
+pub use tls::Trust;

@@ -16,24 +16,67 @@ use crate::settings::Settings;
 
 /// How to speak TLS with `host`.
 pub(super) fn client(settings: &Settings, host: &Host) -> Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::System(format!("set up TLS: {error}")))?;
     let directory = settings.certs_dir.as_ref().map(|directory| directory.join(&host.certs));
     let files = directory.as_deref().map(files).unwrap_or_default();
-    let builder = match host.insecure {
-        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        false => builder.with_root_certificates(authorities(&files)?),
-    };
-    match files.iter().find(|path| has_extension(path, "cert")) {
-        Some(certificate) => {
-            let key = certificate.with_extension("key");
-            let chain = certificates(certificate)?;
-            let secret = PrivateKeyDer::from_pem_file(&key).map_err(|error| unreadable(&key, &error))?;
-            builder.with_client_auth_cert(chain, secret).map_err(|error| unreadable(certificate, &error))
+    let own = files.iter().find(|path| has_extension(path, "cert"));
+    Trust {
+        system: true,
+        authorities: files.iter().filter(|path| has_extension(path, "crt")).cloned().collect(),
+        identity: own.map(|certificate| (certificate.clone(), certificate.with_extension("key"))),
+        anybody: host.insecure,
+    }
+    .client()
+}
+
+/// Whom a client of TLS trusts, and who it is.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// The system's authorities.
+    pub system: bool,
+    /// Files with certificates of further authorities.
+    pub authorities: Vec<PathBuf>,
+    /// Files with our own certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whoever answers.
+    pub anybody: bool,
+}
+
+impl Trust {
+    /// How to speak TLS then.
+    ///
+    /// # Errors
+    /// The file that cannot be read or used.
+    pub fn client(&self) -> Result<ClientConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::System(format!("set up TLS: {error}")))?;
+        let builder = match self.anybody {
+            true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+            false => builder.with_root_certificates(self.roots()?),
+        };
+        match &self.identity {
+            Some((certificate, key)) => {
+                let chain = certificates(certificate)?;
+                let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, &error))?;
+                builder.with_client_auth_cert(chain, secret).map_err(|error| unreadable(certificate, &error))
+            }
+            None => Ok(builder.with_no_client_auth()),
         }
-        None => Ok(builder.with_no_client_auth()),
+    }
+
+    fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        if self.system {
+            // What of the system's cannot be read or understood only vouches for nobody.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        for path in &self.authorities {
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| unreadable(path, &error))?;
+            }
+        }
+        Ok(roots)
     }
 }
 
@@ -46,18 +89,6 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
-}
-
-fn authorities(files: &[PathBuf]) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    // What of the system's cannot be read or understood only vouches for nobody.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for path in files.iter().filter(|path| has_extension(path, "crt")) {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| unreadable(path, &error))?;
-        }
-    }
-    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {

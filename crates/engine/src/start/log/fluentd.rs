@@ -88,7 +88,7 @@ fn address(text: &str) -> Result<Address> {
     let (network, rest) = text.split_once("://").unwrap_or(("tcp", text));
     match network {
         "unix" if rest.trim_start_matches('/').is_empty() => return Err(invalid("path is empty")),
-        "unix" => return Ok(Address { network: "unix".into(), target: rest.to_owned() }),
+        "unix" => return Ok(Address { network: "unix".into(), target: rest.to_owned(), tls: None }),
         "tcp" => {}
         other => return Err(invalid(&format!("unsupported scheme: '{other}'"))),
     }
@@ -106,5 +106,5 @@ fn address(text: &str) -> Result<Address> {
         })?,
     };
     let host = if host.is_empty() { HOST } else { host };
-    Ok(Address { network: "tcp".into(), target: format!("{host}:{port}") })
+    Ok(Address { network: "tcp".into(), target: format!("{host}:{port}"), tls: None })
 }

@@ -99,5 +99,5 @@ fn address(options: &Options) -> Result<Address> {
     let target = rest.split('/').next().unwrap_or_default();
     host_and_port(target)
         .ok_or_else(|| Error::invalid("gelf: please provide gelf-address as proto://host:port"))?;
-    Ok(Address { network: network.to_owned(), target: target.to_owned() })
+    Ok(Address { network: network.to_owned(), target: target.to_owned(), tls: None })
 }

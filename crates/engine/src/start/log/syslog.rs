@@ -1,10 +1,14 @@
 //! The options of `syslog`.
 
-use hull_shim::log::{Address, Syslog, SyslogFormat};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use hull_shim::log::{Address, Syslog, SyslogFormat, Tls};
 
 use super::attributes::{DEFAULT_TAG, tag};
 use super::values::{host_and_port, transport};
 use super::{Options, TELLING, known};
+use crate::error::said;
 use crate::model::Container;
 use crate::{Error, Result};
 
@@ -30,10 +34,14 @@ pub(super) fn check(options: &Options) -> Result<()> {
     format(options).map(drop)
 }
 
-pub(super) fn config(container: &Container) -> Result<Syslog> {
+pub(super) fn config(container: &Container, tls_program: &Path) -> Result<Syslog> {
     let options = &container.host.log_config.options;
+    let mut address = address(options)?;
+    if let Some(address) = address.as_mut().filter(|address| address.network == "tcp+tls") {
+        address.tls = Some(tls(options, tls_program)?);
+    }
     Ok(Syslog {
-        address: address(options)?,
+        address,
         facility: facility(options)?,
         format: format(options)?,
         tag: tag(container, DEFAULT_TAG)?,
@@ -53,17 +61,34 @@ fn address(options: &Options) -> Result<Option<Address>> {
             })?;
             rest.to_owned()
         }
-        "tcp+tls" => {
-            return Err(Error::invalid(
-                "syslog-address: tcp+tls is not supported; use tcp, udp, unix or unixgram",
-            ));
-        }
         _ => match host_and_port(rest.split('/').next().unwrap_or_default()) {
             Some(_) => rest.trim_end_matches('/').to_owned(),
             None => format!("{rest}:514"),
         },
     };
-    Ok(Some(Address { network: network.to_owned(), target }))
+    Ok(Some(Address { network: network.to_owned(), target, tls: None }))
+}
+
+/// The files of TLS, which must be readable: what they hold is read by who connects.
+fn tls(options: &Options, program: &Path) -> Result<Tls> {
+    let file = |name: &str| options.get(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let check = |path: &Path, what: &str| match File::open(path) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Error::invalid(format!("{what}: open {}: {}", path.display(), said(&why)))),
+    };
+    let authorities = file("syslog-tls-ca-cert");
+    if let Some(path) = &authorities {
+        check(path, &format!("could not read CA certificate {path:?}"))?;
+    }
+    let identity = match (file("syslog-tls-cert"), file("syslog-tls-key")) {
+        (None, None) => None,
+        (own, key) => Some((own.unwrap_or_default(), key.unwrap_or_default())),
+    };
+    for path in identity.iter().flat_map(|(own, key)| [own, key]) {
+        check(path, "could not load X509 key pair")?;
+    }
+    let skip_verify = options.contains_key("syslog-tls-skip-verify");
+    Ok(Tls { program: program.to_owned(), authorities, identity, skip_verify })
 }
 
 fn facility(options: &Options) -> Result<u8> {

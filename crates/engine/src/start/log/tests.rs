@@ -19,7 +19,7 @@ fn container(driver: &str, options: &[(&str, &str)]) -> Container {
 
 fn configured(driver: &str, options: &[(&str, &str)]) -> Result<protocol::LogConfig> {
     check(&log_of(driver, options))?;
-    of(&container(driver, options))
+    of(&container(driver, options), Path::new("hulld"))
 }
 
 fn file(options: &[(&str, &str)]) -> LogFile {

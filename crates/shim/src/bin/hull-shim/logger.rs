@@ -5,6 +5,8 @@
 //!     └──did not──► (says why, ended)      └──outage: reached anew, message by message──┘   └──10 s──► (ended)
 //! ```
 //!
+//! One that takes the place of another ([`RemoteLog::waits`]) says nothing, and goes on trying.
+//!
 //! Standard input: one line of JSON, a [`RemoteLog`], then entries ([`hull_shim::entry`]). Standard output: one answer.
 //! It blocks where the destination blocks; then the pipe fills, and the supervisor decides what that means. Nothing
 //! survives it: what it has read and not handed on is lost when it is killed.
@@ -33,6 +35,8 @@ pub(crate) const NAME: &str = "hull-log";
 const MAX_CONFIG: u64 = 1 << 20;
 /// How long a destination has to take what is left when the container has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Between two attempts to reach a destination that is away.
+const PAUSE: Duration = Duration::from_secs(1);
 /// What the thread that watches the time needs.
 const STACK: usize = 64 << 10;
 
@@ -49,7 +53,12 @@ pub(crate) fn run() -> ExitCode {
     // As the supervisor's own; without the privilege it is as mortal as others.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-998");
     let mut input = BufReader::new(io::stdin().lock());
-    let sink = read_config(&mut input).and_then(|config| open(config.destination));
+    let config = read_config(&mut input);
+    watch_the_time();
+    let sink = config.and_then(|config| match config.waits {
+        true => Ok(wait_for(&config.destination)),
+        false => open(config.destination),
+    });
     let answer = match &sink {
         Ok(_) => Answer::Ok,
         Err(why) => Answer::Invalid(why.clone()),
@@ -57,7 +66,6 @@ pub(crate) fn run() -> ExitCode {
     // If the supervisor is gone, so is the pipe.
     let _ = say(&answer);
     let Ok(mut sink) = sink else { return ExitCode::FAILURE };
-    watch_the_time();
     hand_on(&mut input, sink.as_mut());
     ExitCode::SUCCESS
 }
@@ -82,6 +90,16 @@ fn open(destination: Destination) -> Outcome<Box<dyn Sink>> {
         Destination::Gelf(config) => Box::new(gelf::Sender::open(config)?),
         Destination::Fluentd(config) => Box::new(fluentd::Sender::open(config)?),
     })
+}
+
+/// Reaches a destination, however long that takes.
+fn wait_for(destination: &Destination) -> Box<dyn Sink> {
+    loop {
+        match open(destination.clone()) {
+            Ok(sink) => return sink,
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
 }
 
 /// Ends this process when the pipe has been closed for a while, whatever it waits for.

@@ -18,6 +18,12 @@ impl Outbox {
         self.bytes.len() - self.sent
     }
 
+    /// What waits.
+    pub(crate) fn into_unsent(mut self) -> Vec<u8> {
+        self.bytes.drain(..self.sent);
+        self.bytes
+    }
+
     /// Writes both parts behind what waits already; what does not go now waits. The error is final.
     pub(crate) fn send(&mut self, to: impl AsFd, parts: [&[u8]; 2]) -> Result<()> {
         let gone = match self.len() {

@@ -76,7 +76,9 @@ fn connect(address: Option<&Address>) -> Outcome<Wire> {
 fn own() -> Option<Wire> {
     let kinds = ["unixgram", "unix"].into_iter();
     let mut all = kinds.flat_map(|kind| OWN.map(|path| (kind, path)));
-    all.find_map(|(kind, path)| Wire::connect(&Address { network: kind.into(), target: path.into() }).ok())
+    all.find_map(|(kind, path)| {
+        Wire::connect(&Address { network: kind.into(), target: path.into(), tls: None }).ok()
+    })
 }
 
 /// This machine's name.

@@ -1,12 +1,15 @@
 //! A socket to a destination.
 
-use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use hull_shim::log::Address;
+use hull_shim::log::{Address, Tls};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Outcome;
@@ -20,18 +23,28 @@ pub(super) enum Wire {
     Udp(UdpSocket),
     Unix(UnixStream),
     Unixgram(UnixDatagram),
+    Tls(Tunnel),
+}
+
+/// A program that speaks TLS for us, and the socket to it.
+pub(super) struct Tunnel {
+    stream: UnixStream,
+    program: Child,
 }
 
 impl Wire {
     pub(super) fn connect(address: &Address) -> Outcome<Self> {
-        let Address { network, target } = address;
+        let Address { network, target, tls } = address;
         let failed = |error: &io::Error| format!("dial {network} {target}: connect: {}", reason(error));
         let made = match network.as_str() {
             "unix" => UnixStream::connect(target).map(Self::Unix),
             "unixgram" => UnixDatagram::unbound()
                 .and_then(|socket| socket.connect(target).map(|()| Self::Unixgram(socket))),
             "udp" => udp(address)?,
-            _ => tcp(address)?,
+            _ => match tls {
+                Some(tls) => return Tunnel::open(target, tls).map(Self::Tls),
+                None => tcp(address)?,
+            },
         };
         made.map_err(|error| failed(&error))
     }
@@ -41,6 +54,7 @@ impl Wire {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
             Self::Unix(stream) => stream.write_all(bytes),
+            Self::Tls(tunnel) => tunnel.stream.write_all(bytes),
             Self::Udp(socket) => socket.send(bytes).map(drop),
             Self::Unixgram(socket) => socket.send(bytes).map(drop),
         }
@@ -51,6 +65,7 @@ impl Wire {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Tls(tunnel) => tunnel.stream.read(buffer),
             Self::Udp(_) | Self::Unixgram(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -59,7 +74,7 @@ impl Wire {
     pub(super) fn is_over(&self) -> bool {
         let over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
         let mut polls = [PollFd::from_borrowed_fd(self.fd(), PollFlags::RDHUP)];
-        let streams = matches!(self, Self::Tcp(_) | Self::Unix(_));
+        let streams = matches!(self, Self::Tcp(_) | Self::Unix(_) | Self::Tls(_));
         streams && poll(&mut polls, Some(&Timespec::default())).is_ok() && polls[0].revents().intersects(over)
     }
 
@@ -69,7 +84,44 @@ impl Wire {
             Self::Udp(socket) => socket.as_fd(),
             Self::Unix(socket) => socket.as_fd(),
             Self::Unixgram(socket) => socket.as_fd(),
+            Self::Tls(tunnel) => tunnel.stream.as_fd(),
         }
+    }
+}
+
+impl Tunnel {
+    fn open(target: &str, tls: &Tls) -> Outcome<Self> {
+        let failed = |error: io::Error| format!("execute {}: {}", tls.program.display(), reason(&error));
+        let (stream, theirs) = UnixStream::pair().map_err(failed)?;
+        let (own, key) = tls.identity.as_ref().map(|(own, key)| (own, key)).unzip();
+        let files = [tls.authorities.as_ref(), own, key];
+        let program = Command::new(&tls.program)
+            .arg0(Tls::NAME)
+            .arg(target)
+            .args(files.map(|path| path.map_or(OsStr::new(""), |path| path.as_os_str())))
+            .args(tls.skip_verify.then_some(Tls::SKIP))
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let tunnel = Self { stream, program };
+        let mut word = String::new();
+        // Nothing follows that line, so nothing of what follows is swallowed.
+        BufReader::new(&tunnel.stream).read_line(&mut word).map_err(failed)?;
+        match word.strip_suffix('\n') {
+            Some("") => Ok(tunnel),
+            Some(why) => Err(why.to_owned()),
+            None => Err(format!("{} has ended", Tls::NAME)),
+        }
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        // It passes on what it has, and ends; it dies with us if that takes too long.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.program.wait();
     }
 }
 
@@ -93,7 +145,7 @@ fn udp(address: &Address) -> Outcome<io::Result<Wire>> {
 
 /// At least one address.
 fn resolve(address: &Address) -> Outcome<Vec<std::net::SocketAddr>> {
-    let Address { network, target } = address;
+    let Address { network, target, .. } = address;
     let host = target.rsplit_once(':').map_or(target.as_str(), |(host, _)| host);
     let found = target.to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
     match found.is_empty() {
