@@ -315,3 +315,20 @@ fn an_idle_daemon_gives_its_code_back() {
     daemon.hull(["run", "--rm", "busybox", "true"]).ok();
     assert!(code() > busy / 3, "and takes what it needs");
 }
+
+#[test]
+fn info_warns_of_an_open_socket() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let daemon = Daemon::start_with(&["-H", &format!("tcp://{unused}")]);
+    let warnings = daemon.api("GET", "/info", None).json()["Warnings"].to_string();
+    assert!(
+        warnings.contains(&format!("API is accessible on http://{unused} without encryption.")),
+        "{warnings}"
+    );
+    assert!(
+        warnings.contains("Access to the remote API is equivalent to root access on the host"),
+        "{warnings}"
+    );
+    let closed = Daemon::start();
+    assert!(closed.api("GET", "/info", None).json()["Warnings"].is_null());
+}

@@ -57,6 +57,8 @@ fn where_nothing_bounds_containers_that_is_said() {
         .hull(["run", "--storage-opt", "colour=red", "busybox", "true"])
         .complains("Unknown option colour")
         .fails(125);
+    let volume = ["volume", "create", "-o", "size=10m", "bounded"];
+    daemon.hull(volume).complains("quota size requested but no quota support").fails(1);
     let root = daemon.dir().join("other");
     let mut hulld = daemon.command(&hull_testkit::daemon::binary("hulld"));
     hulld
@@ -110,6 +112,24 @@ fn share(kind: &str) {
     daemon.hull([&["run", "--rm", "--storage-opt", "size=0", "busybox"], &write[..]].concat()).ok();
     let wrong = ["run", "--storage-opt", "size=much", "busybox", "true"];
     daemon.hull(wrong).complains("invalid size: 'much'").fails(125);
+    a_volume_has_a_size(&mut daemon);
+}
+
+fn a_volume_has_a_size(daemon: &mut Daemon) {
+    let fill = |daemon: &Daemon, name: &str| -> u64 {
+        let script = "dd if=/dev/zero of=/v/file bs=64k count=320 2>/dev/null; du -k /v/file";
+        let volume = format!("{name}:/v");
+        let wrote = daemon.hull(["run", "--rm", "-v", &volume, "busybox", "sh", "-c", script]);
+        wrote.ok().split('\t').next().and_then(|size| size.parse().ok()).expect("a size")
+    };
+    daemon.hull(["volume", "create", "-o", "size=8m", "small"]).ok();
+    daemon.hull(["volume", "create", "-o", "size=12m", "middle"]).ok();
+    daemon.hull(["volume", "create", "large"]).ok();
+    assert!((7 << 10..=8 << 10).contains(&fill(daemon, "small")));
+    daemon.restart();
+    assert!((11 << 10..=12 << 10).contains(&fill(daemon, "middle")));
+    assert_eq!(fill(daemon, "large"), 20 << 10);
+    daemon.hull(["volume", "rm", "small", "middle", "large"]).ok();
 }
 
 /// Whether a program said that there is no room.

@@ -294,6 +294,11 @@ fn unencodable(why: serde_json::Error) -> Error {
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Outcome {
     let mut bytes = serde_json::to_vec(value).map_err(unencodable)?;
     bytes.push(b'\n');
+    written(status, bytes)
+}
+
+/// JSON that is written already.
+fn written(status: StatusCode, bytes: Vec<u8>) -> Outcome {
     let mut reply = Response::new(full(bytes));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -309,6 +314,34 @@ pub(crate) fn ok<T: Serialize>(value: &T) -> Outcome {
 pub(crate) fn spoken<T: Serialize + Versioned>(version: ApiVersion, mut value: T) -> Outcome {
     value.speak(version);
     ok(&value)
+}
+
+/// A long list as JSON, written item by item: as values, only one of them is there at a time.
+pub(crate) struct List {
+    version: ApiVersion,
+    bytes: Vec<u8>,
+}
+
+impl List {
+    /// An empty list for a client of that version.
+    pub(crate) fn new(version: ApiVersion) -> Self {
+        Self { version, bytes: vec![b'['] }
+    }
+
+    /// Adds what the client's version has of `item`.
+    pub(crate) fn push<T: Serialize + Versioned>(&mut self, mut item: T) -> Result<(), Error> {
+        if self.bytes.len() > 1 {
+            self.bytes.push(b',');
+        }
+        item.speak(self.version);
+        serde_json::to_writer(&mut self.bytes, &item).map_err(unencodable)
+    }
+
+    /// The answer.
+    pub(crate) fn done(mut self) -> Outcome {
+        self.bytes.extend_from_slice(b"]\n");
+        written(StatusCode::OK, self.bytes)
+    }
 }
 
 /// A status without a body.

@@ -73,6 +73,11 @@ impl Volumes {
             if is_local {
                 private_directory(&root.join(&volume.name))?;
                 local::make_data(&volume.mountpoint)?;
+                // A crash may have come before.
+                let size = local::size(volume.options.as_ref()).ok().flatten();
+                if let Ok(Some((quotas, size))) = local::quotas(root, size) {
+                    quotas.bound(std::slice::from_ref(&volume.mountpoint), size)?;
+                }
             }
             by_name.insert(volume.name.clone(), volume);
         }
@@ -211,10 +216,14 @@ impl Engine {
     fn make_local(&self, name: &str, request: VolumeRequest, unclaimed: bool) -> Result<Volume> {
         local::check_name(name)?;
         local::device(request.options.as_ref())?;
+        let bounds = local::quotas(&self.volumes.root, local::size(request.options.as_ref())?)?;
         let volume = Volume { unclaimed, ..Volume::local(name, &self.volumes.root, request) };
         self.store.put_volume(&volume)?;
         private_directory(&self.volumes.root.join(name))?;
         local::make_data(&volume.mountpoint)?;
+        if let Some((quotas, size)) = bounds {
+            quotas.bound(std::slice::from_ref(&volume.mountpoint), size)?;
+        }
         self.volumes.lock().insert(name.to_owned(), volume.clone());
         Ok(volume)
     }

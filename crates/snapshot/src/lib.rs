@@ -3,6 +3,7 @@
 //!
 //! - [`Snapshotter`] keeps the directories: one per layer, named by its chain id, and one per container.
 //! - [`Mounts`] is the overlay of a container, mounted by file descriptor and never on the host.
+//! - [`Quotas`] bounds what is written to a directory.
 //! - [`diff`] and [`changes`] say what a container changed; [`export`] and [`archive`] pack a tree;
 //!   [`extract`] and [`copy_up`] fill one.
 //!
@@ -35,6 +36,7 @@ pub use error::{Error, Result};
 pub use limits::Limits;
 pub use mounts::Mounts;
 pub use node::{Kind, Node};
+pub use quota::Quotas;
 pub use reaper::Reaper;
 pub use snapshotter::{Applied, Snapshotter, Usage};
 pub use unpack::{Extraction, extract};

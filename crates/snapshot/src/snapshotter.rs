@@ -248,7 +248,7 @@ impl Snapshotter {
         let quotas =
             self.quotas.as_ref().ok_or_else(|| Error::invalid("the file system bounds no projects"))?;
         let mounts = self.prepare(key, chains)?;
-        quotas.bound(&self.snapshot_dir(key), bytes).inspect_err(|_| {
+        quotas.bound(&counted(&self.snapshot_dir(key)), bytes).inspect_err(|_| {
             // Left behind, it is the caller's to sweep, like any that he has no use for.
             let _ = self.remove(key);
         })?;
@@ -288,7 +288,7 @@ impl Snapshotter {
         }
         if let Some(quotas) = &self.quotas {
             // A limit that stays bounds nobody: its project has no files soon, and is given to no other while it has one.
-            let _ = quotas.lift(&unfinished.path.join("gone"));
+            let _ = quotas.lift(&unfinished.path.join("gone/upper"));
         }
         self.reaper.push(unfinished.release());
         Ok(())
@@ -557,6 +557,13 @@ impl Facts {
 fn read_lower(record: &str) -> Option<Vec<Digest>> {
     let lines: Vec<_> = record.strip_suffix("end\n")?.lines().collect();
     lines.into_iter().map(|line| Digest::parse(line).ok()).collect()
+}
+
+/// What counts of a snapshot: overlayfs renames files between the two, which are therefore of one project. Their directory
+/// is of none: the kernel lets no directory of another project into one that hands down its own, and ours goes to
+/// `unfinished/` in the end.
+fn counted(snapshot: &Path) -> [PathBuf; 2] {
+    ["upper", "work"].map(|name| snapshot.join(name))
 }
 
 fn check_key(key: &str) -> Result<()> {

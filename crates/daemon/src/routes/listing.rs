@@ -10,7 +10,7 @@ use hull_oci::Digest;
 use regex_lite::Regex;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, Query, invalid, spoken};
+use crate::call::{Call, List, Outcome, Query, invalid};
 use crate::{parse, render};
 
 /// The filters of the list.
@@ -44,7 +44,7 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let mut link_names = Engine::link_names(&containers);
     let chosen = Choice::new(&daemon, query, &filters, &containers, all)?;
     let wanted = containers.into_iter().filter(|container| chosen.wants(container));
-    let mut list = Vec::new();
+    let mut list = List::new(call.version);
     let mut images = Images { daemon: &daemon, known: HashMap::new() };
     for container in wanted.take(limit.unwrap_or(usize::MAX)) {
         let size = match query.flag("size") {
@@ -54,9 +54,9 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
         let mut summary = render::summary(&container, size);
         summary.names.extend(link_names.remove(&container.id).unwrap_or_default());
         summary.image = images.name_of(&container);
-        list.push(summary);
+        list.push(summary)?;
     }
-    spoken(call.version, list)
+    list.done()
 }
 
 /// What images' names mean now.

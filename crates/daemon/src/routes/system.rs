@@ -80,7 +80,8 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let (release_name, release_version) = os_release();
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let settings = daemon.settings();
-    let (devices, warnings) = devices(&daemon).await?;
+    let (devices, mut warnings) = devices(&daemon).await?;
+    warnings.extend(exposed(&settings));
     let commit = || wire::Commit { expected: Some(String::new()), ..wire::Commit::default() };
     spoken(
         call.version,
@@ -95,7 +96,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             driver_status: info.storage_status,
             plugins: wire::Plugins {
                 volume: daemon.engine.volume_drivers(),
-                network: names(&["bridge", "host", "null"]),
+                network: names(&["bridge", "cni", "host", "ipvlan", "macvlan", "null"]),
                 authorization: None,
                 log: names(daemon.engine.log_drivers()),
             },
@@ -149,6 +150,23 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             ..wire::Info::default()
         },
     )
+}
+
+/// What everybody who reaches a TCP socket may do, in Docker's words.
+fn exposed(settings: &Settings) -> Vec<String> {
+    let (scheme, lacks) = match (settings.tls, settings.tlsverify) {
+        (_, true) => return Vec::new(),
+        (true, false) => ("https", "TLS client verification"),
+        (false, false) => ("http", "encryption"),
+    };
+    let hosts = settings.hosts.iter().filter_map(|host| host.strip_prefix("tcp://"));
+    let warning = |host| {
+        format!(
+            "WARNING: API is accessible on {scheme}://{host} without {lacks}.\n         Access to the remote API is \
+             equivalent to root access on the host."
+        )
+    };
+    hosts.map(warning).collect()
 }
 
 /// The CDI devices that there are, and what is wrong with the files that tell of them.

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::path::Path;
 
+use hull_snapshot::Quotas;
 use hull_sys::Context;
 
 use crate::model::Device;
@@ -38,11 +39,7 @@ pub(crate) fn device(options: Option<&BTreeMap<String, String>>) -> Result<Optio
     {
         return Err(Error::invalid(format!("invalid option: {name:?}")));
     }
-    if let Some(size) = options.get("size")
-        && bytes(size)? > 0
-    {
-        return Err(Error::invalid("quota size requested but no quota support"));
-    }
+    size(Some(options))?;
     let requires = [("device", "type"), ("type", "device"), ("o", "device"), ("o", "type")];
     if let Some((_, other)) = requires
         .into_iter()
@@ -61,6 +58,21 @@ pub(crate) fn device(options: Option<&BTreeMap<String, String>>) -> Result<Optio
     let words = value("o");
     let options = words.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     Ok(Some(Device { filesystem, device, options }))
+}
+
+/// How much a volume may hold; `None`: as much as there is.
+pub(super) fn size(options: Option<&BTreeMap<String, String>>) -> Result<Option<u64>> {
+    let size = options.and_then(|options| options.get("size"));
+    Ok(size.map(|text| bytes(text)).transpose()?.filter(|bytes| *bytes > 0))
+}
+
+/// What can bound a volume of that size, if it has one.
+pub(super) fn quotas(root: &Path, size: Option<u64>) -> Result<Option<(Quotas, u64)>> {
+    let Some(size) = size else { return Ok(None) };
+    match Quotas::of(root)? {
+        Some(quotas) => Ok(Some((quotas, size))),
+        None => Err(Error::invalid("quota size requested but no quota support")),
+    }
 }
 
 /// A size as people write it: "10G", units are powers of 1024.
@@ -131,6 +143,10 @@ pub(super) fn discard(store: &Store, root: &Path, name: &str) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         renamed => renamed.on("rename", &directory)?,
     }
+    if let Ok(Some(quotas)) = Quotas::of(root) {
+        // A limit that stays bounds nobody.
+        let _ = quotas.lift(&removing.join("_data"));
+    }
     store.delete_volume(name)?;
     match fs::remove_dir_all(&removing) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -173,7 +189,6 @@ mod tests {
             (&[("o", "bind"), ("device", "/x")], "missing required option: \"type\""),
             (&[("type", "none")], "missing required option: \"device\""),
             (&[("device", "/srv")], "missing required option: \"type\""),
-            (&[("size", "10G")], "quota size requested but no quota support"),
             (&[("size", "much")], "invalid size: 'much'"),
             (
                 &[("type", "cifs"), ("device", "//server:445/share")],
