@@ -187,6 +187,7 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         pools: if pools.is_empty() { defaults.pools } else { pools },
         pools6,
         default_options,
+        ..hull_network::Config::default()
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -98,6 +99,8 @@ pub struct Config {
     /// Packets that somebody has put this mark on pass to containers of networks that are not internal
     /// (`--bridge-accept-fwmark`).
     pub accepted_mark: Option<Mark>,
+    /// The root of the version 2 cgroups, below which long ranges of published ports are kept from all programs.
+    pub cgroups: Option<PathBuf>,
     /// The MTU of the default bridge (`--mtu`); 0 leaves the kernel's.
     pub mtu: u32,
     /// Where networks without a subnet get theirs (`--default-address-pool`).
@@ -125,6 +128,7 @@ impl Default for Config {
             userland_proxy: true,
             direct_routing: false,
             accepted_mark: None,
+            cgroups: None,
             mtu: 1500,
             pools: default_pools(),
             pools6: Vec::new(),

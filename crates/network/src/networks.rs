@@ -77,8 +77,8 @@ impl Networks {
         let policy = Policy { direct: config.direct_routing, accepted: config.accepted_mark };
         let networks = Self {
             records: Records::open(db)?,
+            ports: Ports::new(runtime, config.cgroups.as_deref())?,
             config,
-            ports: Ports::new(runtime),
             routes: Mutex::new(Routes::here()?),
             namespace: hull_sys::netns::current()?,
             firewall: Firewall::here(policy)?,
