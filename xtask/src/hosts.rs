@@ -48,7 +48,7 @@ const OF_THE_HOST: [&str; 8] = [
 ];
 
 /// How long the machine may take, in seconds: it may have to be emulated.
-const PATIENCE: &str = "400";
+const PATIENCE: &str = "600";
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];

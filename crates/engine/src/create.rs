@@ -10,6 +10,7 @@ mod mounts;
 mod storage;
 
 pub(crate) use binds::clean;
+pub(crate) use mounts::is_at;
 pub(crate) use storage::check_default_size;
 
 use std::path::{Path, PathBuf};
