@@ -43,6 +43,14 @@ impl Attachment<'_> {
         Ok(())
     }
 
+    /// To be called when its interface has its carrier: what comes by IPv6 from now on is heard.
+    pub(super) fn await_heard(&self, namespace: BorrowedFd<'_>) -> Result<()> {
+        let endpoint = &self.recorded.endpoint;
+        endpoint
+            .address6
+            .map_or(Ok(()), |on| interface::await_heard(namespace, &endpoint.interface, on.addr()))
+    }
+
     fn keep(mut self) -> Endpoint {
         self.linked = false;
         if let Some(reservation) = self.reservation.take() {
