@@ -124,6 +124,8 @@ impl Engine {
         let first = self.network_name(&mode.to_string());
         let mut names: Vec<(String, i64)> =
             settings.networks.iter().map(|(name, on)| (name.clone(), on.gw_priority)).collect();
+        // Without a default bridge (`--bridge=none`) who wants no other network has none.
+        names.retain(|(name, _)| name != "bridge" || self.networks.find(name).is_ok());
         // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
         names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
         let way_out = self.way_out(&names);
