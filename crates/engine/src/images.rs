@@ -165,14 +165,15 @@ impl Engine {
             None => container.config.clone(),
         };
         let mounts = self.snapshots.mounts(&container.id)?;
+        let target = request.target.map(Reference::with_default_tag);
         let commit = hull_image::Commit {
             parent: Digest::parse(&container.image_id).ok(),
             mounts,
             config: image_config(&config),
             changes: request.changes,
-            reference: request.target.map(Reference::with_default_tag),
+            reference: target.clone(),
             author: request.author,
-            comment: request.comment,
+            comment: request.comment.clone(),
             container: container.id.clone(),
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
@@ -186,8 +187,16 @@ impl Engine {
             thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
-        let attributes = [("imageID".to_owned(), id.to_string())];
-        self.emit_with(&container, "commit", attributes);
+        let named = target.map(|target| target.familiar());
+        if let Some(name) = &named {
+            self.emit_image(&id.to_string(), name, "tag");
+        }
+        let facts = [
+            ("comment", request.comment),
+            ("imageID", id.to_string()),
+            ("imageRef", named.unwrap_or_default()),
+        ];
+        self.emit_with(&container, "commit", facts.map(|(name, fact)| (name.to_owned(), fact)));
         Ok(id)
     }
 

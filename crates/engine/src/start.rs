@@ -141,7 +141,7 @@ impl Engine {
             state.error.clear();
             state.started_at = Some(started_at);
             state.ever_started = true;
-            state.health = None;
+            state.probe_anew();
             container.network = network;
             container.network.sandbox_key = format!("/proc/{pid}/ns/net");
         })?;
