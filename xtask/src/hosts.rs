@@ -12,12 +12,13 @@ const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine; and
 /// that of networks for which the kernel of some hosts has no links.
-const VERSION_2: [&str; 9] = [
+const VERSION_2: [&str; 10] = [
     "hierarchies",
     "lifecycle",
     "confinement",
     "commandline",
     "checkpoint",
+    "checkpoints",
     "spec",
     "cgroups",
     "runtimes",

@@ -14,7 +14,6 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("default-gateway", true, "the default bridge is the gateway"),
     ("default-gateway-v6", true, "IPv6 is not supported yet"),
     ("exec-opt", true, "cgroups are managed as files"),
-    ("experimental", false, "checkpoints are not supported yet"),
     ("firewall-backend", true, "hulld speaks nftables"),
     ("ip-forward-no-drop", false, "forwarding of others is left alone"),
     ("iptables", false, "hulld speaks nftables"),

@@ -13,6 +13,7 @@ pub(super) fn choose_address(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv4Addr>,
+    before: Option<Ipv4Addr>,
 ) -> Result<Option<Ipv4Net>> {
     let Some(ipam) = network.ipam.first() else {
         return wish.map_or(Ok(None), |address| outside(address.into()));
@@ -23,10 +24,15 @@ pub(super) fn choose_address(
     }
     let sharing = sharing(rows, network)?;
     let reserved = |address| sharing.iter().any(|other| !lease::usable(other, address));
+    let taken = |address| Ok::<_, Error>(reserved(address) || rows.has_address(&network.id, address)?);
+    if let Some(address) = before
+        && lease::usable(ipam, address)
+        && !taken(address)?
+    {
+        return with_prefix(address, ipam).map(Some);
+    }
     let last = rows.last_address(&network.id)?;
-    let next = lease::next(ipam, last, |address| {
-        Ok::<_, Error>(reserved(address) || rows.has_address(&network.id, address)?)
-    })?;
+    let next = lease::next(ipam, last, taken)?;
     let address = next.ok_or_else(|| {
         Error::Unavailable(format!(
             "no available IPv4 addresses on this network's address pools: {} ({})",
@@ -101,13 +107,19 @@ pub(super) fn choose_address6(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv6Addr>,
+    before: Option<Ipv6Addr>,
 ) -> Result<Option<Ipv6Net>> {
     let Some(ipam) = &network.ipam6 else {
         return wish.map_or(Ok(None), |address| outside(address.into()));
     };
-    let address = match wish {
-        Some(address) => check_wish6(rows, network, ipam, address).map(|()| address)?,
-        None => {
+    let again = match before.filter(|address| lease::usable6(ipam, *address)) {
+        Some(address) if !rows.has_address6(&network.id, address)? => Some(address),
+        _ => None,
+    };
+    let address = match (wish, again) {
+        (Some(address), _) => check_wish6(rows, network, ipam, address).map(|()| address)?,
+        (None, Some(address)) => address,
+        (None, None) => {
             let last = rows.last_address6(&network.id)?;
             let next = lease::next6(ipam, last, |address| rows.has_address6(&network.id, address))?;
             let address = next.ok_or_else(|| {

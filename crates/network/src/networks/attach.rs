@@ -160,8 +160,9 @@ impl Networks {
             }
             // The plugins of CNI choose for themselves.
             let chooses = network.driver != Driver::Cni;
-            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses))?;
-            let address6 = choose_address6(rows, &network, request.ipv6.filter(|_| chooses))?;
+            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses), request.before.0)?;
+            let address6 =
+                choose_address6(rows, &network, request.ipv6.filter(|_| chooses), request.before.1)?;
             let reservation = self.reserve(&id, &network, request, (address, address6))?;
             let open = !network.is_closed();
             let recorded = Recorded {
