@@ -1,7 +1,7 @@
 //! Published ports: ranges, and ports that come and go while a container runs.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hull_testkit::Daemon;
@@ -61,6 +61,44 @@ fn ten_thousand_ports_cost_about_what_one_does() {
     // A port out of the range is taken.
     let taken = daemon.hull(["run", "--rm", "-p", "15555:80/udp", "busybox", "true"]);
     taken.complains("Bind for 0.0.0.0:15555 failed: port is already allocated").fails(125);
+}
+
+#[test]
+fn a_long_range_is_kept_from_other_programs() {
+    let tcp = |address: &str| TcpListener::bind(address).err().map(|error| error.kind());
+    let udp = |address: &str| UdpSocket::bind(address).err().map(|error| error.kind());
+    let in_use = Some(ErrorKind::AddrInUse);
+    let mut daemon = Daemon::with_busybox();
+    server(&daemon, "range", &["-p", "10000-10999:10000-10999"]);
+    server(&daemon, "local", &["-p", "127.0.0.1:20000-20999:1-1000/udp"]);
+    assert!(eventually(PATIENCE, || fetch(10_080).is_some()), "the container has its own ports");
+    daemon.hull(["network", "create", "--ipv6", "six"]).ok();
+    server(&daemon, "six", &["--network", "six", "-p", "[::1]:21000-21999:1-1000"]);
+    for address in [
+        "0.0.0.0:10500",
+        "127.0.0.1:10999",
+        "[::]:10000",
+        "[::ffff:127.0.0.1]:10500",
+        "[::1]:21500",
+        "[::]:21999",
+    ] {
+        assert_eq!(tcp(address), in_use, "{address}");
+    }
+    for address in ["0.0.0.0:9999", "[::]:11000", "[::1]:10500", "127.0.0.1:21500", "[::]:22000"] {
+        assert_eq!(tcp(address), None, "{address}");
+    }
+    assert_eq!(udp("0.0.0.0:10500"), None);
+    assert_eq!([udp("127.0.0.1:20500"), udp("0.0.0.0:20999")], [in_use; 2]);
+    assert_eq!([udp("127.0.0.2:20500"), udp("[::1]:20500"), tcp("127.0.0.1:20500")], [None; 3]);
+
+    daemon.hull(["port", "rm", "range", "10500:10500"]).ok();
+    assert_eq!([tcp("0.0.0.0:10499"), tcp("0.0.0.0:10500"), tcp("0.0.0.0:10501")], [in_use, None, in_use]);
+    daemon.kill9();
+    assert_eq!([tcp("0.0.0.0:10501"), udp("127.0.0.1:20500")], [None; 2]);
+    daemon.restart();
+    assert_eq!([tcp("0.0.0.0:10501"), udp("127.0.0.1:20500")], [in_use; 2]);
+    daemon.hull(["rm", "-f", "range", "local"]).ok();
+    assert_eq!([tcp("0.0.0.0:10501"), udp("127.0.0.1:20500")], [None; 2]);
 }
 
 #[test]

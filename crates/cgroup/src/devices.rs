@@ -10,7 +10,7 @@ mod program;
 use std::path::Path;
 
 use hull_oci::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
-use hull_sys::Context;
+use hull_sys::{Context, bpf};
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::Cgroup;
@@ -195,8 +195,8 @@ fn attach_v2(cgroup: &Cgroup, policy: &Policy) -> Result<()> {
         .unified()
         .ok_or_else(|| Error::Unsupported("this host has no devices controller for cgroups".to_owned()))?;
     let dir = open(&place.dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).on("open", &place.dir)?;
-    let program = hull_sys::bpf::load_device_program(&program::compile(policy))?;
-    Ok(hull_sys::bpf::replace_device_program(&dir, &program)?)
+    let program = bpf::load(bpf::Question::Device, &program::compile(policy))?;
+    Ok(bpf::replace_device_program(&dir, &program)?)
 }
 
 /// A device number of a rule; absent and negative are "any".

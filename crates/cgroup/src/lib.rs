@@ -35,7 +35,7 @@ pub use error::{Error, Result};
 pub use hierarchy::Version;
 pub use oom::OomWatch;
 pub use stats::{Blkio, Cpu, Device, Memory, Pids, Stats};
-pub use support::{Support, support};
+pub use support::{Support, support, unified_mount};
 
 use hierarchy::{Dialect, Hierarchies, Place};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::hierarchy::{Dialect, Hierarchies, Version};
+use crate::hierarchy::{Dialect, Hierarchies, Hierarchy, Version};
 
 /// Which limits this host can enforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,4 +71,10 @@ pub fn support() -> Result<Support> {
         io_throttle: offers("blkio", "blkio.throttle.read_bps_device") || at("io").is_some(),
         freezer: v2 || at("freezer").is_some(),
     })
+}
+
+/// Where version 2 is mounted, be it alone or beside version 1.
+pub fn unified_mount() -> Option<&'static Path> {
+    let host = Hierarchies::of_host().ok()?;
+    host.iter().find(|h| h.dialect() == Dialect::V2).map(Hierarchy::mount)
 }

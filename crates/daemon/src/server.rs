@@ -74,6 +74,7 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
 
 async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<Reply> {
     let started = Instant::now();
+    daemon.rest.note();
     let watched = daemon.clone();
     let parent = daemon.traces.is_some().then(|| request.headers().get("traceparent").cloned()).flatten();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());

@@ -152,7 +152,9 @@ impl Engine {
         let id = store.fact("id", || uuid().unwrap_or_default())?;
         let snapshots = Arc::new(Snapshotter::open(&data.join("snapshots"))?);
         let images = ImageStore::open(&data.join("images"), Arc::clone(&snapshots), options.images.clone())?;
-        let networks = Arc::new(Networks::open(store.connection(), options.network.clone())?);
+        let cgroups = hull_cgroup::unified_mount().map(Path::to_owned);
+        let network = hull_network::Config { cgroups, ..options.network.clone() };
+        let networks = Arc::new(Networks::open(store.connection(), network)?);
         let recorded = store.containers()?;
         let plugins = Plugins::new(plugin_directories(&options));
         let volumes = Volumes::load(&store, &data.join("volumes"), &recorded, plugins)?;

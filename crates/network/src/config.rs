@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -53,6 +54,8 @@ pub struct Config {
     /// Whether ports of the host's IPv6 addresses lead to containers without IPv6 (`--userland-proxy`); for that
     /// [`crate::Networks::open`] is to be called within a runtime.
     pub userland_proxy: bool,
+    /// The root of the version 2 cgroups, below which long ranges of published ports are kept from all programs.
+    pub cgroups: Option<PathBuf>,
     /// The MTU of the default bridge (`--mtu`); 0 leaves the kernel's.
     pub mtu: u32,
     /// Where networks without a subnet get theirs (`--default-address-pool`).
@@ -78,6 +81,7 @@ impl Default for Config {
             forward_others: false,
             default_ip: Ipv4Addr::UNSPECIFIED,
             userland_proxy: true,
+            cgroups: None,
             mtu: 1500,
             pools: default_pools(),
             pools6: Vec::new(),

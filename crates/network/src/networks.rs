@@ -76,8 +76,8 @@ impl Networks {
         let runtime = Handle::try_current().ok().filter(|_| relays);
         let networks = Self {
             records: Records::open(db)?,
+            ports: Ports::new(runtime, config.cgroups.as_deref())?,
             config,
-            ports: Ports::new(runtime),
             routes: Mutex::new(Routes::here()?),
             namespace: hull_sys::netns::current()?,
             firewall: Firewall::here()?,

@@ -4,26 +4,29 @@
 //! that it is reached there. After a restart the sockets are bound again from the records; what another program
 //! has taken meanwhile is told, and goes on leading to the container.
 //!
-//! A long range is not held, since that would take a descriptor for each port: it is reserved against other containers,
-//! and refused where a program listens on one of its ports already.
+//! A long range is *guarded*, since holding it would take a descriptor for each port: it is refused where a program
+//! listens on one of its ports already, and from then on the kernel refuses its ports to other programs.
 
 mod bind;
+mod guard;
 mod held;
 mod listeners;
 mod relay;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
 use std::sync::Mutex;
 
 use rustix::io::Errno;
 use tokio::runtime::Handle;
 
+use self::guard::Guard;
 use self::held::{Held, Place, Taken};
 use crate::networks::lock;
 use crate::port::joined;
 use crate::{Error, PortBinding, Protocol, Published, sysctl};
 
-/// An endpoint with more ports than this has them tested, not held: a descriptor for each would use up the daemon's.
+/// An endpoint with more ports than this has them guarded, not held: a descriptor for each would use up the daemon's.
 const HELD_AT_MOST: usize = 256;
 
 /// A container's addresses, of each family that its network has.
@@ -94,9 +97,11 @@ impl Drop for Reservation<'_> {
 }
 
 impl Ports {
-    /// Without reservations; with a runtime, what comes by IPv6 is passed on to containers without it.
-    pub(crate) fn new(runtime: Option<Handle>) -> Self {
-        Self { relays: runtime.is_some(), held: Mutex::new(Held::new(runtime)), ..Self::default() }
+    /// Without reservations, for the calling thread's network namespace. With a runtime, what comes by IPv6 is passed
+    /// on to containers without it; with the root of the version 2 cgroups, long ranges are guarded.
+    pub(crate) fn new(runtime: Option<Handle>, cgroups: Option<&Path>) -> Result<Self, Error> {
+        let guard = cgroups.map(Guard::new).transpose()?;
+        Ok(Self { relays: runtime.is_some(), held: Mutex::new(Held::new(runtime, guard)), ..Self::default() })
     }
 
     /// Reserves ports for every wish, or none. An endpoint that has `already` ports has that many fewer held.

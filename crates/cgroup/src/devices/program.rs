@@ -4,6 +4,8 @@
 //! where `access_type` is the access in its upper and the kind in its lower half; it answers 1 for
 //! "may" and 0 for "may not" in r0. Encoding: RFC 9669; constants: `linux/bpf.h`.
 
+use hull_sys::bpf::instruction;
+
 use super::{Access, Devices, Kind, Policy};
 
 /// Opcodes: class, operation and source of the few instructions used.
@@ -26,15 +28,6 @@ const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 const WANTED: u8 = 6;
-
-/// One instruction in the kernel's layout: op, registers, offset, immediate.
-fn instruction(op: u8, dst: u8, src: u8, offset: i16, immediate: u32) -> u64 {
-    let registers = dst | (src << 4);
-    let offset = u16::from_ne_bytes(offset.to_ne_bytes());
-    let [o0, o1] = offset.to_ne_bytes();
-    let [i0, i1, i2, i3] = immediate.to_ne_bytes();
-    u64::from_ne_bytes([op, registers, o0, o1, i0, i1, i2, i3])
-}
 
 /// The program for `policy`.
 pub(super) fn compile(policy: &Policy) -> Vec<u64> {

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use tokio::runtime::Handle;
 
 use super::bind::bind;
+use super::guard::Guard;
 use super::listeners;
 use super::relay::Relay;
 use crate::{Protocol, Published};
@@ -25,15 +26,17 @@ pub(super) struct Held {
     longest: u16,
     /// Where relays run.
     runtime: Option<Handle>,
+    /// Keeps the ranges without sockets.
+    guard: Option<Guard>,
 }
 
 #[derive(Debug)]
 struct Holder {
-    ip: IpAddr,
-    last: u16,
+    place: Place,
     endpoint: String,
-    /// By port; none for a range that is not held.
+    /// By port; none for a range that is guarded.
     sockets: Vec<(u16, Hold)>,
+    guarded: bool,
 }
 
 /// What keeps a port, until it is dropped.
@@ -87,8 +90,8 @@ impl Place {
 
 impl Held {
     /// Nothing is reserved.
-    pub(super) fn new(runtime: Option<Handle>) -> Self {
-        Self { runtime, ..Self::default() }
+    pub(super) fn new(runtime: Option<Handle>, guard: Option<Guard>) -> Self {
+        Self { runtime, guard, ..Self::default() }
     }
 
     /// All of these ports at all these addresses, or none; with a socket each if they are to be held.
@@ -104,11 +107,14 @@ impl Held {
                 return Err((place.ip, port, taken));
             }
         }
+        if !hold {
+            self.keep_guarded();
+        }
         Ok(())
     }
 
     fn take_one(&mut self, endpoint: &str, place: Place, hold: bool) -> Result<(), (u16, Taken)> {
-        let ours = self.overlapping(place).filter(|(_, holder)| place.meets(holder.ip));
+        let ours = self.overlapping(place).filter(|(_, holder)| place.meets(holder.place.ip));
         if let Some(first) = ours.map(|(first, _)| first).min() {
             return Err((first.max(place.first), Taken::ByUs));
         }
@@ -121,7 +127,7 @@ impl Held {
             let held = self.hold(place, port, hold).map_err(|errno| (port, Taken::Refused(errno)))?;
             sockets.extend(held.map(|held| (port, held)));
         }
-        self.insert(endpoint, place, sockets);
+        self.insert(endpoint, place, sockets, !hold);
         Ok(())
     }
 
@@ -147,25 +153,31 @@ impl Held {
                 Err(_) => lost.push(port),
             }
         }
-        self.insert(endpoint, place, sockets);
+        self.insert(endpoint, place, sockets, !hold);
+        if !hold {
+            self.keep_guarded();
+        }
         lost
     }
 
     /// Frees ports of an endpoint, which may be a part of what it took at once.
     pub(super) fn release(&mut self, endpoint: &str, place: Place) {
-        let begins: Vec<u16> = self
+        let (begins, guarded): (Vec<u16>, Vec<bool>) = self
             .overlapping(place)
-            .filter(|(_, holder)| holder.endpoint == endpoint && holder.ip == place.ip)
-            .map(|(first, _)| first)
-            .collect();
+            .filter(|(_, holder)| holder.endpoint == endpoint && holder.place.ip == place.ip)
+            .map(|(first, holder)| (first, holder.guarded))
+            .unzip();
         for first in begins {
             self.cut(endpoint, first, place);
+        }
+        if guarded.contains(&true) {
+            self.keep_guarded();
         }
     }
 
     fn cut(&mut self, endpoint: &str, first: u16, place: Place) {
         let Some(holders) = self.holders.get_mut(&(place.protocol, first)) else { return };
-        let own = |holder: &Holder| holder.endpoint == endpoint && holder.ip == place.ip;
+        let own = |holder: &Holder| holder.endpoint == endpoint && holder.place.ip == place.ip;
         let Some(position) = holders.iter().position(own) else { return };
         let holder = holders.swap_remove(position);
         if holders.is_empty() {
@@ -181,16 +193,33 @@ impl Held {
             }
         }
         if first < place.first {
-            self.insert(endpoint, Place { first, last: place.first - 1, ..place }, before);
+            let place = Place { first, last: place.first - 1, ..place };
+            self.insert(endpoint, place, before, holder.guarded);
         }
-        if holder.last > place.last {
-            self.insert(endpoint, Place { first: place.last + 1, last: holder.last, ..place }, after);
+        if holder.place.last > place.last {
+            let place = Place { first: place.last + 1, last: holder.place.last, ..place };
+            self.insert(endpoint, place, after, holder.guarded);
         }
     }
 
-    fn insert(&mut self, endpoint: &str, place: Place, sockets: Vec<(u16, Hold)>) {
+    /// Keeps the ranges without sockets, where the kernel can; they are tested, at least, where it cannot.
+    fn keep_guarded(&mut self) {
+        let Some(guard) = &mut self.guard else {
+            tracing::warn!(
+                "long ranges of published ports are not kept from other programs: no version 2 cgroups"
+            );
+            return;
+        };
+        let guarded = self.holders.values().flatten().filter(|holder| holder.guarded);
+        let places: Vec<Place> = guarded.map(|holder| holder.place).collect();
+        if let Err(error) = guard.keep(&places) {
+            tracing::warn!("long ranges of published ports are not kept from other programs: {error}");
+        }
+    }
+
+    fn insert(&mut self, endpoint: &str, place: Place, sockets: Vec<(u16, Hold)>, guarded: bool) {
         self.longest = self.longest.max(place.last - place.first);
-        let holder = Holder { ip: place.ip, last: place.last, endpoint: endpoint.to_owned(), sockets };
+        let holder = Holder { place, endpoint: endpoint.to_owned(), sockets, guarded };
         self.holders.entry((place.protocol, place.first)).or_default().push(holder);
     }
 
@@ -200,7 +229,7 @@ impl Held {
         self.holders
             .range((place.protocol, from)..=(place.protocol, place.last))
             .flat_map(|((_, first), holders)| holders.iter().map(|holder| (*first, holder)))
-            .filter(move |(_, holder)| holder.last >= place.first)
+            .filter(move |(_, holder)| holder.place.last >= place.first)
     }
 
     /// How many reservations there are.
