@@ -27,11 +27,15 @@ fn daemon() -> Daemon {
     daemon
 }
 
+/// Whether this is the virtual machine, which has no other client.
+fn in_machine() -> bool {
+    std::env::var("HULL_TEST_MARK").is_ok_and(|mark| mark == "hull-test-vm")
+}
+
 /// Whether criu can work here. In the machine it has to.
 fn is_for_this_kernel() -> bool {
-    let in_machine = std::env::var("HULL_TEST_MARK").is_ok_and(|mark| mark == "hull-test-vm");
     let check = || Command::new("criu").env("PATH", PATH).arg("check").output();
-    in_machine || check().is_ok_and(|it| it.status.success())
+    in_machine() || check().is_ok_and(|it| it.status.success())
 }
 
 fn inspect(daemon: &Daemon, name: &str) -> Value {
@@ -86,6 +90,10 @@ fn what_is_wrong_with_a_checkpoint_is_said() {
     assert_eq!(checkpoint(&daemon, "idle", &one), (500, "Container idle not running".into()));
     let why = "Cannot checkpoint container tty: it has a terminal, which cannot be saved";
     assert_eq!(checkpoint(&daemon, "tty", &one), (500, why.into()));
+    daemon.hull(["run", "-d", "--name=lender", "--ipc=shareable", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["run", "-d", "--name=guest", "--ipc=container:lender", "busybox", "sleep", "1000"]).ok();
+    let why = "Cannot checkpoint container guest: it shares the ipc namespace of another container, which cannot be saved";
+    assert_eq!(checkpoint(&daemon, "guest", &one), (500, why.into()));
     for name in ["", "a", "..", "../../up", "/etc", ".one"] {
         let why = format!("Invalid checkpoint ID ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
         assert_eq!(checkpoint(&daemon, "box", &json!({"CheckpointID": name})), (400, why));
@@ -127,7 +135,7 @@ fn what_is_wrong_with_a_checkpoint_is_said() {
     daemon
         .hull(["start", "--checkpoint=one", "idle", "box"])
         .complains("you cannot restore multiple containers at once");
-    daemon.hull(["rm", "-f", "box", "tty", "idle"]).ok();
+    daemon.hull(["rm", "-f", "box", "tty", "idle", "guest", "lender"]).ok();
 }
 
 #[test]
@@ -144,6 +152,12 @@ fn a_container_that_cannot_be_saved_runs_on() {
         refused.complains("link-remap");
     }
     assert_eq!(daemon.hull(["checkpoint", "ls", "box"]).ok(), "CHECKPOINT NAME");
+    if !in_machine() {
+        daemon.docker(["checkpoint", "create", "box", "one"]).complains("criu dump: ");
+        assert_eq!(daemon.docker(["checkpoint", "ls", "box"]).ok(), "CHECKPOINT NAME");
+        let nothing = daemon.docker(["checkpoint", "rm", "box", "one"]);
+        nothing.complains("checkpoint one does not exist for container box");
+    }
     let left: Vec<_> = fs::read_dir(own_directory(&daemon, "box").join("checkpoints")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(daemon.hull(["exec", "box", "echo", "well"]).ok(), "well");
@@ -242,6 +256,10 @@ fn a_container_goes_on_where_it_was_saved() {
     assert_eq!(waiting.finish_within(PATIENCE).ok(), "7");
     assert_eq!(inspect(&daemon, "box")["State"]["ExitCode"], 7);
 
+    checkpoints_go_one_by_one_and_with_the_container(&daemon);
+}
+
+fn checkpoints_go_one_by_one_and_with_the_container(daemon: &Daemon) {
     daemon.hull(["checkpoint", "rm", "box", "one"]).ok();
     assert_eq!(daemon.hull(["checkpoint", "ls", "box"]).lines(), ["CHECKPOINT NAME", "three", "two"]);
     // Started from nothing it counts from one again.
@@ -253,7 +271,7 @@ fn a_container_goes_on_where_it_was_saved() {
         .parse::<u32>()
         .unwrap()
         < 100));
-    let directory = own_directory(&daemon, "box");
+    let directory = own_directory(daemon, "box");
     assert!(directory.join("checkpoints/two").exists());
     daemon.hull(["rm", "-f", "box"]).ok();
     assert!(eventually(PATIENCE, || !directory.exists()), "its checkpoints go with it");
@@ -286,6 +304,16 @@ fn input_and_another_directory() {
     attached.wait_for("so far .one.two\n");
     attached.close_stdin();
     daemon.hull(["rm", "-f", "box"]).ok();
+
+    // A session beside it, which nobody saves, ends with it.
+    daemon.hull(["run", "-d", "--name=busy", "busybox", "sh", "-c", "while :; do sleep 0.1; done"]).ok();
+    let session = daemon.spawn_hull(["exec", "busy", "sleep", "1000"]);
+    assert!(eventually(PATIENCE, || daemon.hull(["top", "busy"]).stdout.contains("sleep 1000")));
+    daemon.hull(["checkpoint", "create", "busy", "one"]).ok();
+    assert_eq!(session.finish_within(PATIENCE).code, 137);
+    daemon.hull(["start", "--checkpoint=one", "busy"]).ok();
+    assert!(!daemon.hull(["top", "busy"]).ok().contains("sleep 1000"));
+    daemon.hull(["rm", "-f", "busy"]).ok();
 
     // Images that criu cannot read.
     daemon.hull(["create", "--name=other", "busybox", "true"]).ok();

@@ -17,9 +17,11 @@ mod save;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use hull_cgroup::Cgroup;
 use hull_oci::runtime::{LinuxNamespaceType, Spec};
@@ -33,6 +35,9 @@ pub const DESCRIPTORS: &str = "descriptors.json";
 
 /// Where the program and what it executes are looked for by a process without a search path.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Between two looks at whether it has ended, which takes it many times as long.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Namespaces that a container shares, by their names in `/proc/PID/ns`, and the names that the images have for them.
 const SHARED: [(LinuxNamespaceType, &str, &str); 2] = [
@@ -94,6 +99,14 @@ impl Settings {
     /// The program `criu`, with `images`.
     pub fn new(images: PathBuf) -> Self {
         Self { program: "criu".into(), images, work: None, cgroups: "soft".to_owned(), words: Vec::new() }
+    }
+
+    /// Finds the program, before anything is made for it.
+    ///
+    /// # Errors
+    /// It is not there, or does not run.
+    pub fn find(&self) -> Result<()> {
+        find(&self.program)
     }
 
     /// The namespaces that the container was given by path and that come back with it: their paths, with the names of
@@ -160,19 +173,30 @@ impl Call {
         Ok(())
     }
 
-    /// Runs it to its end.
-    fn run(mut self) -> Result<()> {
+    /// Runs it to its end; `meanwhile` is done again and again.
+    fn run(mut self, meanwhile: &mut dyn FnMut()) -> Result<()> {
         // What an earlier run wrote explains nothing.
         let _ = fs::remove_file(&self.log);
-        let output = self.command.output();
-        let output = output.map_err(|e| Error::new(format!("execute criu: {e}")))?;
-        if output.status.success() {
+        self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let failed = |e: std::io::Error| Error::new(format!("execute criu: {e}"));
+        let mut child = self.command.spawn().map_err(failed)?;
+        let status = loop {
+            match child.try_wait().map_err(failed)? {
+                Some(status) => break status,
+                None => meanwhile(),
+            }
+            std::thread::sleep(PAUSE);
+        };
+        if status.success() {
             return Ok(());
         }
+        let mut said = Vec::new();
+        // Little: the rest of it is in its log.
+        let _ = child.stderr.take().map(|mut stderr| stderr.read_to_end(&mut said));
         let log = fs::read(&self.log).unwrap_or_default();
         let why = reasons(&String::from_utf8_lossy(&log))
-            .or_else(|| reasons(&String::from_utf8_lossy(&output.stderr)))
-            .unwrap_or_else(|| output.status.to_string());
+            .or_else(|| reasons(&String::from_utf8_lossy(&said)))
+            .unwrap_or_else(|| status.to_string());
         Err(Error::new(format!("criu {}: {why} (its log is {})", self.action, self.log.display())))
     }
 }

@@ -115,5 +115,5 @@ fn save(
         (false, true) => Action::LeaveRunning,
         (false, false) => Action::End,
     };
-    Ok(hull_runtime::criu::save(&settings, &what, action)?)
+    Ok(hull_runtime::criu::save(&settings, &what, action, &mut || ())?)
 }

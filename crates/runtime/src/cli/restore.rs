@@ -50,6 +50,7 @@ pub(super) fn run(global: &Global, parser: &mut Parser) -> Result<ExitCode> {
     options.criu.make_absolute()?;
     let images = options.criu.images();
     fs::read_dir(images).map_err(|e| Error::file("read images", images, e))?;
+    options.criu.settings(global).find()?;
     let new = Container::create(&global.root, &require(options.bundle.id.clone())?)?;
     // Before the clone: a signal that comes from then on is for the container.
     let signals = if options.bundle.detach { None } else { Some(foreground::take_signals()?) };

@@ -228,7 +228,7 @@ fn execute(
         mounts.iter().try_for_each(|(path, mount)| place(mount.as_fd(), path))?;
         what.cgroup.map_or(Ok(()), |cgroup| call.cgroup(settings, cgroup, &yard, attach))
     };
-    let done = prepare(&mut call).and_then(|()| call.run());
+    let done = prepare(&mut call).and_then(|()| call.run(&mut || ()));
     // Before anybody removes what they are mounted on; what is not mounted need not be detached.
     let places = fs::read_dir(&yard).into_iter().flatten().flatten().map(|entry| entry.path());
     let own = mounts.iter().map(|(path, _)| path.clone()).chain([root.clone()]);

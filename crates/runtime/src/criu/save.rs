@@ -45,11 +45,12 @@ pub struct Save<'a> {
     pub dir: &'a Path,
 }
 
-/// Saves all processes.
+/// Saves all processes. `meanwhile` is done again and again: a pid namespace ends only when the parents of all its
+/// processes have waited for them, and some may be our children that are not the container's.
 ///
 /// # Errors
 /// criu is not there or has failed: the container runs on.
-pub fn save(settings: &Settings, what: &Save<'_>, action: Action) -> Result<()> {
+pub fn save(settings: &Settings, what: &Save<'_>, action: Action, meanwhile: &mut dyn FnMut()) -> Result<()> {
     check(what.spec)?;
     let name = if action == Action::PreDump { "pre-dump" } else { "dump" };
     let mut call = Call::new(settings, name, "dump.log")?;
@@ -83,7 +84,7 @@ pub fn save(settings: &Settings, what: &Save<'_>, action: Action) -> Result<()> 
         call.args(["--external", file]);
     }
     remember(&descriptors, &settings.images)?;
-    let saved = call.run();
+    let saved = call.run(meanwhile);
     remove_yard(&yard);
     saved
 }

@@ -23,10 +23,15 @@ use crate::container::Container;
 /// The name of all this in failures.
 const STEP: &str = "checkpoint";
 
-/// Saves a container that runs. If that fails, it runs on, and nothing is left in the directory.
-pub(crate) fn save(container: &Container, wish: &Checkpoint) -> std::result::Result<(), Failure> {
+/// Saves a container that runs, and does `meanwhile` again and again. If that fails, it runs on, and nothing is left in the
+/// directory.
+pub(crate) fn save(
+    container: &Container,
+    wish: &Checkpoint,
+    meanwhile: &mut dyn FnMut(),
+) -> std::result::Result<(), Failure> {
     let partial = unfinished(&wish.directory);
-    let saved = clear(&partial).map_err(failure).and_then(|()| write(container, wish, &partial));
+    let saved = clear(&partial).map_err(failure).and_then(|()| write(container, wish, &partial, meanwhile));
     saved
         .and_then(|()| fs::rename(&partial, &wish.directory).on("rename", &partial).map_err(failure))
         .inspect_err(
@@ -35,7 +40,12 @@ pub(crate) fn save(container: &Container, wish: &Checkpoint) -> std::result::Res
         )
 }
 
-fn write(container: &Container, wish: &Checkpoint, images: &Path) -> std::result::Result<(), Failure> {
+fn write(
+    container: &Container,
+    wish: &Checkpoint,
+    images: &Path,
+    meanwhile: &mut dyn FnMut(),
+) -> std::result::Result<(), Failure> {
     let text = fs::read(protocol::CONFIG).on("read", protocol::CONFIG).map_err(failure)?;
     let config: Config = protocol::decode(&text).map_err(|why| told(why.to_string()))?;
     check(&config).map_err(told)?;
@@ -58,7 +68,7 @@ fn write(container: &Container, wish: &Checkpoint, images: &Path) -> std::result
     let notes = images.join(protocol::NOTES);
     // Before criu: a container that it has ended must have a whole checkpoint.
     fs::write(&notes, &wish.notes).on("write", &notes).map_err(failure)?;
-    criu::save(&settings, &what, action).map_err(|why| told(why.to_string()))
+    criu::save(&settings, &what, action, meanwhile).map_err(|why| told(why.to_string()))
 }
 
 /// What of a container cannot be saved, beside what the runtime says of it.
@@ -66,15 +76,22 @@ fn check(config: &Config) -> std::result::Result<(), String> {
     match () {
         () if config.runtime.is_some() => Err("its runtime is another program".into()),
         () if config.terminal.is_some() => Err("it has a terminal".into()),
-        () if has_users(&config.spec) => Err("it has a user namespace".into()),
+        () if has(&config.spec, |kind, _| kind == LinuxNamespaceType::User) => {
+            Err("it has a user namespace".into())
+        }
+        // criu would give it one of its own.
+        () if has(&config.spec, |kind, joined| kind == LinuxNamespaceType::Ipc && joined) => {
+            Err("it shares the ipc namespace of another container".into())
+        }
         () => Ok(()),
     }
     .map_err(|why: String| format!("{why}, which cannot be saved"))
 }
 
-fn has_users(spec: &Spec) -> bool {
+/// Whether it has a namespace of that kind; the second is whether it is joined.
+fn has(spec: &Spec, such: impl Fn(LinuxNamespaceType, bool) -> bool) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User)
+    namespaces.into_iter().flatten().any(|namespace| such(namespace.typ(), namespace.path().is_some()))
 }
 
 /// A container that was made again, and whose processes are stopped. Dropping it kills them and removes its cgroup.

@@ -80,7 +80,11 @@ impl Supervisor {
         if self.container.status() != Status::Running {
             return Answer::NotRunning;
         }
-        checkpoint::save(&self.container, wish).map_or_else(Answer::Failed, |()| Answer::Ok)
+        let execs = &mut self.execs;
+        let saved = checkpoint::save(&self.container, wish, &mut || {
+            execs.values_mut().for_each(exec::Session::reap);
+        });
+        saved.map_or_else(Answer::Failed, |()| Answer::Ok)
     }
 
     fn await_exit(&mut self, key: Key) {
