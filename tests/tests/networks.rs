@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use hull_testkit::Daemon;
 use hull_testkit::output::{PATIENCE, eventually};
+use serde_json::json;
 
 fn fetch(address: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -273,4 +274,33 @@ fn an_endpoint_has_options_of_its_own() {
     }
     daemon.hull(["rm", "-f", "box"]).ok();
     daemon.hull(["network", "rm", "blue", "red"]).ok();
+}
+
+#[test]
+fn options_of_the_address_management_are_shown_as_they_were_given() {
+    let mut daemon = Daemon::start();
+    let create = |body: serde_json::Value| {
+        let answer = daemon.api("POST", "/networks/create", Some(&body));
+        assert_eq!(answer.status, 201, "{answer:?}");
+    };
+    create(json!({ "Name": "silent" }));
+    create(json!({ "Name": "empty", "IPAM": { "Driver": "default", "Options": {} } }));
+    create(json!({ "Name": "named", "IPAM": { "Options": { "some": "option" } } }));
+    daemon.hull(["network", "create", "hull"]).ok();
+    daemon.docker(["network", "create", "docker"]).ok();
+    daemon.kill9();
+    daemon.restart();
+    for (name, wanted) in [
+        ("silent", json!(null)),
+        ("empty", json!({})),
+        ("named", json!({ "some": "option" })),
+        ("hull", json!({})),
+        ("docker", json!({})),
+        ("bridge", json!(null)),
+        ("none", json!(null)),
+    ] {
+        let network = daemon.api("GET", &format!("/networks/{name}"), None).json();
+        assert_eq!(network["IPAM"]["Options"], wanted, "{name}");
+    }
+    daemon.hull(["network", "rm", "silent", "empty", "named", "hull", "docker"]).ok();
 }

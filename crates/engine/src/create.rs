@@ -9,6 +9,7 @@ pub(crate) mod merge;
 mod mounts;
 
 pub(crate) use binds::clean;
+pub(crate) use mounts::is_at;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -103,6 +103,7 @@ impl Engine {
             (state.pid, state.shim_pid) = (0, 0);
             (state.exit_code, state.oom_killed) = (exit.code, exit.oom);
             state.finished_at = Some(finished);
+            state.nobody_probes();
             container.restart_count += u32::from(restarts);
             container.network.clear();
         });

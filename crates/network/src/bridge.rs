@@ -82,7 +82,7 @@ impl Settings {
         Passage {
             bridge: self.bridge.clone(),
             subnet: network.ipam.first().map(|ipam| ipam.subnet),
-            subnet6: network.ipam6.as_ref().map(|ipam| ipam.subnet),
+            subnet6: network.ipam6.first().map(|ipam| ipam.subnet),
             icc: self.icc,
             masquerade: self.masquerade,
             internal: network.internal,
@@ -137,7 +137,7 @@ fn configure(routes: &mut Routes, settings: &Settings, network: &Network) -> Res
         sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         // We have drawn its Ethernet address: nobody has to be asked, and neighbours can be looked for at once.
         sysctl::write(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
-        let ipam6 = network.ipam6.as_ref().filter(|_| v6);
+        let ipam6 = network.ipam6.first().filter(|_| v6);
         let off = if ipam6.is_some() { "0" } else { "1" };
         sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
     }
@@ -161,7 +161,7 @@ pub(crate) fn addresses(network: &Network) -> Result<Vec<IpNet>> {
     if let Some((ipam, gateway)) = network.ipam.first().and_then(|ipam| Some((ipam, ipam.gateway?))) {
         addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
     }
-    if let Some((ipam, gateway)) = network.ipam6.as_ref().and_then(|ipam| Some((ipam, ipam.gateway?))) {
+    if let Some((ipam, gateway)) = network.ipam6.first().and_then(|ipam| Some((ipam, ipam.gateway?))) {
         addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
     }
     Ok(addresses)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use hull_network::{Driver, Network, Networks};
+use hull_network::Networks;
 
 use super::endpoint::{endpoint_request, fill_in};
 use super::namespace_of;
@@ -45,6 +45,9 @@ impl Engine {
         container: &Container,
         wanted: NetworkingConfig,
     ) -> Result<BTreeMap<String, EndpointSettings>> {
+        if container.config.network_disabled {
+            return Ok(BTreeMap::new());
+        }
         let mode = match NetworkMode::parse(&container.host.network_mode) {
             NetworkMode::Container(_) => return Ok(BTreeMap::new()),
             mode => mode.to_string(),
@@ -146,10 +149,10 @@ impl Engine {
         Ok(connected)
     }
 
-    /// The network whose bridge publishes the ports: the first that leads out; with one network there is no question.
+    /// The network by which the ports are published: the first that leads out; with one network there is no question.
     fn way_out(&self, names: &[(String, i64)]) -> Option<String> {
-        let publishes = |network: Network| network.driver == Driver::Bridge && !network.internal;
-        let leads_out = |name: &str| self.networks.find(name).is_ok_and(publishes);
+        let leads_out =
+            |name: &str| self.networks.find(name).is_ok_and(|network| self.networks.publishes(&network));
         let mut candidates = names.iter().map(|(name, _)| name);
         candidates.find(|name| names.len() == 1 || leads_out(name)).cloned()
     }
