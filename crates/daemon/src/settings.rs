@@ -195,6 +195,9 @@ pub(crate) struct Settings {
     /// Set no-new-privileges on every container
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) no_new_privileges: bool,
+    /// Have what dockerd has in its experimental mode: checkpoints
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
+    pub(crate) experimental: bool,
     /// Seconds to wait for requests under way when the daemon stops
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) shutdown_timeout: Option<i64>,
@@ -401,7 +404,7 @@ impl Settings {
             default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward
             ip_forward_no_drop allow_direct_routing bridge_accept_fwmark ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size storage_opts seccomp_profile no_new_privileges
-            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
+            experimental shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
             userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }
     }

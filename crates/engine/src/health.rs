@@ -28,13 +28,13 @@ impl Engine {
             return;
         }
         let Some(check) = container.config.healthcheck.clone() else { return };
-        if container.state.health.is_none() {
-            entry.change_in_memory(|container| container.state.health = Some(Health::default()));
-        }
         if !check.test.first().is_some_and(|kind| kind == "CMD" || kind == "CMD-SHELL") {
             // As in Docker, which takes such a test and does nothing with it.
             tracing::warn!(container = entry.id, "unknown kind of health check: {:?}", check.test.first());
             return;
+        }
+        if container.state.health.is_none() {
+            entry.change_in_memory(|container| container.state.health = Some(Health::default()));
         }
         let (engine, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move {
@@ -109,8 +109,12 @@ impl Engine {
             let text = format!("Health check exceeded timeout ({}){colon}{said}", go_duration(timeout));
             return Ok((-1, text));
         }
-        let code = self.exec_inspect(&id)?.exit_code.unwrap_or(-1);
-        Ok((code, text_of(&framed)))
+        let ended = self.exec_inspect(&id)?;
+        if ended.pid == 0 {
+            // It could not be started, and its output is why.
+            return Ok((-1, text_of(&framed).trim_end_matches("\r\n").to_owned()));
+        }
+        Ok((ended.exit_code.unwrap_or(-1), text_of(&framed)))
     }
 
     fn record_probe(&self, entry: &Entry, check: &Healthcheck, probe: HealthProbe, in_start_period: bool) {

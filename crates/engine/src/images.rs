@@ -167,16 +167,15 @@ impl Engine {
             None => container.config.clone(),
         };
         let mounts = self.snapshots.mounts(&container.id)?;
-        let comment = request.comment.clone();
-        let reference = request.target.map(Reference::with_default_tag);
+        let target = request.target.map(Reference::with_default_tag);
         let commit = hull_image::Commit {
             parent: Digest::parse(&container.image_id).ok(),
             mounts,
             config: image_config(&config),
             changes: request.changes,
-            reference: reference.clone(),
+            reference: target.clone(),
             author: request.author,
-            comment: request.comment,
+            comment: request.comment.clone(),
             container: container.id.clone(),
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
@@ -190,12 +189,16 @@ impl Engine {
             thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
-        let name = reference.map(|name| name.familiar()).unwrap_or_default();
-        if !name.is_empty() {
-            self.emit_image(&id.to_string(), &name, "tag");
+        let named = target.map(|target| target.familiar());
+        if let Some(name) = &named {
+            self.emit_image(&id.to_string(), name, "tag");
         }
-        let attributes = [("comment", comment), ("imageID", id.to_string()), ("imageRef", name)];
-        self.emit_with(&container, "commit", attributes.map(|(key, value)| (key.to_owned(), value)));
+        let facts = [
+            ("comment", request.comment),
+            ("imageID", id.to_string()),
+            ("imageRef", named.unwrap_or_default()),
+        ];
+        self.emit_with(&container, "commit", facts.map(|(name, fact)| (name.to_owned(), fact)));
         Ok(id)
     }
 

@@ -81,6 +81,30 @@ fn the_host_goes_on_learning_routes_from_its_own_links() {
 }
 
 #[test]
+fn a_container_gets_its_address_again_unless_somebody_has_it() {
+    on_a_host(|world| {
+        let networks = world.open();
+        networks.create(dual("blue", "fd50::/64")).unwrap();
+        let again = |name: &str, network: &str, before: &str, before6: &str| {
+            let sandbox = networks.sandbox().unwrap();
+            let before = (before.parse().ok(), before6.parse().ok());
+            let request = hull_network::EndpointRequest { before, ..request(name, network, &[]) };
+            let given = networks.connect(sandbox.as_fd(), request).unwrap();
+            (given.address.unwrap().addr().to_string(), given.address6.map(|on| on.addr().to_string()))
+        };
+        assert_eq!(again("a", "bridge", "172.17.0.9", ""), ("172.17.0.9".into(), None));
+        assert_eq!(again("b", "bridge", "172.17.0.9", ""), ("172.17.0.2".into(), None));
+        assert_eq!(again("c", "bridge", "10.9.9.9", ""), ("172.17.0.3".into(), None), "of another network");
+        let subnet = networks.find("blue").unwrap().ipam[0].subnet;
+        let former = subnet.hosts().nth(40).unwrap().to_string();
+        assert_eq!(again("d", "blue", &former, "fd50::77"), (former.clone(), Some("fd50::77".into())));
+        let (other, other6) = again("e", "blue", &former, "fd50::77");
+        assert!(other != former && other6.unwrap() != "fd50::77");
+        ["a", "b", "c", "d", "e"].iter().for_each(|name| networks.release(&id(name)).unwrap());
+    });
+}
+
+#[test]
 fn addresses_are_given_in_turn_and_subnets_checked() {
     on_a_host(|world| {
         let networks = world.open();

@@ -12,7 +12,6 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("default-gateway", true, "the default bridge is the gateway"),
     ("default-gateway-v6", true, "the default bridge is the gateway"),
     ("exec-opt", true, "cgroups are managed as files"),
-    ("experimental", false, "checkpoints are not supported yet"),
     ("firewall-backend", true, "hulld speaks nftables"),
     ("iptables", false, "hulld speaks nftables"),
     ("ip6tables", false, "hulld speaks nftables"),

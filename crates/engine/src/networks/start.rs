@@ -9,6 +9,7 @@ use hull_network::Networks;
 use super::endpoint::{endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::{published, wanted_ports};
+use crate::checkpoint::Saved;
 use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig};
 use crate::{Engine, Error, Result};
 
@@ -107,6 +108,7 @@ impl Engine {
         &self,
         container: &Container,
         sandbox: Option<&OwnedFd>,
+        saved: Option<&Saved>,
     ) -> Result<Connected<'_>> {
         let mut connected = Connected {
             networks: &self.networks,
@@ -124,6 +126,8 @@ impl Engine {
         let first = self.network_name(&mode.to_string());
         let mut names: Vec<(String, i64)> =
             settings.networks.iter().map(|(name, on)| (name.clone(), on.gw_priority)).collect();
+        // Without a default bridge (`--bridge=none`) who wants no other network has none.
+        names.retain(|(name, _)| name != "bridge" || self.networks.find(name).is_ok());
         // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
         names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
         let way_out = self.way_out(&names);
@@ -132,6 +136,9 @@ impl Engine {
             let wish = settings.networks.get(&name).cloned().unwrap_or_default();
             let mut request = endpoint_request(container, &name, &wish, wanted_ports(container)?)?;
             request.publishes = Some(&name) == way_out.as_ref();
+            if let Some(before) = saved.and_then(|saved| saved.addresses.get(&wish.network_id)) {
+                request.before = (before.ipv4, before.ipv6);
+            }
             let endpoint = self
                 .networks
                 .connect(sandbox.as_fd(), request)

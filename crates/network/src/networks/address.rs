@@ -13,12 +13,16 @@ pub(super) fn choose_address(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv4Addr>,
+    before: Option<Ipv4Addr>,
 ) -> Result<Option<Ipv4Net>> {
     if let Some(address) = wish {
         let within = network.ipam.iter().find(|ipam| ipam.subnet.contains(&address));
         let Some(ipam) = within.or(network.ipam.first()) else { return outside(address.into()) };
         check_wish(rows, network, ipam, address)?;
         return with_prefix(address, ipam).map(Some);
+    }
+    if let Some(address) = again(rows, network, before)? {
+        return Ok(Some(address));
     }
     let last = if network.ipam.is_empty() { None } else { rows.last_address(&network.id)? };
     for ipam in &network.ipam {
@@ -35,6 +39,26 @@ pub(super) fn choose_address(
     match network.ipam.is_empty() {
         true => Ok(None),
         false => exhausted("IPv4", network),
+    }
+}
+
+/// The address of before, if nobody has it now.
+fn again(rows: &Rows<'_>, network: &Network, before: Option<Ipv4Addr>) -> Result<Option<Ipv4Net>> {
+    let Some(address) = before else { return Ok(None) };
+    let Some(ipam) = network.ipam.iter().find(|ipam| lease::usable(ipam, address)) else { return Ok(None) };
+    let reserved = sharing(rows, network, ipam)?.iter().any(|other| !lease::usable(other, address));
+    match reserved || rows.has_address(&network.id, address)? {
+        true => Ok(None),
+        false => with_prefix(address, ipam).map(Some),
+    }
+}
+
+fn again6(rows: &Rows<'_>, network: &Network, before: Option<Ipv6Addr>) -> Result<Option<Ipv6Net>> {
+    let Some(address) = before else { return Ok(None) };
+    let Some(ipam) = network.ipam6.iter().find(|ipam| lease::usable6(ipam, address)) else { return Ok(None) };
+    match rows.has_address6(&network.id, address)? {
+        true => Ok(None),
+        false => with_prefix6(address, ipam).map(Some),
     }
 }
 
@@ -108,12 +132,16 @@ pub(super) fn choose_address6(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv6Addr>,
+    before: Option<Ipv6Addr>,
 ) -> Result<Option<Ipv6Net>> {
     if let Some(address) = wish {
         let within = network.ipam6.iter().find(|ipam| ipam.subnet.contains(&address));
         let Some(ipam) = within.or(network.ipam6.first()) else { return outside(address.into()) };
         check_wish6(rows, network, ipam, address)?;
         return with_prefix6(address, ipam).map(Some);
+    }
+    if let Some(address) = again6(rows, network, before)? {
+        return Ok(Some(address));
     }
     let last = if network.ipam6.is_empty() { None } else { rows.last_address6(&network.id)? };
     for ipam in &network.ipam6 {

@@ -43,6 +43,14 @@ impl Attachment<'_> {
         Ok(())
     }
 
+    /// To be called when its interface has its carrier: what comes by IPv6 from now on is heard.
+    pub(super) fn await_heard(&self, namespace: BorrowedFd<'_>) -> Result<()> {
+        let endpoint = &self.recorded.endpoint;
+        endpoint
+            .address6
+            .map_or(Ok(()), |on| interface::await_heard(namespace, &endpoint.interface, on.addr()))
+    }
+
     fn keep(mut self) -> Endpoint {
         self.linked = false;
         if let Some(reservation) = self.reservation.take() {
@@ -161,8 +169,9 @@ impl Networks {
             }
             // The plugins of CNI choose for themselves.
             let chooses = network.driver != Driver::Cni;
-            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses))?;
-            let address6 = choose_address6(rows, &network, request.ipv6.filter(|_| chooses))?;
+            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses), request.before.0)?;
+            let address6 =
+                choose_address6(rows, &network, request.ipv6.filter(|_| chooses), request.before.1)?;
             let reservation = match network.driver {
                 Driver::Cni => self.reserve_mapped(rows, &id, &network, request)?,
                 _ => self.reserve(&id, &network, request, (address, address6))?,

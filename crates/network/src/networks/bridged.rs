@@ -96,7 +96,8 @@ impl Networks {
         for name in [&outside, &bridged.settings.bridge] {
             routes.find(name)?;
         }
-        Ok(())
+        drop(routes);
+        attachment.await_heard(namespace)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Bridged, Networks, lock, new_id};
 use crate::network::{Ipam, Ipam6};
 use crate::pool::{Span, span};
 use crate::records::Rows;
-use crate::{Driver, Error, Network, NetworkRequest, Pool6, Pool6Request, PoolRequest, Result, pool};
+use crate::{Driver, Error, Network, NetworkRequest, Pool, Pool6, Pool6Request, PoolRequest, Result, pool};
 
 const OWN_PREFIX: &str = "own-prefix";
 
@@ -77,7 +77,10 @@ impl Networks {
         };
         let mut planned: Vec<Ipam> = Vec::new();
         for wish in std::iter::once(&first).chain(&request.more) {
-            let ipam = chosen(wish, driver)?;
+            let ipam = match wish.subnet.addr().is_unspecified() {
+                true => self.sized_ipam(rows, wish, occupied, driver)?,
+                false => chosen(wish, driver)?,
+            };
             let overlaps = planned.iter().any(|other| overlap(other.subnet, ipam.subnet));
             refuse_taken(overlaps || rows.has_subnet(ipam.subnet, driver, "")?)?;
             planned.push(ipam);
@@ -137,6 +140,31 @@ impl Networks {
                 Ok(Ipam6 { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: false })
             }
         }
+    }
+
+    /// A subnet of the pools, as long as the wish says: 0.0.0.0/26 is any of 64 addresses.
+    fn sized_ipam(
+        &self,
+        rows: &Rows<'_>,
+        wish: &PoolRequest,
+        occupied: &[Span],
+        driver: Driver,
+    ) -> Result<Ipam> {
+        let size = wish.subnet.prefix_len();
+        if wish.gateway.is_some() || wish.range.is_some() || !wish.auxiliary.is_empty() {
+            return Err(Error::Invalid(format!(
+                "invalid network config:\ninvalid subnet {}: addresses of it cannot be named before it is chosen",
+                wish.subnet
+            )));
+        }
+        let mut taken = rows.subnets(true, "")?;
+        taken.extend(occupied);
+        let fits = |pool: &&Pool| pool.base.prefix_len() <= size && size < 31;
+        let pools: Vec<Pool> =
+            self.config.pools.iter().filter(fits).map(|pool| Pool { size, ..*pool }).collect();
+        let subnet = pool::first_free(&pools, &mut taken).ok_or_else(used_up)?;
+        let gateway = has_own_gateway(driver).then(|| first_host(subnet));
+        Ok(Ipam { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: true })
     }
 
     /// A subnet of the pools that neither the host nor another network uses.

@@ -107,7 +107,7 @@ impl Networks {
         attachment.configure(&mut inside, namespace)?;
         // Asked for, it has its carrier at once.
         inside.find(name)?;
-        Ok(())
+        attachment.await_heard(namespace)
     }
 
     /// The interface of the host. One of ours that somebody has removed is made again.
