@@ -100,7 +100,7 @@ impl Engine {
         let keys = DetachKeys::parse(options.detach_keys.as_deref())?;
         let entry = self.containers.find(name)?;
         let container = entry.now();
-        refuse_wrong_state(&container)?;
+        refuse_wrong_state(&container, name)?;
         let tty = container.config.tty;
         let mut output = AttachOutput::ended();
         let mut input = AttachInput::closed();
@@ -173,15 +173,15 @@ fn wait_at_door(entry: &Entry, streams: protocol::Attach) -> Option<Waiting> {
     Some((output_receiver, input_receiver))
 }
 
-fn refuse_wrong_state(container: &Container) -> Result<()> {
-    let id = &container.id;
+/// `name`: what the user calls it.
+fn refuse_wrong_state(container: &Container, name: &str) -> Result<()> {
     match container.state.status {
         Status::Paused => {
-            Err(Error::conflict(format!("container {id} is paused, unpause the container before attach")))
+            Err(Error::conflict(format!("container {name} is paused, unpause the container before attach")))
         }
-        Status::Restarting => {
-            Err(Error::conflict(format!("container {id} is restarting, wait until the container is running")))
-        }
+        Status::Restarting => Err(Error::conflict(format!(
+            "container {name} is restarting, wait until the container is running"
+        ))),
         _ => Ok(()),
     }
 }

@@ -46,7 +46,7 @@ impl Engine {
         self.check_runtime(&mut host.runtime)?;
         self.check_users(&host)?;
         let image = self.images.get_for(&config.image, platform.as_ref())?;
-        warnings.extend(platform_warning(&image, platform.as_ref())?);
+        warnings.extend(platform_warning(&config.image, &image, platform.as_ref())?);
         let id = identity::fresh()?;
         merge::defaults(&mut config, &image.config.config)?;
         self.adapt(&id, &mut config, &mut host)?;
@@ -123,7 +123,10 @@ impl Engine {
         self.adapt_log(host)?;
         self.adapt_links(host)?;
         if let NetworkMode::Container(other) = NetworkMode::parse(&host.network_mode) {
-            host.network_mode = format!("container:{}", self.container(&other)?.id);
+            // One that is not there is an error of the start, as in Docker: here it would read as a missing image.
+            if let Ok(other) = self.container(&other) {
+                host.network_mode = format!("container:{}", other.id);
+            }
         }
         for mode in [&mut host.pid_mode, &mut host.ipc_mode] {
             if let Some(other) = mode.strip_prefix("container:") {
@@ -251,13 +254,12 @@ fn label_security(host: &mut HostConfig) {
 }
 
 /// An image of another platform is used all the same, unless the user asked for a certain one.
-fn platform_warning(image: &Image, wanted: Option<&Platform>) -> Result<Option<String>> {
+fn platform_warning(name: &str, image: &Image, wanted: Option<&Platform>) -> Result<Option<String>> {
     let (found, host) = (image.platform(), Platform::host());
     if let Some(wanted) = wanted.filter(|wanted| !wanted.matches(&found)) {
         return Err(Error::not_found(format!(
-            "image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: \
-             {found}",
-            image.repo_tags.first().map_or_else(|| image.id.to_string(), Clone::clone)
+            "image with reference {name} was found but its platform ({found}) does not match the specified platform \
+             ({wanted})"
         )));
     }
     let warns = wanted.is_none() && !host.matches(&found);

@@ -28,13 +28,13 @@ impl Engine {
             return;
         }
         let Some(check) = container.config.healthcheck.clone() else { return };
-        if container.state.health.is_none() {
-            entry.change_in_memory(|container| container.state.health = Some(Health::default()));
-        }
         if !check.test.first().is_some_and(|kind| kind == "CMD" || kind == "CMD-SHELL") {
             // As in Docker, which takes such a test and does nothing with it.
             tracing::warn!(container = entry.id, "unknown kind of health check: {:?}", check.test.first());
             return;
+        }
+        if container.state.health.is_none() {
+            entry.change_in_memory(|container| container.state.health = Some(Health::default()));
         }
         let (engine, entry) = (Arc::clone(self), Arc::clone(entry));
         tokio::spawn(async move {

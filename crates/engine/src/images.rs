@@ -153,6 +153,8 @@ impl Engine {
     ) -> Result<Pruned> {
         let pruned = self.images.prune(all, wanted, self.image_uses()).await?;
         self.emit_removed(&pruned.removed);
+        let attributes = [("reclaimed".to_owned(), pruned.reclaimed.to_string())];
+        self.events.emit(EventKind::Image, "prune", "", attributes.into());
         Ok(pruned)
     }
 
@@ -165,12 +167,15 @@ impl Engine {
             None => container.config.clone(),
         };
         let mounts = self.snapshots.mounts(&container.id)?;
+        let reference = request.target.map(Reference::with_default_tag);
+        let named = reference.as_ref().map(Reference::familiar);
+        let comment = request.comment.clone();
         let commit = hull_image::Commit {
             parent: Digest::parse(&container.image_id).ok(),
             mounts,
             config: image_config(&config),
             changes: request.changes,
-            reference: request.target.map(Reference::with_default_tag),
+            reference,
             author: request.author,
             comment: request.comment,
             container: container.id.clone(),
@@ -186,7 +191,15 @@ impl Engine {
             thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
-        let attributes = [("imageID".to_owned(), id.to_string())];
+        self.emit_itself(&id, "create");
+        if let Some(name) = &named {
+            self.emit_image(&id.to_string(), name, "tag");
+        }
+        let attributes = [
+            ("comment".to_owned(), comment),
+            ("imageID".to_owned(), id.to_string()),
+            ("imageRef".to_owned(), named.unwrap_or_default()),
+        ];
         self.emit_with(&container, "commit", attributes);
         Ok(id)
     }

@@ -124,6 +124,8 @@ impl Engine {
                 pruned.removed.push(network.name);
             }
         }
+        let attributes = [("reclaimed".to_owned(), "0".to_owned())];
+        self.events.emit(EventKind::Network, "prune", "", attributes.into());
         Ok(pruned)
     }
 

@@ -221,7 +221,7 @@ fn refusals_have_dockers_words_and_change_nothing() {
         let before = (links(), elements("bridges"), networks.list().unwrap().len());
         let refused = |request| text(networks.create(request));
         assert_eq!(refused(network("blue")), "network with name blue already exists");
-        assert_eq!(refused(network("bridge")), "operation is not permitted on predefined bridge network");
+        assert_eq!(refused(network("bridge")), "operation is not permitted on predefined bridge network ");
         assert_eq!(refused(network(" ")), "invalid name: name is empty");
         assert_eq!(
             refused(in_subnet("red", "10.9.0.0/16")),

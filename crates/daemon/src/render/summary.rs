@@ -23,7 +23,7 @@ pub(crate) fn summary(container: &Container, size: SizeOf) -> wire::ContainerSum
         command: command(container),
         created: container.created.as_second(),
         ports: ports(container),
-        size_rw: size.map(|(writable, _)| signed(writable)),
+        size_rw: size.map(|(writable, _)| signed(writable)).filter(|bytes| *bytes != 0),
         size_root_fs: size.map(|(_, all)| signed(all)),
         labels: container.config.labels.clone(),
         state: container.state.status.name().to_owned(),

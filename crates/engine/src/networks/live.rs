@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::endpoint::{endpoint_request, fill_in};
+use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::wanted_ports;
 use crate::model::{Container, EndpointSettings, NetworkMode};
@@ -25,6 +25,19 @@ impl Engine {
                 "container cannot be connected to network {}: it has the network mode {}",
                 network.name, now.host.network_mode
             )));
+        }
+        match network.name.as_str() {
+            "host" => {
+                return Err(Error::invalid(
+                    "cannot connect container to host network - container must be created in host network mode",
+                ));
+            }
+            "none" => {
+                return Err(Error::invalid(
+                    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+                ));
+            }
+            name => check_endpoint(name, Some(&network), &wish)?,
         }
         if now.network.networks.contains_key(&network.name) {
             return Err(Error::new(

@@ -176,7 +176,9 @@ fn chosen(networks: &[Network], subnet: Ipv4Net, request: &NetworkRequest, drive
         return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
     }
     if let Some(range) = request.range.filter(|range| !subnet.contains(range)) {
-        return Err(invalid(format!("invalid ip-range {range}: parent subnet {subnet} doesn't contain it")));
+        return Err(invalid(format!(
+            "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
+        )));
     }
     let gateway = request.gateway.or_else(|| has_own_gateway(driver).then(|| first_host(subnet)));
     if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
@@ -184,9 +186,9 @@ fn chosen(networks: &[Network], subnet: Ipv4Net, request: &NetworkRequest, drive
             "invalid gateway {gateway}: parent subnet {subnet} doesn't contain this address"
         )));
     }
-    if let Some((name, address)) = request.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
+    if let Some((name, _)) = request.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
         return Err(invalid(format!(
-            "invalid auxiliary address {address} ({name}): parent subnet {subnet} doesn't contain this address"
+            "invalid auxiliary address {name}: parent subnet {subnet} doesn't contain this address"
         )));
     }
     let others = networks.iter().filter(|other| !may_share(driver, other.driver));
@@ -212,14 +214,16 @@ fn chosen6(taken: &[Ipv6Net], subnet: Ipv6Net, wish: &Pool6Request, driver: Driv
         return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
     }
     if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
-        return Err(invalid(format!("invalid ip-range {range}: parent subnet {subnet} doesn't contain it")));
+        return Err(invalid(format!(
+            "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
+        )));
     }
     let gateway = wish.gateway.or_else(|| has_own_gateway(driver).then(|| first_host6(subnet)));
     if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
         return Err(outside("gateway", gateway.to_string()));
     }
-    if let Some((name, address)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
-        return Err(outside("auxiliary address", format!("{address} ({name})")));
+    if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
+        return Err(outside("auxiliary address", name.clone()));
     }
     if taken.iter().any(|other| other.contains(&subnet) || subnet.contains(other)) {
         return Err(Error::Forbidden(
