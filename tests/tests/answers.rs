@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 fn create(daemon: &Daemon, name: &str, more: Value) -> (u16, String) {
     let mut body = json!({"Image": "busybox", "Cmd": ["sleep", "1000"]});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    for (field, value) in more.as_object().into_iter().flatten() {
+        body[field] = value.clone();
+    }
     let answer = daemon.api("POST", &format!("/v1.51/containers/create?name={name}"), Some(&body));
     (answer.status, if answer.status < 300 { String::new() } else { answer.message() })
 }

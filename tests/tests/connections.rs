@@ -1,9 +1,11 @@
 //! What becomes of a connection after the answer, as it stands on the wire: for clients that do it their own way.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
 use serde_json::json;
 
 /// Sends a request and reads the answer's head; what comes after it stays in the connection.
@@ -60,7 +62,7 @@ fn a_session_too_with_input_right_after_the_request() {
     let head = format!("POST /exec/{id}/start HTTP/1.1\nHost: x\nContent-Type: application/json\n");
     let (stream, head) = ask(&daemon, &format!("{head}Content-Length: 2\n\n{{}}at once"));
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    stream.shutdown(std::net::Shutdown::Write).expect("shut down");
+    stream.shutdown(Shutdown::Write).expect("shut down");
     assert_eq!(all(stream), frame(1, "at once"));
 }
 
@@ -89,4 +91,79 @@ fn a_browser_attaches_by_websocket() {
     assert_eq!(answer.get(message.len()), Some(&0x88), "then it is closed: {answer:?}");
     let refused = daemon.api("GET", path, None);
     assert_eq!(refused.status, 400, "{}", refused.message());
+}
+
+#[test]
+fn what_was_begun_is_finished_without_its_client() {
+    let daemon = Daemon::with_busybox();
+    let deaf = ["sh", "-c", "trap '' TERM; echo ready; while true; do sleep 0.05; done"];
+    daemon.hull(["run", "-d", "--name", "box", "busybox"].into_iter().chain(deaf)).ok();
+    assert!(eventually(PATIENCE, || daemon.hull(["logs", "box"]).stdout.contains("ready")));
+    let status = || daemon.api("GET", "/containers/box/json", None).json()["State"]["Status"].clone();
+    let begin = |request: &str| {
+        let mut stream = UnixStream::connect(daemon.socket()).expect("connect");
+        stream.write_all(format!("POST {request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("send");
+        // Long enough to be begun, and too short to be done.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    begin("/containers/box/stop?t=1");
+    assert_eq!(status(), "running");
+    assert!(eventually(PATIENCE, || status() == "exited"));
+    daemon.hull(["start", "box"]).ok();
+    let started = || daemon.api("GET", "/containers/box/json", None).json()["State"]["StartedAt"].clone();
+    let before = started();
+    begin("/containers/box/restart?t=1");
+    assert!(eventually(PATIENCE, || started() != before && status() == "running"));
+}
+
+#[test]
+fn who_sends_no_more_is_answered() {
+    let daemon = Daemon::with_busybox();
+    let half = |request: &str, body: &str| {
+        let mut stream = UnixStream::connect(daemon.socket()).expect("connect");
+        let head = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
+        let length = body.len();
+        write!(stream, "{head}Content-Length: {length}\r\n\r\n{body}").expect("send");
+        stream.shutdown(Shutdown::Write).expect("shut down");
+        String::from_utf8(all(stream)).expect("utf-8")
+    };
+    let wish = json!({ "Image": "busybox", "Cmd": ["sleep", "0.5"] }).to_string();
+    let created = half("POST /containers/create?name=box", &wish);
+    assert!(created.starts_with("HTTP/1.1 201 "), "{created}");
+    let started = half("POST /containers/box/start", "");
+    assert!(started.starts_with("HTTP/1.1 204 "), "{started}");
+    let waited = half("POST /containers/box/wait", "");
+    assert!(waited.contains(r#"{"StatusCode":0}"#), "{waited}");
+}
+
+#[test]
+fn a_conversation_ends_with_the_input_that_stays_open_for_others() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "-i", "--name", "box", "busybox", "cat"]).ok();
+    let attach = |query: &str| {
+        let path = format!("/containers/box/attach?{query}");
+        ask(&daemon, &format!("POST {path} HTTP/1.1\nHost: x\nConnection: Upgrade\nUpgrade: tcp\n\n"))
+    };
+    let (mut stream, _) = attach("stream=1&stdin=1&stdout=1&stderr=1");
+    stream.write_all(b"hello\n").expect("send");
+    let mut echo = vec![0; 14];
+    stream.read_exact(&mut echo).expect("an echo");
+    assert_eq!(echo, frame(1, "hello\n"));
+    stream.shutdown(Shutdown::Write).expect("shut down");
+    assert_eq!(all(stream), b"", "the client has left");
+    assert_eq!(daemon.api("GET", "/containers/box/json", None).json()["State"]["Running"], true);
+    let (only_reads, _) = attach("stream=1&stdout=1");
+    only_reads.shutdown(Shutdown::Write).expect("shut down");
+    let (mut writes, _) = attach("stream=1&stdin=1");
+    writes.write_all(b"again\n").expect("send");
+    let mut echo = vec![0; 14];
+    (&only_reads).read_exact(&mut echo).expect("an echo");
+    assert_eq!(echo, frame(1, "again\n"));
+    assert_eq!(all(attach("stream=1").0), b"", "no stream, no conversation");
+    let (refused, head) = attach("stream=1&stdout=1&detachKeys=ctrl-zz");
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    assert_eq!(all(refused), b"Invalid detach keys (ctrl-zz) provided\r\n");
+    daemon.hull(["pause", "box"]).ok();
+    let paused = all(attach("stream=1&stdout=1").0);
+    assert_eq!(paused, b"container box is paused, unpause the container before attach\r\n");
 }

@@ -297,3 +297,21 @@ fn busybox_with(flags: &[&str]) -> Daemon {
     std::fs::remove_file(archive).expect("remove");
     daemon
 }
+
+#[test]
+fn an_idle_daemon_gives_its_code_back() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "--rm", "busybox", "true"]).ok();
+    // What of its own code is in memory, in KiB (proc_pid_smaps(5)).
+    let code = || -> u64 {
+        let maps = std::fs::read_to_string(format!("/proc/{}/smaps", daemon.pid())).expect("the daemon runs");
+        let from = maps.lines().position(|line| line.contains(" r-xp ") && line.ends_with("/hulld"));
+        let lines = maps.lines().skip(from.expect("the daemon's code"));
+        let line = lines.clone().find_map(|line| line.strip_prefix("Rss:")).expect("its size in memory");
+        line.trim_end_matches("kB").trim().parse().expect("a number")
+    };
+    let busy = code();
+    assert!(eventually(PATIENCE, || code() < busy / 3), "{busy} KiB were in use, {} KiB are left", code());
+    daemon.hull(["run", "--rm", "busybox", "true"]).ok();
+    assert!(code() > busy / 3, "and takes what it needs");
+}

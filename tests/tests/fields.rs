@@ -245,3 +245,30 @@ fn what_the_kernel_does_not_have_is_said() {
         create(&daemon, json!({"NetworkMode": "host", "PortBindings": {"80/tcp": [{"HostPort": "80"}]}}));
     assert_eq!(warnings, ["Published ports are discarded when using host network mode"]);
 }
+
+#[test]
+fn a_container_may_do_without_a_network() {
+    let daemon = Daemon::with_busybox();
+    let wish = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "NetworkDisabled": true });
+    assert_eq!(daemon.api("POST", "/containers/create?name=box", Some(&wish)).status, 201);
+    daemon.hull(["start", "box"]).ok();
+    assert_eq!(daemon.hull(["exec", "box", "ls", "/sys/class/net"]).ok(), "lo");
+    let found = daemon.api("GET", "/containers/box/json", None).json();
+    assert_eq!(found["NetworkSettings"]["Networks"], json!({}));
+    let stats = daemon.api("GET", "/containers/box/stats?stream=0", None).json();
+    assert_eq!(stats.get("networks"), None);
+}
+
+#[test]
+fn volumes_that_were_asked_for_are_shown_with_a_mode() {
+    let daemon = Daemon::with_busybox();
+    let mode = |wish: Value| {
+        let id = daemon.api("POST", "/containers/create", Some(&wish)).json()["Id"].clone();
+        let path = format!("/containers/{}/json", id.as_str().expect("an id"));
+        daemon.api("GET", &path, None).json()["Mounts"][0]["Mode"].clone()
+    };
+    let host = |host: Value| json!({ "Image": "busybox", "HostConfig": host });
+    assert_eq!(mode(host(json!({ "Mounts": [{ "Type": "volume", "Target": "/x" }] }))), "z");
+    assert_eq!(mode(host(json!({ "Binds": ["some:/x"] }))), "z");
+    assert_eq!(mode(json!({ "Image": "busybox", "Volumes": { "/x": {} } })), "");
+}

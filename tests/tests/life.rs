@@ -257,3 +257,20 @@ fn a_restart_is_counted_when_it_is_decided() {
     daemon.hull(["start", "looping"]).ok();
     assert!(state().1 < count, "a start of the user's begins anew");
 }
+
+#[test]
+fn what_is_not_probed_is_not_healthy() {
+    let daemon = Daemon::with_busybox();
+    let check = ["--health-cmd", "true", "--health-interval", "100ms"];
+    daemon
+        .hull(["run", "-d", "--name", "box"].into_iter().chain(check).chain(["busybox", "sleep", "1000"]))
+        .ok();
+    let health = || daemon.hull(["inspect", "-f", "{{.State.Health.Status}}", "box"]).ok().to_owned();
+    assert!(eventually(PATIENCE, || health() == "healthy"));
+    daemon.hull(["pause", "box"]).ok();
+    assert_eq!(health(), "unhealthy");
+    daemon.hull(["unpause", "box"]).ok();
+    assert!(eventually(PATIENCE, || health() == "healthy"));
+    daemon.hull(["stop", "-t", "0", "box"]).ok();
+    assert_eq!(health(), "unhealthy");
+}

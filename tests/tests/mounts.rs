@@ -232,3 +232,41 @@ fn mounts_are_taken_over_with_their_modes() {
     // The donor's anonymous volume is not the user's to remove.
     assert_eq!(daemon.hull(["volume", "ls", "-q"]).lines().len(), 2);
 }
+
+#[test]
+fn where_the_daemon_keeps_its_own_new_mounts_go_as_well() {
+    let daemon = Daemon::with_busybox();
+    let root = daemon.data_root().display().to_string();
+    let create = |host: &Value| {
+        let wish = json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": host });
+        daemon.api("POST", "/containers/create", Some(&wish))
+    };
+    let below = format!("{root}/containers");
+    let cases =
+        [("", Some("rslave")), ("rslave", Some("rslave")), ("rshared", Some("rshared")), ("private", None)];
+    for (source, (propagation, expected)) in
+        [&root, &below].into_iter().flat_map(|source| cases.map(|case| (source, case)))
+    {
+        let word = if propagation.is_empty() { String::new() } else { format!(":{propagation}") };
+        let options = json!({ "Propagation": propagation });
+        let mount = json!({ "Type": "bind", "Source": source, "Target": "/foo", "BindOptions": options });
+        for host in [json!({ "Binds": [format!("{source}:/foo{word}")] }), json!({ "Mounts": [mount] })] {
+            let created = create(&host);
+            let Some(expected) = expected else {
+                assert_eq!(created.status, 400, "{host}");
+                assert!(
+                    created.message().contains("must use either propagation mode"),
+                    "{}",
+                    created.message()
+                );
+                continue;
+            };
+            assert_eq!(created.status, 201, "{host}: {}", created.message());
+            let id = created.json()["Id"].as_str().expect("an id").to_owned();
+            let found = daemon.api("GET", &format!("/containers/{id}/json"), None).json();
+            assert_eq!(found["Mounts"][0]["Propagation"], expected, "{host}");
+        }
+    }
+    // Nobody asked for it, so a host whose mounts stay where they are is no obstacle.
+    daemon.hull(["run", "--rm", "-v", "/:/host:ro", "busybox", "ls", "/host/proc"]).ok();
+}

@@ -80,11 +80,17 @@ fn states_of_a_session() {
     assert_eq!(start(&daemon, &id, true).status, 200);
     let again = start(&daemon, &id, true);
     assert_eq!((again.status, again.message()), (409, format!("exec command {id} is already running")));
+    let attached = start(&daemon, &id, false);
+    let text = String::from_utf8_lossy(&attached.body);
+    assert_eq!(attached.status, 200);
+    assert!(text.ends_with(&format!("exec command {id} is already running\r\n")), "{text:?}");
+    assert_eq!(inspect(&daemon, &id)["CanRemove"], false);
     assert_eq!(post(&daemon, &format!("/exec/{id}/resize?h=40&w=80"), &json!({})).status, 200);
+    assert_eq!(post(&daemon, "/containers/box/exec", &json!({ "Cmd": "true" })).status, 400, "no list");
     let waiting = create(&daemon, &json!({ "Cmd": ["true"] }));
     daemon.hull(["pause", "box"]).ok();
     let paused = post(&daemon, "/containers/box/exec", &json!({ "Cmd": ["true"] }));
-    let text = "container box is paused, unpause the container before exec";
+    let text = "Container box is paused, unpause the container before exec";
     assert_eq!((paused.status, paused.message()), (409, text.to_owned()));
     assert_eq!(start(&daemon, &waiting, true).status, 409);
     daemon.hull(["unpause", "box"]).ok();

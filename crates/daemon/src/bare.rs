@@ -28,6 +28,8 @@ pub(crate) struct Bare {
     answer: Option<Vec<u8>>,
     /// What was changed and is yet to be sent.
     changed: Vec<u8>,
+    /// Whether a request is being answered or awaited: not yet a conversation.
+    in_http: bool,
 }
 
 impl Bare {
@@ -42,12 +44,18 @@ impl Bare {
         escape_target(&mut ahead);
         let asked = find(&ahead, END).and_then(|end| upgraded(&ahead, end));
         let answer = asked.is_some().then(Vec::new);
-        Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new() })
+        Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new(), in_http: true })
     }
 
     /// A descriptor that tells what the client has yet to read, if there is one.
     pub(crate) fn telling(&self) -> Option<OwnedFd> {
         self.connection.telling()
+    }
+
+    /// From here on it is the raw stream, whose two directions end each for itself.
+    pub(crate) fn into_raw(mut self) -> Self {
+        self.in_http = false;
+        self
     }
 
     fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -123,7 +131,13 @@ impl AsyncRead for Bare {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.connection).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.connection).poll_read(context, buffer))?;
+            // Who only sends no more gets the answer; who is gone ends what reads for him.
+            if buffer.filled().len() == before && self.in_http && !self.connection.still_reads() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            return Poll::Ready(Ok(()));
         }
         let length = self.ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.ahead[..length]);

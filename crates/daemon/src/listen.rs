@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, chown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -50,11 +51,22 @@ pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Sync + Unpin {
     fn telling(&self) -> Option<OwnedFd> {
         None
     }
+
+    /// Whether the other end, which sends no more, still reads. Of TCP nobody can say.
+    fn still_reads(&self) -> bool {
+        false
+    }
 }
 
 impl Connection for UnixStream {
     fn telling(&self) -> Option<OwnedFd> {
         self.as_fd().try_clone_to_owned().ok()
+    }
+
+    fn still_reads(&self) -> bool {
+        let mut polled = [PollFd::new(self, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default())).is_ok()
+            && !polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 }
 

@@ -28,6 +28,7 @@ mod pidfile;
 mod reload;
 mod remap;
 mod render;
+mod rest;
 mod router;
 mod routes;
 mod server;
@@ -41,6 +42,8 @@ use settings::{CommandLine, Settings};
 
 /// Worker threads: requests wait for the kernel, they do not compute.
 const WORKERS: usize = 2;
+/// Heaps that all threads share, the blocking ones too, which come and go.
+const HEAPS: u8 = 2;
 
 /// What every handler may use.
 pub(crate) struct Daemon {
@@ -50,6 +53,8 @@ pub(crate) struct Daemon {
     pub(crate) metrics: metrics::Metrics,
     /// Where requests are told to, if anywhere.
     pub(crate) traces: Option<traces::Traces>,
+    /// Whether anybody asks.
+    pub(crate) rest: rest::Rest,
     settings: RwLock<Arc<Settings>>,
 }
 
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
+    hull_sys::memory::share_heaps(HEAPS);
     let outcome = settings::resolve(&matches).and_then(|line| {
         if line.validate {
             say("configuration OK");
@@ -127,6 +133,7 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
         engine: engine.clone(),
         metrics: metrics::Metrics::default(),
         traces: traces::Traces::from_environment()?,
+        rest: rest::Rest::default(),
         settings: RwLock::new(Arc::new(settings)),
     });
     let mut servers = JoinSet::new();
@@ -137,6 +144,8 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     for listener in listeners {
         servers.spawn(server::serve(daemon.clone(), listener, stopped.clone()));
     }
+    let resting = daemon.clone();
+    tokio::spawn(async move { resting.rest.keep().await });
     notify::ready();
     wait_for_signal(|| reload::reload(&daemon, matches, &log), || dump::dump(&daemon)).await?;
     notify::stopping();

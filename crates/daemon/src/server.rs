@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hull_api::version::{ApiVersion, MAX, MIN};
+use hull_engine::{Error, Kind};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,9 +15,9 @@ use tokio::sync::watch;
 
 use crate::Daemon;
 use crate::bare::Bare;
-use crate::call::{Call, Reply, RequestBody, refusal, refusal_with};
+use crate::call::{Call, Outcome, Reply, RequestBody, refusal, refusal_with};
 use crate::listen::{Accepted, Listener};
-use crate::router;
+use crate::router::{self, Route};
 use crate::routes;
 
 /// Time a client may take to send its headers.
@@ -57,6 +58,7 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
+        .half_close(true)
         .serve_connection(TokioIo::new(connection), service)
         .with_upgrades();
     tokio::pin!(conversation);
@@ -74,6 +76,7 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
 
 async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<Reply> {
     let started = Instant::now();
+    daemon.rest.note();
     let watched = daemon.clone();
     let parent = daemon.traces.is_some().then(|| request.headers().get("traceparent").cloned()).flatten();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -111,7 +114,7 @@ async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> (Reply, &'
         return (refusal_with(StatusCode::NOT_FOUND, "page not found"), "");
     };
     let outcome = match Call::new(request, version, params) {
-        Ok(call) => (route.handler)(daemon, call).await,
+        Ok(call) => handle(route, daemon, call).await,
         Err(error) => Err(error),
     };
     let reply = outcome.unwrap_or_else(|error| {
@@ -119,6 +122,17 @@ async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> (Reply, &'
         refusal(&error)
     });
     (reply, route.pattern)
+}
+
+/// What changes something runs to its end, whether its client stays or not: nobody has a use for half of a stop. What
+/// only reads ends with the client.
+async fn handle(route: &Route, daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let work = (route.handler)(daemon, call);
+    if route.method == http::Method::GET || route.method == http::Method::HEAD {
+        return work.await;
+    }
+    let unfinished = |why| Error::new(Kind::System, format!("{} was not finished: {why}", route.pattern));
+    tokio::spawn(work).await.unwrap_or_else(|why| Err(unfinished(why)))
 }
 
 /// Where a path with empty or dotted segments leads.

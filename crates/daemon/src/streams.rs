@@ -44,7 +44,7 @@ pub(crate) fn hijack(upgrade: Option<OnUpgrade>, version: ApiVersion, attachment
                     Ok(parts) => parts,
                     Err(_) => return tracing::error!("an upgraded connection is none of ours"),
                 };
-                let (connection, ahead) = (connection.io.into_inner(), connection.read_buf);
+                let (connection, ahead) = (connection.io.into_inner().into_raw(), connection.read_buf);
                 converse(ahead, connection, attachment).await;
             }
             Err(why) => tracing::debug!("upgrade a connection: {why}"),
@@ -65,6 +65,8 @@ pub(crate) fn refusal(why: &Error) -> Reply {
     let mut reply = crate::call::refusal(why);
     *reply.body_mut() = full(format!("{}\r\n", why.message));
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(RAW));
+    // These clients read to the end.
+    reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     reply
 }
 
@@ -83,24 +85,31 @@ pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
     if tty || version < MULTIPLEXED_SINCE { RAW } else { MULTIPLEXED }
 }
 
-/// Copies both ways until the output ends. The client's half-close ends the input alone; the client's
-/// disappearance ends both.
+/// Copies both ways until the output ends. The client's half-close ends the input alone, where that is the program's
+/// end of input, and otherwise both; so does the client's disappearance.
 async fn converse(ahead: Bytes, connection: Bare, attachment: Attachment) {
     let client = connection.telling();
     let (mut from_client, mut to_client) = tokio::io::split(connection);
-    let Attachment { mut output, mut input, .. } = attachment;
-    let reader = tokio::spawn(async move {
+    let Attachment { mut output, mut input, leaves_with_input, .. } = attachment;
+    let mut reader = tokio::spawn(async move {
         // Either side may go away at any moment; that is how conversations end.
         let mut from_client_all = ahead.as_ref().chain(&mut from_client);
-        let _ = tokio::io::copy_buf(
+        let copied = tokio::io::copy_buf(
             &mut tokio::io::BufReader::with_capacity(CHUNK, &mut from_client_all),
             &mut input,
         )
         .await;
+        if leaves_with_input && copied.is_ok() {
+            return;
+        }
         let _ = input.shutdown().await;
-        from_client
+        // Only the output's end is the end.
+        std::future::pending().await
     });
-    let _ = copy(&mut output, &mut to_client, head_is_read(client)).await;
+    tokio::select! {
+        _ = copy(&mut output, &mut to_client, head_is_read(client)) => {}
+        _ = &mut reader => {}
+    }
     let _ = to_client.shutdown().await;
     reader.abort();
 }

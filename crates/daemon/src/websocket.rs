@@ -72,7 +72,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (mut to_client, from_client) = socket.split();
-    let Attachment { tty, output, input } = attachment;
+    let Attachment { tty, output, input, .. } = attachment;
     let reader = tokio::spawn(read(from_client, input));
     // The client may go away at any moment; that is how conversations end.
     if write(output, tty, &mut to_client).await.is_ok() {

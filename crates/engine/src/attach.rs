@@ -34,6 +34,9 @@ pub struct Attachment {
     pub output: AttachOutput,
     /// What the container reads; shutting it down is the end of its input.
     pub input: AttachInput,
+    /// Whether the end of the client's input is that of the conversation: the container's input stays open for others,
+    /// or is a terminal, which has no end.
+    pub leaves_with_input: bool,
 }
 
 /// Where attaching clients are shown to.
@@ -104,12 +107,14 @@ impl Engine {
         let tty = container.config.tty;
         let mut output = AttachOutput::ended();
         let mut input = AttachInput::closed();
-        if options.stream {
-            let streams = protocol::Attach {
-                stdin: options.stdin && container.config.open_stdin,
-                stdout: options.stdout,
-                stderr: options.stderr,
-            };
+        let streams = protocol::Attach {
+            stdin: options.stdin && container.config.open_stdin,
+            stdout: options.stdout,
+            stderr: options.stderr,
+        };
+        let leaves_with_input = streams.stdin && (tty || !container.config.stdin_once);
+        // Who wants none of them is not attached to anything.
+        if options.stream && (streams.stdin || streams.stdout || streams.stderr) {
             (output, input) = self.streams(&entry, streams, tty).await?;
         }
         if options.logs {
@@ -121,7 +126,7 @@ impl Engine {
             detach_by(keys, left, &mut input, &mut output);
         }
         self.emit(&container, "attach");
-        Ok(Attachment { tty, output, input })
+        Ok(Attachment { tty, output, input, leaves_with_input })
     }
 
     async fn streams(

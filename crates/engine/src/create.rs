@@ -9,6 +9,7 @@ pub(crate) mod merge;
 mod mounts;
 
 pub(crate) use binds::clean;
+pub(crate) use mounts::is_at;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -214,20 +215,20 @@ impl Engine {
             config,
             host,
         };
-        self.share_files(&mut container)?;
+        self.share_files(&mut container);
         Ok(container)
     }
 
-    /// In another container's network, its files apply.
-    fn share_files(&self, container: &mut Container) -> Result<()> {
-        if let NetworkMode::Container(other) = NetworkMode::parse(&container.host.network_mode) {
-            let other = self.container(&other)?;
+    /// In another container's network, its files apply; without one the start fails.
+    fn share_files(&self, container: &mut Container) {
+        if let NetworkMode::Container(other) = NetworkMode::parse(&container.host.network_mode)
+            && let Ok(other) = self.container(&other)
+        {
             container.resolv_conf_path.clone_from(&other.resolv_conf_path);
             container.hosts_path.clone_from(&other.hosts_path);
             container.hostname_path.clone_from(&other.hostname_path);
             container.config.hostname.clone_from(&other.config.hostname);
         }
-        Ok(())
     }
 }
 

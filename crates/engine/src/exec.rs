@@ -74,7 +74,11 @@ impl Engine {
         let session = self.execs.find(id)?;
         let container = self.container(&session.now().container_id)?;
         require_running(&container, &container.id)?;
-        let mut state = session.claim()?;
+        let mut state = match session.claim() {
+            Ok(state) => state,
+            Err(error) if start.detach => return Err(error),
+            Err(error) => return Ok(Some(told(&error, start.tty))),
+        };
         if start.console_size.is_some() && start.tty {
             state.config.console_size = start.console_size;
         }
@@ -87,9 +91,7 @@ impl Engine {
                 if start.detach {
                     return Err(error);
                 }
-                // As in Docker, who is attached reads it where the output would be.
-                let output = AttachOutput::said(&format!("{error}\r\n"), start.tty);
-                return Ok(Some(Attachment { tty: start.tty, output, input: AttachInput::closed() }));
+                return Ok(Some(told(&error, start.tty)));
             }
         };
         session.change(|state| (state.running, state.pid) = (true, pid));
@@ -112,7 +114,9 @@ impl Engine {
             let left = Box::new(move || engine.emit_exec(&container, "exec_detach", &id, None));
             detach_by(keys, left, &mut input, &mut output);
         }
-        Ok(Some(Attachment { tty: start.tty, output, input }))
+        // The end of any other session's input is the program's.
+        let leaves_with_input = state.config.tty && state.config.attach_stdin;
+        Ok(Some(Attachment { tty: start.tty, output, input, leaves_with_input }))
     }
 
     async fn exec_begin(
@@ -242,6 +246,12 @@ fn spelled(command: &[String]) -> String {
     let (program, arguments) =
         command.split_first().map_or(("", [].as_slice()), |(first, rest)| (first.as_str(), rest));
     format!("{program} {}", arguments.join(" "))
+}
+
+/// As in Docker, who is attached reads why there is nothing where the output would be.
+fn told(why: &Error, tty: bool) -> Attachment {
+    let output = AttachOutput::said(&format!("{why}\r\n"), tty);
+    Attachment { tty, output, input: AttachInput::closed(), leaves_with_input: false }
 }
 
 fn not_running(container: &Container) -> Error {

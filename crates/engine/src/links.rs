@@ -196,7 +196,8 @@ impl Engine {
             let other = self.container(id).ok()?;
             Some(format!("/{}:/{}/{alias}", other.name, container.name))
         };
-        container.host.links.as_ref().map(|links| links.iter().filter_map(shown).collect())
+        let links = container.host.links.iter().flatten().filter_map(shown).collect::<Vec<_>>();
+        Some(links).filter(|links| !links.is_empty())
     }
 }
 

@@ -10,7 +10,7 @@ use hull_shim::protocol::{Answer, Exit, Request};
 use jiff::Timestamp;
 
 use crate::containers::Entry;
-use crate::model::{self, Container, HealthStatus, RestartCondition, Status};
+use crate::model::{self, Container, RestartCondition, Status};
 use crate::{Engine, Result, supervisor};
 
 /// Pause before the first restart; it doubles with every further one.
@@ -103,10 +103,7 @@ impl Engine {
             (state.pid, state.shim_pid) = (0, 0);
             (state.exit_code, state.oom_killed) = (exit.code, exit.oom);
             state.finished_at = Some(finished);
-            // As with Docker, what nobody probes any more is not healthy.
-            if let Some(health) = &mut state.health {
-                health.status = HealthStatus::Unhealthy;
-            }
+            state.nobody_probes();
             container.restart_count += u32::from(restarts);
             container.network.clear();
         });

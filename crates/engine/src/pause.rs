@@ -30,7 +30,10 @@ impl Engine {
             _ => return Err(Error::conflict(format!("container {} is not running", container.id))),
         }
         self.on_cgroup(&container, Cgroup::freeze).await?;
-        let container = self.change(&entry, |container| container.state.status = Status::Paused)?;
+        let container = self.change(&entry, |container| {
+            container.state.status = Status::Paused;
+            container.state.nobody_probes();
+        })?;
         self.emit(&container, "pause");
         Ok(())
     }

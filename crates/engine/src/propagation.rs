@@ -4,14 +4,19 @@ use std::path::{Path, PathBuf};
 
 use hull_sys::Context;
 
-use crate::model::{Container, MountKind};
+use crate::create::is_at;
+use crate::model::{Container, MountKind, MountPoint};
 use crate::{Error, Result};
 
 /// Refuses the start of a container whose mounts could not travel as it was asked for.
-pub(crate) fn check(container: &Container) -> Result<()> {
-    let open = |propagation: &str| propagation.ends_with("shared") || propagation.ends_with("slave");
+/// Where the daemon keeps its own, `root`, they follow only as far as they can: nobody may have asked for it.
+pub(crate) fn check(container: &Container, root: &Path) -> Result<()> {
+    let open = |mount: &&MountPoint| match mount.propagation.as_str() {
+        "rslave" => !is_at(root, Path::new(&mount.source)),
+        other => other.ends_with("shared") || other.ends_with("slave"),
+    };
     let binds = container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind);
-    let wanted: Vec<_> = binds.filter(|mount| open(&mount.propagation)).collect();
+    let wanted: Vec<_> = binds.filter(open).collect();
     if wanted.is_empty() {
         return Ok(());
     }

@@ -155,7 +155,7 @@ impl Engine {
         let sandbox = namespaces.network.as_ref();
         confine(container, sandbox)?;
         make_bind_sources(container)?;
-        propagation::check(container)?;
+        propagation::check(container, &self.options.data_root)?;
         self.write_own_files(container)?;
         self.hand_over_files(container)?;
         let connect = || self.connect(container, sandbox);

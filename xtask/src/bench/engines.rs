@@ -143,9 +143,12 @@ fn cycle(connection: &mut Connection, body: &str) -> Result<[f64; 3], String> {
     Ok(times)
 }
 
-/// What the engines weigh with nothing to do.
+/// Whoever gives memory back when there is nothing to do has done it by then.
+const SETTLED: Duration = Duration::from_secs(12);
+
+/// What the engines weigh with nothing to do, some time after they started.
 fn weights(engines: &[Engine], report: &mut Report) {
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(SETTLED);
     let found = engines.iter().filter(|engine| engine.has_daemon());
     let found = found.map(|engine| (engine.contestant.name, engine.weight().map(|(weight, _)| weight)));
     report.values("idle memory of all daemons (PSS)", "MiB", found.collect(), "≤ 15 MiB");
@@ -156,8 +159,10 @@ fn many(engines: &mut [Engine], report: &mut Report) {
     let mut rows: [Vec<(&'static str, Number)>; 6] = std::array::from_fn(|_| Vec::new());
     for engine in engines {
         let name = engine.contestant.name;
+        std::thread::sleep(SETTLED);
         let before = engine.weight().map_or((0.0, 0), |weight| weight);
         rows[0].push((name, crowd(engine, |name| vec!["run", "-d", "--name", name, "box", "sleep", "1000"])));
+        std::thread::sleep(SETTLED);
         let supervisors = engine.weight().map(|(weight, _)| (weight - before.0).max(0.0) / MANY as f64);
         rows[1].push((name, supervisors));
         rows[2].push((name, engine.contestant.within(|| list(engine))));

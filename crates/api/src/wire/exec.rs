@@ -1,6 +1,6 @@
 //! Processes started in a running container.
 
-use super::{StrSlice, wire, zero};
+use super::{wire, zero};
 
 wire! {
     /// The body of `/containers/{id}/exec`.
@@ -17,7 +17,7 @@ wire! {
         detach_keys: String,
         env: Option<Vec<String>>,
         working_dir: String,
-        cmd: StrSlice,
+        cmd: Option<Vec<String>>,
     }
 }
 

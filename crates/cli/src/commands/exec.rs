@@ -6,8 +6,8 @@ use crate::complain::{Complaint, DONE, Outcome, Status};
 use crate::session::Session;
 use crate::terminal::{self, DetachKeys};
 use crate::values::environment;
+use hull_api::wire::IdResponse;
 use hull_api::wire::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest};
-use hull_api::wire::{IdResponse, StrSlice};
 use std::io::IsTerminal as _;
 
 command! {
@@ -64,7 +64,7 @@ async fn run(flags: Flags, operands: Vec<String>, session: Session) -> Outcome {
         env: Some(environment::collect(&flags.env_file, &flags.env).map_err(Complaint::new)?)
             .filter(|variables| !variables.is_empty()),
         working_dir: flags.workdir,
-        cmd: StrSlice(operands[1..].to_vec()),
+        cmd: Some(operands[1..].to_vec()),
     };
     let client = session.connect().await?;
     let IdResponse { id } = client.post(["containers", &operands[0], "exec"]).json(&request).read().await?;

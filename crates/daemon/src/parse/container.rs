@@ -71,7 +71,7 @@ fn healthcheck(wire: HealthConfig) -> Result<model::Healthcheck, Error> {
 
 /// The body of `/containers/{id}/exec`.
 pub(crate) fn exec_config(wire: ExecCreateRequest) -> Result<model::ExecConfig, Error> {
-    if wire.cmd.0.is_empty() {
+    if wire.cmd.as_deref().unwrap_or_default().is_empty() {
         return Err(invalid("No exec command specified"));
     }
     Ok(model::ExecConfig {
@@ -85,7 +85,7 @@ pub(crate) fn exec_config(wire: ExecCreateRequest) -> Result<model::ExecConfig, 
         detach_keys: Some(wire.detach_keys).filter(|keys| !keys.is_empty()),
         env: wire.env.unwrap_or_default(),
         working_dir: wire.working_dir,
-        cmd: wire.cmd.0,
+        cmd: wire.cmd.unwrap_or_default(),
     })
 }
 

@@ -46,14 +46,19 @@ fn moment(text: &str) -> Option<Timestamp> {
         return Some(time);
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Timestamp::new(seconds.parse().ok()?, format!("{fraction:0<9}").parse().ok()?).ok()
+    // What is finer than a nanosecond is cut off.
+    let nanos = format!("{fraction:0<9}");
+    Timestamp::new(seconds.parse().ok()?, nanos[..9].parse().ok()?).ok()
 }
 
 /// A duration of Go: `1h30m`, `300ms`. Used by the `until` filter.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
     let mut rest = text;
     let mut total = 0.0;
     while !rest.is_empty() {
@@ -78,7 +83,11 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 /// The earliest point in time that the filter `until` names: durations back from now, or times.
 pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Error> {
     let point = |text: &str| {
-        let span = duration(text).and_then(|span| Timestamp::now().checked_sub(span).ok());
+        let now = Timestamp::now();
+        let span = match text.strip_prefix('-') {
+            Some(ahead) => duration(ahead).and_then(|span| now.checked_add(span).ok()),
+            None => duration(text).and_then(|span| now.checked_sub(span).ok()),
+        };
         let parsed = span.or_else(|| moment(text));
         parsed.ok_or_else(|| invalid(format!("failed to parse value as time or duration: {text:?}")))
     };
@@ -192,6 +201,7 @@ mod tests {
         assert_eq!(exact.as_nanosecond(), 1_700_000_000_000_000_001);
         assert_eq!(moment("1700000000.5").expect("half").as_millisecond(), 1_700_000_000_500);
         assert_eq!(moment("2023-11-14T22:13:20Z"), moment("1700000000"));
+        assert_eq!(moment("1.1234567890123"), moment("1.123456789"));
         assert_eq!(moment("yesterday"), None);
         assert_eq!(moment("1.x"), None);
     }
@@ -200,6 +210,7 @@ mod tests {
     fn durations_are_gos() {
         assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
         assert_eq!(duration("300ms"), Some(Duration::from_millis(300)));
+        assert_eq!(duration("0"), Some(Duration::ZERO));
         assert_eq!(duration("10"), None);
         assert_eq!(duration(""), None);
         assert_eq!(duration("h"), None);

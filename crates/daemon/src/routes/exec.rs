@@ -60,7 +60,8 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         open_stdin: config.attach_stdin,
         open_stderr: config.attach_stderr,
         open_stdout: config.attach_stdout,
-        can_remove: session.exit_code.is_some(),
+        // Docker says so from its second last look at it to its last.
+        can_remove: false,
         container_id: session.container_id,
         detach_keys: base64::engine::general_purpose::STANDARD.encode(session.detach_keys),
         pid: i64::from(session.pid),

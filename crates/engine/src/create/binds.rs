@@ -48,6 +48,14 @@ pub(super) fn bind(text: &str, driver: &str) -> Result<MountPoint> {
     Ok(mount)
 }
 
+/// The propagation that somebody asked for a bind; empty if nobody did.
+pub(super) fn wanted_propagation(mount: &MountPoint) -> &str {
+    match mount.spec.as_ref().and_then(|spec| spec.bind.as_ref()) {
+        Some(bind) => &bind.propagation,
+        None => Modes::parse(&mount.mode).and_then(|modes| modes.propagation).unwrap_or_default(),
+    }
+}
+
 /// The words behind the second colon; of each kind at most one.
 #[derive(Default)]
 struct Modes<'a> {

@@ -63,6 +63,10 @@ impl Engine {
         let specs = host.mounts.iter().map(binds::mount);
         for mount in binds.chain(specs) {
             let mut mount = self.settle(mount?, &mut volumes)?;
+            if mount.kind == MountKind::Volume && mount.driver == LOCAL && mount.mode.is_empty() {
+                // Docker shows those that somebody asked for so.
+                mount.mode = "z".into();
+            }
             mount.shallow_read_only = shallow;
             let same = |other: &MountPoint| other.destination == mount.destination;
             let has_tmpfs = host.tmpfs.iter().flatten().any(|(path, _)| *path == mount.destination);
@@ -103,7 +107,10 @@ impl Engine {
     /// Checks a bind's source, makes a volume.
     fn settle(&self, mut mount: MountPoint, volumes: &mut NewVolumes<'_>) -> Result<MountPoint> {
         match mount.kind {
-            MountKind::Bind => require_source(&mount)?,
+            MountKind::Bind => {
+                require_source(&mount)?;
+                self.let_own_mounts_in(&mut mount)?;
+            }
             MountKind::Volume => {
                 let options = mount.spec.as_ref().and_then(|spec| spec.volume.clone()).unwrap_or_default();
                 mount.anonymous = mount.name.is_empty();
@@ -120,10 +127,6 @@ impl Engine {
                 if is_new {
                     volumes.names.push(volume.name.clone());
                 }
-                if !mount.anonymous && mount.mode.is_empty() {
-                    // Docker shows named volumes so.
-                    mount.mode = "z".into();
-                }
                 mount.source = volume.mountpoint.to_string_lossy().into_owned();
                 mount.device = match volume.driver.as_str() {
                     LOCAL => local::device(volume.options.as_ref())?,
@@ -136,6 +139,27 @@ impl Engine {
             _ => {}
         }
         Ok(mount)
+    }
+
+    /// What is mounted where the daemon keeps its own is not held by a container: it has to go there as well.
+    fn let_own_mounts_in(&self, mount: &mut MountPoint) -> Result<()> {
+        let root = &self.options.data_root;
+        if !is_at(root, Path::new(&mount.source)) {
+            return Ok(());
+        }
+        match binds::wanted_propagation(mount) {
+            "" => mount.propagation = "rslave".into(),
+            "rslave" | "rshared" => {}
+            other => {
+                return Err(Error::invalid(format!(
+                    "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount \
+                     source is within the daemon root, daemon root: {root:?}, bind mount source: {:?}, propagation: \
+                     {other:?}",
+                    mount.source
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Copies what the image has at the places of empty volumes into them.
@@ -178,6 +202,11 @@ impl Engine {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// Whether one of both is in the other.
+pub(crate) fn is_at(root: &Path, source: &Path) -> bool {
+    source.starts_with(root) || root.starts_with(source)
 }
 
 /// A `--mount` of something that is not there is a mistake; a `-v` makes it at the start.

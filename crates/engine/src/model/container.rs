@@ -82,6 +82,15 @@ pub struct State {
     pub takes_volumes: bool,
 }
 
+impl State {
+    /// As in Docker, what is not probed any more, because it ended or is frozen, counts as unhealthy.
+    pub(crate) fn nobody_probes(&mut self) {
+        if let Some(health) = &mut self.health {
+            health.status = HealthStatus::Unhealthy;
+        }
+    }
+}
+
 /// What the health probes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HealthStatus {

@@ -44,9 +44,11 @@ impl Engine {
         container: &Container,
         wanted: NetworkingConfig,
     ) -> Result<BTreeMap<String, EndpointSettings>> {
+        if container.config.network_disabled {
+            return Ok(BTreeMap::new());
+        }
         let mode = match NetworkMode::parse(&container.host.network_mode) {
             NetworkMode::Container(_) => return Ok(BTreeMap::new()),
-            _ if container.config.network_disabled => return Ok(BTreeMap::new()),
             mode => mode.to_string(),
         };
         let mut networks: BTreeMap<String, EndpointSettings> = BTreeMap::new();

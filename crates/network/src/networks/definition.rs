@@ -113,10 +113,10 @@ fn check(request: &NetworkRequest) -> Result<Driver> {
             request.name
         )));
     }
-    if request.without_ipv4 && request.ipv6.is_none() {
-        return Err(Error::Invalid("IPv4 or IPv6 must be enabled".to_owned()));
-    }
     match Driver::parse(&request.driver)? {
+        Driver::Bridge if request.without_ipv4 && request.ipv6.is_none() => {
+            Err(Error::Invalid("IPv4 or IPv6 must be enabled".to_owned()))
+        }
         driver @ (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan | Driver::Cni) => Ok(driver),
         driver => Err(Error::Forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
     }

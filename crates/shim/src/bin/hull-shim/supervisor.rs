@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use hull_shim::protocol::{self, Answer, Stream};
-use hull_sys::memory::{self, Program};
+use hull_sys::memory::Spare;
 use hull_sys::signal::SignalFd;
 use hull_sys::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -41,7 +41,7 @@ pub(crate) struct Supervisor {
     pub(crate) held: Vec<OwnedFd>,
     next_key: Key,
     buffer: Buffer,
-    program: Option<Program>,
+    spare: Option<Spare>,
     /// The container is drained; until then the logger has time to take what was written last.
     pub(crate) log_until: Option<Instant>,
     /// Something has moved since memory was given back.
@@ -71,7 +71,7 @@ impl Supervisor {
             held: Vec::new(),
             next_key: 0,
             buffer: Buffer::new()?,
-            program: None,
+            spare: None,
             log_until: None,
             warm: true,
         })
@@ -368,12 +368,8 @@ impl Supervisor {
         if let Some(log) = &mut self.container.log {
             log.rest();
         }
-        memory::trim_heap();
         // Most of it made the container, and is not needed any more.
-        if self.program.is_none() {
-            self.program = Program::find();
-        }
-        self.program.iter().for_each(Program::release);
+        self.spare.get_or_insert_with(Spare::find).release();
     }
 }
 
