@@ -1,10 +1,13 @@
 //! Networks that plugins of the Container Network Interface make: those of Debian's containernetworking-plugins, and one
 //! of the test's own that writes down what it is asked.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 const SLEEP: [&str; 3] = ["busybox", "sleep", "1000"];
@@ -160,6 +163,64 @@ fn what_plugins_made_is_taken_down_after_a_crash() {
     let _ = std::process::Command::new("ip").args(["link", "del", "cni0"]).status();
 }
 
+fn fetch(address: &str) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut text = String::new();
+    let asked = stream.write_all(b"GET /hello HTTP/1.0\r\n\r\n");
+    asked.and_then(|()| stream.read_to_string(&mut text)).is_ok() && text.contains("inside")
+}
+
+#[test]
+fn ports_are_published_by_plugins_that_can() {
+    let mut daemon = Daemon::with_busybox();
+    let place = Place::new(&daemon);
+    place.scribe();
+    let portmap = json!({ "type": "portmap", "capabilities": { "portMappings": true } });
+    let config = place.configure("lan", &[place.bridge(), portmap, json!({ "type": "scribe" })]);
+    create(&daemon, "lan", &[&config, &format!("plugins={DEBIAN}:{}", place.path("bin"))]);
+    let serve = "mkdir /www; echo inside >/www/hello; exec httpd -f -p 80 -h /www";
+    let run = |name: &str, ports: &str| {
+        let start = ["run", "-d", "--name", name, "--network", "lan", "-p", ports];
+        daemon.hull([&start[..], &["busybox", "sh", "-c", serve]].concat())
+    };
+    run("web", "18091:80").ok();
+    assert_eq!(daemon.hull(["port", "web", "80"]).ok(), "0.0.0.0:18091", "it has no IPv6");
+    assert!(eventually(PATIENCE, || fetch("127.0.0.1:18091")), "from the host");
+    let from = |network: &str, address: &str| {
+        let url = format!("http://{address}/hello");
+        daemon.hull(["run", "--rm", "--network", network, "busybox", "wget", "-q", "-O", "-", &url])
+    };
+    assert_eq!(from("lan", "10.88.0.1:18091").ok(), "inside", "from a neighbour");
+    let gateway = daemon.hull(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]);
+    assert_eq!(from("bridge", &format!("{}:18091", gateway.ok())).ok(), "inside", "from another network");
+    // Nobody else gets the port, and who names an address gets that one.
+    run("late", "18091:80").complains("port is already allocated").fails(125);
+    daemon.hull(["rm", "-f", "late"]).ok();
+    assert!(TcpListener::bind("0.0.0.0:18091").is_err());
+    run("six", "[::1]:18092:80").complains("the network has no IPv6").fails(125);
+    assert!(TcpListener::bind("[::1]:18092").is_ok(), "free again");
+    daemon.hull(["rm", "-f", "six"]).ok();
+    run("range", "127.0.0.1:18100-18102:80-82").ok();
+    assert!(eventually(PATIENCE, || fetch("127.0.0.1:18100")));
+    assert_eq!(daemon.hull(["port", "range"]).lines().len(), 3);
+    daemon.hull(["rm", "-f", "range"]).ok();
+    assert!(!fetch("127.0.0.1:18100"));
+
+    daemon.kill9();
+    daemon.restart();
+    assert!(fetch("127.0.0.1:18091"), "the plugins' rules stand");
+    assert!(TcpListener::bind("0.0.0.0:18091").is_err(), "and the port is held again");
+    daemon.hull(["network", "disconnect", "lan", "web"]).ok();
+    assert!(!fetch("127.0.0.1:18091"));
+    assert!(TcpListener::bind("0.0.0.0:18091").is_ok());
+    let asked = place.log();
+    let last = asked.last().expect("a command");
+    assert!(last.starts_with("DEL"), "{last}");
+    daemon.hull(["rm", "-f", "web"]).ok();
+    daemon.hull(["network", "rm", "lan"]).ok();
+    let _ = std::process::Command::new("ip").args(["link", "del", "cni0"]).status();
+}
+
 #[test]
 fn wishes_that_no_plugin_meets_are_refused() {
     let daemon = Daemon::with_busybox();
@@ -179,6 +240,9 @@ fn wishes_that_no_plugin_meets_are_refused() {
     create(&daemon, "lan", &[&config]);
     let run = ["run", "--rm", "--network", "lan", "--ip", "10.88.0.9", "busybox", "true"];
     daemon.hull(run).complains("no plugin of network lan has the capability \"ips\"").fails(125);
+    let run = ["run", "--rm", "--network", "lan", "-p", "18093:80", "busybox", "true"];
+    daemon.hull(run).complains("no plugin of network lan has the capability \"portMappings\"").fails(125);
+    assert!(TcpListener::bind("0.0.0.0:18093").is_ok());
     assert_eq!(place.leases(), 0);
     daemon.hull(["network", "rm", "lan"]).ok();
 }

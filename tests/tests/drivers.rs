@@ -73,6 +73,59 @@ fn of(daemon: &Daemon, name: &str, field: &str) -> String {
 }
 
 #[test]
+fn a_network_on_a_wire_has_several_subnets() {
+    let mut daemon = Daemon::with_busybox();
+    let wire = Wire::new("wire0", "10.66.0.1/30");
+    assert!(wire.inside(&["ip", "addr", "add", "10.67.0.1/24", "dev", "wire"]));
+    assert!(wire.inside(&["ip", "addr", "add", "fd67::9/64", "dev", "wire", "nodad"]));
+    let first = ["-o", "parent=wire0", "--subnet", "10.66.0.0/30", "--gateway", "10.66.0.1"];
+    let second = ["--subnet", "10.67.0.0/24", "--gateway", "10.67.0.1", "--ip-range", "10.67.0.128/25"];
+    let six = ["--ipv6", "--subnet", "fd66::/126", "--subnet", "fd67::/64", "--gateway", "fd67::9"];
+    let overlap = ["--subnet", "10.66.0.0/16"];
+    let create_of =
+        |flags: &[&str]| daemon.hull([&["network", "create", "-d", "macvlan"], flags, &["lan"]].concat());
+    create_of(&[&first[..], &overlap].concat()).complains("overlap").fails(1);
+    create_of(&[&first[..], &second, &six].concat()).ok();
+    let inspected = daemon.hull(["network", "inspect", "lan"]).json();
+    let subnets: Vec<_> = inspected[0]["IPAM"]["Config"].as_array().expect("pools").iter().collect();
+    assert_eq!(
+        subnets.iter().map(|pool| &pool["Subnet"]).collect::<Vec<_>>(),
+        ["10.66.0.0/30", "10.67.0.0/24", "fd66::/126", "fd67::/64"]
+    );
+    assert_eq!(
+        (&subnets[1]["Gateway"], &subnets[1]["IPRange"]),
+        (&"10.67.0.1".into(), &"10.67.0.128/25".into())
+    );
+    // The first subnet with a free address gives it, and its router.
+    for (name, ip, gateway) in [("one", "10.66.0.2", "10.66.0.1"), ("two", "10.67.0.128", "10.67.0.1")] {
+        run(&daemon, name, &["--network", "lan"]);
+        assert_eq!(
+            (of(&daemon, name, ".IPAddress"), of(&daemon, name, ".Gateway")),
+            (ip.to_owned(), gateway.to_owned())
+        );
+        assert!(wire.reaches(ip), "{ip}");
+        daemon.hull(["exec", name, "ip", "route"]).says(&format!("default via {gateway} dev eth0"));
+    }
+    run(&daemon, "three", &["--network", "lan", "--ip", "10.67.0.7", "--ip6", "fd67::77"]);
+    assert_eq!(
+        (of(&daemon, "three", ".IPPrefixLen"), of(&daemon, "three", ".IPv6Gateway")),
+        ("24".to_owned(), "fd67::9".to_owned())
+    );
+    assert!(wire.reaches("10.67.0.7") && wire.reaches("fd67::77"));
+    let outside = ["run", "--rm", "--network", "lan", "--ip", "10.68.0.2", "busybox", "true"];
+    daemon.hull(outside).complains("no configured subnet").fails(125);
+    // What any of its subnets has no other network gets.
+    let taken = ["network", "create", "--subnet", "10.67.0.0/25", "blue"];
+    daemon.hull(taken).complains("Pool overlaps with other one on this address space").fails(1);
+    daemon.kill9();
+    daemon.restart();
+    daemon.hull(["restart", "-t", "0", "two"]).ok();
+    assert_eq!(of(&daemon, "two", ".Gateway"), "10.67.0.1");
+    daemon.hull(["rm", "-f", "one", "two", "three"]).ok();
+    daemon.hull(["network", "rm", "lan"]).ok();
+}
+
+#[test]
 fn macvlan_is_on_the_wire() {
     let mut daemon = Daemon::with_busybox();
     let wire = Wire::new("wire0", "10.66.0.1/24");

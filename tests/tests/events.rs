@@ -155,6 +155,23 @@ fn details_are_found_by_their_names() {
 }
 
 #[test]
+fn a_commit_tells_of_its_image() {
+    let daemon = Daemon::with_busybox();
+    let since = now();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    let id = daemon.hull(["commit", "-m", "a note", "box", "kept"]).ok().to_owned();
+    daemon.hull(["commit", "box"]).ok();
+    let found = events(&daemon, &since, &json!({ "event": ["commit", "tag"] }));
+    let said = |at: usize, name: &str| found[at]["Actor"]["Attributes"][name].as_str();
+    let actions: Vec<_> = found.iter().map(|event| event["Action"].as_str().unwrap_or_default()).collect();
+    assert_eq!(actions, ["tag", "commit", "commit"]);
+    assert_eq!(said(0, "name"), Some("kept:latest"));
+    assert_eq!((said(1, "comment"), said(1, "imageRef")), (Some("a note"), Some("kept:latest")));
+    assert!(said(1, "imageID").is_some_and(|image| image.ends_with(&id)), "{id}: {found:#?}");
+    assert_eq!((said(2, "comment"), said(2, "imageRef")), (Some(""), Some("")));
+}
+
+#[test]
 fn listeners_are_told_as_it_happens() {
     let daemon = Daemon::with_busybox();
     let listener = daemon.spawn_docker([

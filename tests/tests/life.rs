@@ -2,6 +2,7 @@
 
 use hull_testkit::Daemon;
 use hull_testkit::output::{PATIENCE, eventually};
+use serde_json::{Value, json};
 
 fn status(daemon: &Daemon, name: &str) -> String {
     daemon.hull(["inspect", "-f", "{{.State.Status}}", name]).ok().to_owned()
@@ -271,6 +272,24 @@ fn what_is_not_probed_is_not_healthy() {
     assert_eq!(health(), "unhealthy");
     daemon.hull(["unpause", "box"]).ok();
     assert!(eventually(PATIENCE, || health() == "healthy"));
+    daemon.hull(["restart", "-t", "0", "box"]).ok();
+    let log = daemon.hull(["inspect", "-f", "{{len .State.Health.Log}}", "box"]).ok().to_owned();
+    assert_ne!(log, "0", "what former probes said");
     daemon.hull(["stop", "-t", "0", "box"]).ok();
     assert_eq!(health(), "unhealthy");
+    let daemon = &daemon;
+    let wrong = |kind: &str| {
+        let check = json!({ "Test": [kind, "nosuch"], "Interval": 100_000_000, "Retries": 1 });
+        let wish = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "Healthcheck": check });
+        let id = daemon.api("POST", "/containers/create", Some(&wish)).json()["Id"].clone();
+        let id = id.as_str().expect("an id").to_owned();
+        assert_eq!(daemon.api("POST", &format!("/containers/{id}/start"), None).status, 204);
+        move || daemon.api("GET", &format!("/containers/{id}/json"), None).json()["State"]["Health"].clone()
+    };
+    let health = wrong("CMD");
+    assert!(eventually(PATIENCE, || health()["Status"] == "unhealthy"));
+    let probe = health()["Log"][0].clone();
+    assert_eq!(probe["ExitCode"], -1, "it could not be started");
+    assert!(probe["Output"].as_str().is_some_and(|text| text.ends_with("$PATH: unknown")), "{probe}");
+    assert_eq!(wrong("FROB")(), Value::Null);
 }

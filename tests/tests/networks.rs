@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use hull_testkit::Daemon;
 use hull_testkit::output::{PATIENCE, eventually};
+use serde_json::json;
 
 fn fetch(address: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -273,4 +274,78 @@ fn an_endpoint_has_options_of_its_own() {
     }
     daemon.hull(["rm", "-f", "box"]).ok();
     daemon.hull(["network", "rm", "blue", "red"]).ok();
+}
+
+#[test]
+fn options_of_the_address_management_are_shown_as_they_were_given() {
+    let mut daemon = Daemon::start();
+    let create = |body: serde_json::Value| {
+        let answer = daemon.api("POST", "/networks/create", Some(&body));
+        assert_eq!(answer.status, 201, "{answer:?}");
+    };
+    create(json!({ "Name": "silent" }));
+    create(json!({ "Name": "empty", "IPAM": { "Driver": "default", "Options": {} } }));
+    create(json!({ "Name": "named", "IPAM": { "Options": { "some": "option" } } }));
+    daemon.hull(["network", "create", "hull"]).ok();
+    daemon.docker(["network", "create", "docker"]).ok();
+    daemon.kill9();
+    daemon.restart();
+    for (name, wanted) in [
+        ("silent", json!(null)),
+        ("empty", json!({})),
+        ("named", json!({ "some": "option" })),
+        ("hull", json!({})),
+        ("docker", json!({})),
+        ("bridge", json!(null)),
+        ("none", json!(null)),
+    ] {
+        let network = daemon.api("GET", &format!("/networks/{name}"), None).json();
+        assert_eq!(network["IPAM"]["Options"], wanted, "{name}");
+    }
+    daemon.hull(["network", "rm", "silent", "empty", "named", "hull", "docker"]).ok();
+}
+
+#[test]
+fn a_subnet_may_be_any_of_a_length() {
+    let daemon = Daemon::start_with(&["--default-address-pool", "base=10.201.0.0/16,size=24"]);
+    let create = |flags: &[&str], name: &str| daemon.hull([&["network", "create"], flags, &[name]].concat());
+    create(&["--subnet", "0.0.0.0/26"], "small").ok();
+    create(&["--subnet", "0.0.0.0/26"], "other").ok();
+    let subnet = |name: &str| {
+        let template = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}";
+        daemon.hull(["network", "inspect", "-f", template, name]).ok().to_owned()
+    };
+    assert_eq!(subnet("small"), "10.201.1.0/26 10.201.1.1", "behind the default bridge's");
+    assert_eq!(subnet("other"), "10.201.1.64/26 10.201.1.65");
+    create(&["--subnet", "0.0.0.0/8"], "vast").complains("fully subnetted").fails(1);
+    daemon.hull(["network", "rm", "small", "other"]).ok();
+}
+
+#[test]
+fn without_a_default_bridge_containers_have_no_network() {
+    let daemon = Daemon::start_with(&["--bridge=none"]);
+    let archive = hull_testkit::images::busybox(daemon.dir()).expect("an archive");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    for flags in [&[][..], &["--network", "bridge"]] {
+        let run = [&["run", "--rm"], flags, &["busybox", "ls", "/sys/class/net"]].concat();
+        assert_eq!(daemon.hull(run).ok(), "lo");
+    }
+}
+
+#[test]
+fn connections_that_cannot_be_are_refused_also_of_containers_that_do_not_run() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "blue"]).ok();
+    daemon.hull(["create", "--name", "box", "--network", "blue", "busybox", "sleep", "1000"]).ok();
+    for _ in 0..2 {
+        let connect = |flags: &[&str]| daemon.hull([&["network", "connect"], flags, &["box"]].concat());
+        connect(&["host"])
+            .complains("container cannot be disconnected from host network or connected to host")
+            .fails(1);
+        connect(&["none"]).complains("one of the networks in private (none) mode").fails(1);
+        connect(&["--ip", "1.2.3.4", "bridge"]).complains("supported on user defined networks only").fails(1);
+        daemon.hull(["start", "box"]).ok();
+    }
+    daemon.hull(["rm", "-f", "box"]).ok();
+    daemon.hull(["network", "rm", "blue"]).ok();
 }

@@ -155,6 +155,10 @@ fn a_failed_start_is_what_waiters_are_told() {
     let waited = daemon.api("POST", "/containers/broken/wait", None).json();
     assert_eq!(waited["StatusCode"], 127);
     assert_eq!(waited["Error"]["Message"], started.message().as_str());
+    // With `--rm` they are told of the removal, and the error comes from the start alone.
+    let run = daemon.docker(["run", "--rm", "busybox", "nosuchprogram"]);
+    assert_eq!(run.code, 127, "{}", run.stderr);
+    assert!(!run.stderr.contains("Error waiting for container"), "{}", run.stderr);
 }
 
 #[test]

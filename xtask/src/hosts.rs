@@ -12,12 +12,13 @@ const NO_MACHINE: i32 = 125;
 
 /// The test binaries for version 2, by target name: of the cgroup crate, of the runtime, and of the whole engine; and
 /// that of networks for which the kernel of some hosts has no links.
-const VERSION_2: [&str; 9] = [
+const VERSION_2: [&str; 10] = [
     "hierarchies",
     "lifecycle",
     "confinement",
     "commandline",
     "checkpoint",
+    "checkpoints",
     "spec",
     "cgroups",
     "runtimes",
@@ -29,6 +30,9 @@ const OF_THE_SPEC: &str = "namespaces:: the_cgroup hooks_ devices_of a_profile_c
 
 /// Of the tests of other runtimes, what a hybrid host cannot show.
 const OF_RUNTIMES: &str = "crun_runs";
+
+/// Of the tests of checkpoints, those that criu must work for.
+const OF_CHECKPOINTS: &str = "goes_on input_and";
 
 /// The programs that they run, from where `trial` has gathered them.
 const RUN_BY_THEM: [&str; 4] = ["hull", "hulld", "hull-shim", "hull-runtime"];
@@ -45,7 +49,7 @@ const OF_THE_HOST: [&str; 6] = [
 ];
 
 /// How long the machine may take, in seconds: it may have to be emulated.
-const PATIENCE: &str = "400";
+const PATIENCE: &str = "480";
 
 /// Those for version 1 alone.
 const VERSION_1: [&str; 1] = ["hierarchies"];
@@ -115,6 +119,7 @@ fn words(target: &str, binary: &Path) -> String {
     let filter = match target {
         "spec" => OF_THE_SPEC,
         "runtimes" => OF_RUNTIMES,
+        "checkpoints" => OF_CHECKPOINTS,
         _ => "",
     };
     format!("{} {filter}", binary.display())

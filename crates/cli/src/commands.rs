@@ -6,6 +6,7 @@ use hull_api::wire::image::Platform;
 use std::fmt::Write as _;
 
 mod attach;
+mod checkpoint;
 mod commit;
 mod completion;
 mod cp;
@@ -62,6 +63,9 @@ pub(crate) const ALL: &[&Command] = &[
     &version::COMMAND,
     &info::COMMAND,
     &attach::COMMAND,
+    &checkpoint::create::COMMAND,
+    &checkpoint::ls::COMMAND,
+    &checkpoint::rm::COMMAND,
     &commit::COMMAND,
     &completion::shell::COMMAND,
     &completion::man::COMMAND,
@@ -118,6 +122,7 @@ const COMMON: usize = 10;
 
 /// The groups of commands.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("checkpoint", "Manage checkpoints of containers"),
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
@@ -130,7 +135,6 @@ pub(crate) const UNSUPPORTED: &[&str] = &[
     "build",
     "builder",
     "buildx",
-    "checkpoint",
     "compose",
     "config",
     "context",

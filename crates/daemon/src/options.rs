@@ -175,6 +175,12 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         icc: settings.icc.unwrap_or(defaults.icc),
         masquerade: settings.ip_masq.unwrap_or(defaults.masquerade),
         forward: settings.ip_forward.unwrap_or(defaults.forward),
+        forward_others: settings.ip_forward_no_drop.unwrap_or(defaults.forward_others),
+        direct_routing: settings.allow_direct_routing.unwrap_or(defaults.direct_routing),
+        accepted_mark: match settings.bridge_accept_fwmark.as_deref() {
+            None | Some("") => None,
+            Some(mark) => Some(mark.parse()?),
+        },
         default_ip: parsed(settings.ip.as_deref(), "ip")?.unwrap_or(defaults.default_ip),
         userland_proxy: settings.userland_proxy.unwrap_or(defaults.userland_proxy),
         mtu: some(settings.mtu).unwrap_or(defaults.mtu),

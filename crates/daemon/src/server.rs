@@ -81,8 +81,9 @@ async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<R
     let parent = daemon.traces.is_some().then(|| request.headers().get("traceparent").cloned()).flatten();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let head = method == http::Method::HEAD;
+    let experimental = daemon.settings().experimental;
     let (mut reply, pattern) = dispatch(daemon, request).await;
-    stamp(&mut reply);
+    stamp(&mut reply, experimental);
     if head {
         *reply.body_mut() = crate::call::full("");
     }
@@ -163,12 +164,13 @@ fn refuse_version(version: ApiVersion, asked: &str) -> Option<Reply> {
 }
 
 /// The headers that every answer of a Docker daemon carries.
-fn stamp(reply: &mut Reply) {
+fn stamp(reply: &mut Reply, experimental: bool) {
     let headers = reply.headers_mut();
     if let Ok(version) = HeaderValue::from_str(&MAX.to_string()) {
         headers.insert("Api-Version", version);
     }
-    headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+    let experimental = HeaderValue::from_static(if experimental { "true" } else { "false" });
+    headers.insert("Docker-Experimental", experimental);
     headers.insert("Ostype", HeaderValue::from_static("linux"));
     headers.insert(
         "Server",

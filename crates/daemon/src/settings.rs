@@ -131,6 +131,15 @@ pub(crate) struct Settings {
     /// Whether to switch forwarding on
     #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) ip_forward: Option<bool>,
+    /// Whether a host that did not forward before may forward what is not the containers', too
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) ip_forward_no_drop: Option<bool>,
+    /// Whether published ports are reached at the containers' own addresses by every interface
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) allow_direct_routing: Option<bool>,
+    /// Let packets with this firewall mark pass to bridge networks: mark[/mask]
+    #[arg(long, value_name = "string")]
+    pub(crate) bridge_accept_fwmark: Option<String>,
     /// Host address of published ports that name none
     #[arg(long, value_name = "ip")]
     pub(crate) ip: Option<String>,
@@ -182,6 +191,9 @@ pub(crate) struct Settings {
     /// Set no-new-privileges on every container
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) no_new_privileges: bool,
+    /// Have what dockerd has in its experimental mode: checkpoints
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
+    pub(crate) experimental: bool,
     /// Seconds to wait for requests under way when the daemon stops
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) shutdown_timeout: Option<i64>,
@@ -385,9 +397,10 @@ impl Settings {
             hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward ip host_gateway_ip mtu dns dns_search dns_opts
+            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward
+            ip_forward_no_drop allow_direct_routing bridge_accept_fwmark ip host_gateway_ip mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size seccomp_profile no_new_privileges
-            shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
+            experimental shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
             userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
         }
     }

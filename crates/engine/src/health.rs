@@ -109,8 +109,12 @@ impl Engine {
             let text = format!("Health check exceeded timeout ({}){colon}{said}", go_duration(timeout));
             return Ok((-1, text));
         }
-        let code = self.exec_inspect(&id)?.exit_code.unwrap_or(-1);
-        Ok((code, text_of(&framed)))
+        let ended = self.exec_inspect(&id)?;
+        if ended.pid == 0 {
+            // It could not be started, and its output is why.
+            return Ok((-1, text_of(&framed).trim_end_matches("\r\n").to_owned()));
+        }
+        Ok((ended.exit_code.unwrap_or(-1), text_of(&framed)))
     }
 
     fn record_probe(&self, entry: &Entry, check: &Healthcheck, probe: HealthProbe, in_start_period: bool) {

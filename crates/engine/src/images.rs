@@ -167,17 +167,15 @@ impl Engine {
             None => container.config.clone(),
         };
         let mounts = self.snapshots.mounts(&container.id)?;
-        let reference = request.target.map(Reference::with_default_tag);
-        let named = reference.as_ref().map(Reference::familiar);
-        let comment = request.comment.clone();
+        let target = request.target.map(Reference::with_default_tag);
         let commit = hull_image::Commit {
             parent: Digest::parse(&container.image_id).ok(),
             mounts,
             config: image_config(&config),
             changes: request.changes,
-            reference,
+            reference: target.clone(),
             author: request.author,
-            comment: request.comment,
+            comment: request.comment.clone(),
             container: container.id.clone(),
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
@@ -192,15 +190,16 @@ impl Engine {
         }
         let id = outcome?;
         self.emit_itself(&id, "create");
+        let named = target.map(|target| target.familiar());
         if let Some(name) = &named {
             self.emit_image(&id.to_string(), name, "tag");
         }
-        let attributes = [
-            ("comment".to_owned(), comment),
-            ("imageID".to_owned(), id.to_string()),
-            ("imageRef".to_owned(), named.unwrap_or_default()),
+        let facts = [
+            ("comment", request.comment),
+            ("imageID", id.to_string()),
+            ("imageRef", named.unwrap_or_default()),
         ];
-        self.emit_with(&container, "commit", attributes);
+        self.emit_with(&container, "commit", facts.map(|(name, fact)| (name.to_owned(), fact)));
         Ok(id)
     }
 

@@ -84,6 +84,10 @@ fn start_error(failure: &Failure) -> Error {
     let message = match failure.step.as_str() {
         // Docker looks users up before the runtime has its say.
         "user" => failure.to_string(),
+        "checkpoint" => format!(
+            "failed to create task for container: failed to create shim task: OCI runtime restore failed: {failure}: \
+             unknown"
+        ),
         "runtime" => format!(
             "failed to create task for container: failed to create shim task: {}: unknown",
             failure.op

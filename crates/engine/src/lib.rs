@@ -11,6 +11,7 @@
 mod archive;
 mod attach;
 mod cdi;
+mod checkpoint;
 mod containers;
 mod create;
 mod engine;

@@ -92,15 +92,20 @@ pub(crate) fn random(attempt: u32) -> Result<String> {
 /// Checks a name given by a user and takes its leading slash off.
 pub(crate) fn check(name: &str) -> Result<&str> {
     let bare = name.strip_prefix('/').unwrap_or(name);
-    let mut letters = bare.bytes();
-    let well_begun = letters.next().is_some_and(|letter| letter.is_ascii_alphanumeric());
-    let allowed = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b'-');
-    if well_begun && bare.len() > 1 && letters.all(allowed) {
+    if is_allowed(bare) {
         return Ok(bare);
     }
     Err(Error::invalid(format!(
         "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     )))
+}
+
+/// Whether it is made of letters, digits, and inside of it also `_`, `.` and `-`; at least two of them.
+pub(crate) fn is_allowed(name: &str) -> bool {
+    let mut letters = name.bytes();
+    let well_begun = letters.next().is_some_and(|letter| letter.is_ascii_alphanumeric());
+    let allowed = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'_' | b'.' | b'-');
+    well_begun && name.len() > 1 && letters.all(allowed)
 }
 
 #[cfg(test)]

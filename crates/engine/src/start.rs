@@ -12,6 +12,7 @@ use hull_shim::protocol::{Answer, Config, Request, Rootfs, Terminal};
 use hull_sys::Context;
 use jiff::Timestamp;
 
+use crate::checkpoint::Saved;
 use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
@@ -58,6 +59,16 @@ impl Drop for Shim {
 impl Engine {
     /// Starts it. `NotModified` if it runs.
     pub async fn start(self: &Arc<Self>, name: &str) -> Result<()> {
+        self.start_from(name, None, "").await
+    }
+
+    /// Starts it where it was when it was saved, if a checkpoint is named; in another directory than its own are none.
+    pub async fn start_from(
+        self: &Arc<Self>,
+        name: &str,
+        checkpoint: Option<&str>,
+        directory: &str,
+    ) -> Result<()> {
         let entry = self.containers.find(name)?;
         let gate = entry.gate.lock().await;
         let container = entry.now();
@@ -73,12 +84,16 @@ impl Engine {
             }
             Status::Created | Status::Exited | Status::Restarting => {}
         }
+        if !directory.is_empty() {
+            return Err(Error::new(crate::Kind::Forbidden, "custom checkpointdir is not supported"));
+        }
+        let saved = checkpoint.map(|checkpoint| self.saved(&container, checkpoint)).transpose()?;
         self.change(&entry, |container| {
             container.state.stopped_by_user = false;
             container.restart_count = 0;
         })?;
         entry.forget_back_off();
-        let started = self.run(&entry).await;
+        let started = self.run_from(&entry, saved).await;
         drop(gate);
         if started.is_err() && container.host.auto_remove {
             // The failed start is what the user has to hear of.
@@ -89,7 +104,11 @@ impl Engine {
 
     /// Starts a container whose gate the caller holds, and records how that went.
     pub(crate) async fn run(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
-        match self.launch(entry).await {
+        self.run_from(entry, None).await
+    }
+
+    async fn run_from(self: &Arc<Self>, entry: &Arc<Entry>, saved: Option<Saved>) -> Result<()> {
+        match self.launch(entry, saved).await {
             Ok(()) => {
                 self.watch(entry);
                 let container = entry.now();
@@ -116,12 +135,12 @@ impl Engine {
         }
     }
 
-    async fn launch(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<(), NotStarted> {
+    async fn launch(self: &Arc<Self>, entry: &Arc<Entry>, saved: Option<Saved>) -> Result<(), NotStarted> {
         let volumes = Volumes { engine: self, id: Some(&entry.id) };
         self.mount_volumes(entry).await?;
         let (engine, container) = (Arc::clone(self), entry.now());
         let Created { network, door, pid, shim } =
-            tokio::task::spawn_blocking(move || engine.create_process(&container))
+            tokio::task::spawn_blocking(move || engine.create_process(&container, saved.as_ref()))
                 .await
                 .map_err(Error::from)??;
         let connected = Release { engine: self, id: Some(&entry.id) };
@@ -141,7 +160,7 @@ impl Engine {
             state.error.clear();
             state.started_at = Some(started_at);
             state.ever_started = true;
-            state.health = None;
+            state.probe_anew();
             container.network = network;
             container.network.sandbox_key = format!("/proc/{pid}/ns/net");
         })?;
@@ -149,7 +168,7 @@ impl Engine {
     }
 
     /// Everything up to the container's init, which then waits. Blocks.
-    fn create_process(&self, container: &Container) -> Result<Created, NotStarted> {
+    fn create_process(&self, container: &Container, saved: Option<&Saved>) -> Result<Created, NotStarted> {
         self.require_links(container)?;
         let namespaces = self.namespaces(container)?;
         let sandbox = namespaces.network.as_ref();
@@ -158,9 +177,10 @@ impl Engine {
         propagation::check(container, &self.options.data_root)?;
         self.write_own_files(container)?;
         self.hand_over_files(container)?;
-        let connect = || self.connect(container, sandbox);
-        let spawn = || self.spawn_shim(container, &namespaces);
-        let ((connected, door), (pid, shim)) = match needs_network_first(container) {
+        let connect = || self.connect(container, sandbox, saved);
+        let spawn = || self.spawn_shim(container, &namespaces, saved);
+        // What was bound to an address before is so again from its first moment on.
+        let ((connected, door), (pid, shim)) = match saved.is_some() || needs_network_first(container) {
             true => (connect()?, spawn()?),
             false => {
                 let (connected, spawned) = side_by_side(connect, spawn)?;
@@ -175,19 +195,26 @@ impl Engine {
         &self,
         container: &Container,
         sandbox: Option<&OwnedFd>,
+        saved: Option<&Saved>,
     ) -> Result<(Connected<'_>, Option<Door>)> {
-        let connected = self.connect_networks(container, sandbox)?;
+        let connected = self.connect_networks(container, sandbox, saved)?;
         self.write_hosts(&Container { network: connected.settings.clone(), ..container.clone() })?;
         let door = self.open_door(container, sandbox)?;
         Ok((connected, door))
     }
 
     /// Starts the supervisor, which makes the container's init.
-    fn spawn_shim(&self, container: &Container, namespaces: &Namespaces) -> Result<(i32, Shim), NotStarted> {
+    fn spawn_shim(
+        &self,
+        container: &Container,
+        namespaces: &Namespaces,
+        saved: Option<&Saved>,
+    ) -> Result<(i32, Shim), NotStarted> {
         let root = self.snapshots.mounts(&container.id).map_err(Error::from)?;
         let shared = self.volumes.devices.share(container)?;
         let config = Config {
             shared: shared.config(),
+            checkpoint: saved.map(|saved| saved.directory.clone()),
             ..self.shim_config(container, root, namespaces.users.as_ref())?
         };
         let dir = fresh_directory(&self.shim_dir(&container.id))?;
@@ -268,6 +295,7 @@ impl Engine {
             sources,
             log: log::of(container)?,
             shared: Vec::new(),
+            checkpoint: None,
             cgroup,
         })
     }

@@ -1,7 +1,9 @@
 //! `docker top`: the processes of a container, in the columns of ps(1), read from /proc.
 //!
-//! Docker executes the host's ps. Hull executes nothing; it knows the forms that are used: `-ef`, `aux`, and
+//! Docker executes the host's ps. Hull executes nothing; it knows the forms that are used: `-ef`, `aux`, `-C NAME`, and
 //! `-o COLUMN=HEAD,…` with ps's names of columns, each with `--sort COLUMN,…`.
+
+mod arguments;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::{Status, Top};
 use crate::{Engine, Error, Result};
+use arguments::{Asked, asked};
 
 /// Clock ticks of proc_pid_stat(5) in a second: USER_HZ is 100 on every architecture.
 const HERTZ: u64 = 100;
@@ -53,34 +56,9 @@ const COLUMNS: &[Column] = &[
     Column { names: &["time", "cputime"], title: "TIME", show: |p, _| clock(p.ticks / HERTZ) },
     Column { names: &["etime"], title: "ELAPSED", show: |p, host| elapsed(host.age(p) as u64) },
     Column { names: &["comm", "ucmd", "ucomm"], title: "COMMAND", show: |p, _| p.name.clone() },
-    Column { names: &["cmd", "args", "command"], title: "CMD", show: |p, _| p.command.clone() },
-];
-
-/// `ps -ef`.
-const FULL: &[(&str, &str)] = &[
-    ("user", "UID"),
-    ("pid", "PID"),
-    ("ppid", "PPID"),
-    ("c", "C"),
-    ("stime", "STIME"),
-    ("tty", "TTY"),
-    ("time", "TIME"),
-    ("cmd", "CMD"),
-];
-
-/// `ps aux`.
-const BSD: &[(&str, &str)] = &[
-    ("user", "USER"),
-    ("pid", "PID"),
-    ("pcpu", "%CPU"),
-    ("pmem", "%MEM"),
-    ("vsz", "VSZ"),
-    ("rss", "RSS"),
-    ("tty", "TTY"),
-    ("stat", "STAT"),
-    ("stime", "START"),
-    ("time", "TIME"),
-    ("cmd", "COMMAND"),
+    Column { names: &["cmd"], title: "CMD", show: |p, _| p.command.clone() },
+    Column { names: &["args", "command"], title: "COMMAND", show: |p, _| p.command.clone() },
+    Column { names: &["cgroup"], title: "CGROUP", show: |p, _| groups(p.pid) },
 ];
 
 impl Engine {
@@ -120,16 +98,9 @@ impl Engine {
     }
 }
 
-/// What the arguments ask for.
-struct Asked {
-    /// The columns with their heads.
-    columns: Vec<(&'static Column, String)>,
-    /// What rows are sorted by, the weightiest first; true is downwards.
-    order: Vec<(&'static Column, bool)>,
-}
-
 impl Asked {
     fn shown(&self, mut processes: Vec<Process>, host: &Host) -> Top {
+        processes.retain(|process| self.commands.is_empty() || self.commands.contains(&process.name));
         for (column, downwards) in self.order.iter().rev() {
             let place = |process: &Process| {
                 let cell = (column.show)(process, host);
@@ -148,66 +119,6 @@ impl Asked {
             processes: processes.into_iter().map(row).collect(),
         }
     }
-}
-
-fn asked(ps_args: &str) -> Result<Asked> {
-    let unsupported = || {
-        Error::invalid(format!(
-            "top: ps arguments {ps_args:?} are not supported; use -ef, aux or -o COLUMN,…, each with --sort COLUMN,…"
-        ))
-    };
-    let words: Vec<&str> = ps_args.split_ascii_whitespace().collect();
-    let first_of_sort = words.iter().position(|word| word.starts_with("--sort")).unwrap_or(words.len());
-    let (form, sort) = words.split_at(first_of_sort);
-    let named = |list: &[(&str, &str)]| {
-        let column =
-            |(name, head): &(&str, &str)| Ok((column(name).ok_or_else(unsupported)?, (*head).to_owned()));
-        list.iter().map(column).collect::<Result<Vec<_>>>()
-    };
-    let columns = match form {
-        [] | ["-ef" | "-fe" | "-f" | "-e" | "ef" | "-Af" | "-eF" | "-A"] => named(FULL)?,
-        ["aux" | "-aux" | "auxw" | "auxww" | "axu" | "u" | "ux"] => named(BSD)?,
-        ["-o" | "-eo" | "o" | "axo" | "-Ao" | "ao" | "xo", lists @ ..] if !lists.is_empty() => {
-            let lists = lists.iter().filter(|word| **word != "-o");
-            lists.map(|list| chosen(list, unsupported)).collect::<Result<Vec<_>>>()?.concat()
-        }
-        _ => return Err(unsupported()),
-    };
-    let keys = match sort {
-        [] => "",
-        ["--sort", keys] => keys,
-        [word] => word.strip_prefix("--sort=").ok_or_else(unsupported)?,
-        _ => return Err(unsupported()),
-    };
-    let order = keys.split(',').filter(|key| !key.is_empty()).map(|key| {
-        let name = key.trim_start_matches(['+', '-']);
-        Ok((column(name).ok_or_else(unsupported)?, key.starts_with('-')))
-    });
-    Ok(Asked { columns, order: order.collect::<Result<_>>()? })
-}
-
-/// The columns of one list of `-o`: `pid,user=WHO`; a head of one's own goes on to the end of the list. Only the
-/// process id may be called one: by the head it is found.
-fn chosen(list: &str, unsupported: impl Fn() -> Error) -> Result<Vec<(&'static Column, String)>> {
-    let (names, own) = match list.split_once('=') {
-        Some((names, head)) => (names, Some(head)),
-        None => (list, None),
-    };
-    let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
-    let last = names.len().checked_sub(1).ok_or_else(&unsupported)?;
-    if let Some(head) = own.filter(|head| head.starts_with("PID") && names[last] != "pid") {
-        return Err(Error::system(format!("specifying \"{}={head}\" is not allowed", names[last])));
-    }
-    let head = |at: usize, name: &str, column: &Column| match own {
-        Some(own) if at == last => own.to_owned(),
-        _ if name == "user" => "USER".to_owned(),
-        _ => column.title.to_owned(),
-    };
-    let columns = names.iter().enumerate().map(|(at, name)| {
-        let found = column(name).ok_or_else(&unsupported)?;
-        Ok((found, head(at, name, found)))
-    });
-    columns.collect()
 }
 
 fn column(name: &str) -> Option<&'static Column> {
@@ -255,6 +166,12 @@ impl Process {
             resident_pages: number(21),
         })
     }
+}
+
+/// The control groups of a process, as ps(1) joins them.
+fn groups(pid: i32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    text.lines().collect::<Vec<_>>().join(",")
 }
 
 /// What shares and names are reckoned against.
@@ -337,27 +254,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_columns_of_ps_are_known() {
-        let heads = |args| -> Vec<String> {
-            asked(args).unwrap().columns.into_iter().map(|(_, head)| head).collect()
-        };
-        assert_eq!(heads(""), ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
-        assert_eq!(heads("aux").len(), 11);
-        assert_eq!(heads("-o pid,comm"), ["PID", "COMMAND"]);
-        assert_eq!(heads("-o pid,user=WHO -o pid="), ["PID", "WHO", ""]);
-        assert_eq!(heads("-eo comm=A,B --sort=-pid"), ["A,B"]);
-        let refused = |args| asked(args).map(|_| ()).unwrap_err().message;
-        assert_eq!(refused("-o comm=PID"), "specifying \"comm=PID\" is not allowed");
-        for args in ["--forest", "-o pid,frob", "aux --sort", "aux --sort=frob", "-o =x"] {
-            assert!(refused(args).contains("not supported"), "{args}");
-        }
-    }
-
-    #[test]
     fn processes_are_sorted_by_columns() {
         let own = std::process::id() as i32;
         let parent = Process::read(own).unwrap().ppid;
-        let shown = |args| {
+        let shown = |args: &str| {
             let processes = [own, parent].into_iter().filter_map(Process::read).collect();
             let top = asked(args).unwrap().shown(processes, &Host::look());
             top.processes.into_iter().map(|row| row[0].parse().unwrap()).collect::<Vec<i32>>()
@@ -365,6 +265,9 @@ mod tests {
         assert_eq!(shown("-o pid"), [own, parent]);
         assert_eq!(shown("-o pid --sort pid"), [own.min(parent), own.max(parent)]);
         assert_eq!(shown("-o pid --sort=uid,-pid"), [own.max(parent), own.min(parent)]);
+        let name = Process::read(own).unwrap().name;
+        assert!(shown(&format!("-C nosuch,{name} -o pid")).contains(&own));
+        assert!(shown("-Cnosuch -o pid").is_empty());
     }
 
     #[test]

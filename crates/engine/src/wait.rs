@@ -36,7 +36,11 @@ impl Waiter {
                 ));
             }
         };
-        let last = reached.map(|progress| progress.last.clone());
+        // As in Docker, who hears of the removal does not hear why an earlier start failed.
+        let last = reached.map(|progress| match progress.removed {
+            true => Exit { code: progress.last.code, ..Exit::default() },
+            false => progress.last.clone(),
+        });
         // The sender lives in the container's entry; without it the container is gone.
         Ok(last.unwrap_or_default())
     }

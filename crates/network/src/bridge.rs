@@ -1,7 +1,7 @@
 //! The bridge driver: a bridge of the host per network, a veth pair per endpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use rustix::io::Errno;
@@ -20,6 +20,10 @@ const WAY_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
 const TRUSTED: &str = "com.docker.network.bridge.trusted_host_interfaces";
 const INHIBIT_IPV4: &str = "com.docker.network.bridge.inhibit_ipv4";
 const MTU: &str = "com.docker.network.driver.mtu";
+
+/// The host's link-local address on bridges with IPv6. It looks for its neighbours from there; the address that the kernel
+/// makes by itself can be used only a moment after the first container has come, and what arrives before waits a second.
+const ON_LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// What the options of a bridge network say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl Settings {
         Passage {
             bridge: self.bridge.clone(),
             subnet: network.ipam.first().map(|ipam| ipam.subnet),
-            subnet6: network.ipam6.as_ref().map(|ipam| ipam.subnet),
+            subnet6: network.ipam6.first().map(|ipam| ipam.subnet),
             icc: self.icc,
             masquerade: self.masquerade,
             internal: network.internal,
@@ -137,13 +141,15 @@ fn configure(routes: &mut Routes, settings: &Settings, network: &Network) -> Res
         sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         // We have drawn its Ethernet address: nobody has to be asked, and neighbours can be looked for at once.
         sysctl::write(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
-        let ipam6 = network.ipam6.as_ref().filter(|_| v6);
+        let ipam6 = network.ipam6.first().filter(|_| v6);
         let off = if ipam6.is_some() { "0" } else { "1" };
         sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
     }
     routes.up(name)?;
     let wanted = |address: &IpNet| if address.addr().is_ipv4() { v4 } else { v6 };
-    for address in addresses(network)?.into_iter().filter(wanted) {
+    let has_ipv6 = sysctl::has_ipv6() && v6 && !network.ipam6.is_empty();
+    let on_link = host_address(ON_LINK, 64).into_iter().filter(|_| has_ipv6);
+    for address in addresses(network)?.into_iter().filter(wanted).chain(on_link) {
         match routes.configure(name, address, None) {
             Err(error) if error.is(Errno::EXIST) => {}
             result => result?,
@@ -161,7 +167,7 @@ pub(crate) fn addresses(network: &Network) -> Result<Vec<IpNet>> {
     if let Some((ipam, gateway)) = network.ipam.first().and_then(|ipam| Some((ipam, ipam.gateway?))) {
         addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
     }
-    if let Some((ipam, gateway)) = network.ipam6.as_ref().and_then(|ipam| Some((ipam, ipam.gateway?))) {
+    if let Some((ipam, gateway)) = network.ipam6.first().and_then(|ipam| Some((ipam, ipam.gateway?))) {
         addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
     }
     Ok(addresses)

@@ -49,7 +49,7 @@ pub(crate) struct Call<'a> {
     /// What the plugins have answered to ADD.
     pub(crate) result: Option<&'a Value>,
     /// What the runtime wishes, for plugins that know it (`capabilities`).
-    pub(crate) wishes: BTreeMap<&'static str, Value>,
+    pub(crate) wishes: &'a BTreeMap<String, Value>,
 }
 
 /// What the plugins have made.
@@ -237,7 +237,7 @@ impl Configuration {
             .wishes
             .iter()
             .filter(|(name, _)| known(name))
-            .map(|(name, wish)| ((*name).to_owned(), wish.clone()))
+            .map(|(name, wish)| (name.clone(), wish.clone()))
             .collect();
         if !wishes.is_empty() {
             input["runtimeConfig"] = Value::Object(wishes);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -22,6 +23,44 @@ pub struct Pool6 {
     pub base: Ipv6Net,
     /// The prefix length of one network.
     pub size: u8,
+}
+
+/// A mark on packets: those bits of a packet's that are in the mask are the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What the bits are to be.
+    pub value: u32,
+    /// Which bits are looked at.
+    pub mask: u32,
+}
+
+impl FromStr for Mark {
+    type Err = String;
+
+    /// `MARK` or `MARK/MASK`, in Go's numbers: 10, 0x0a, 0o12, 012, 0b1010.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (mark, mask) = text.split_once('/').map_or((text, None), |(mark, mask)| (mark, Some(mask)));
+        let read = |part: &str, what: &str| {
+            number(part).map_err(|why| {
+                format!("invalid firewall {what} {text:?}: strconv.ParseUint: parsing {part:?}: {why}")
+            })
+        };
+        let mask = mask.map(|mask| read(mask, "mask")).transpose()?;
+        Ok(Self { value: read(mark, "mark")?, mask: mask.unwrap_or(u32::MAX) })
+    }
+}
+
+/// A number as Go reads it in base 0.
+fn number(text: &str) -> Result<u32, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    let bases = [("0x", 16), ("0o", 8), ("0b", 2), ("0", 8)];
+    let based = bases.iter().find_map(|(prefix, base)| Some((lower.strip_prefix(prefix)?, *base)));
+    let (digits, base) = based.filter(|(digits, _)| !digits.is_empty()).unwrap_or((&lower, 10));
+    match u64::from_str_radix(digits, base).map(u32::try_from) {
+        Ok(Ok(number)) if !digits.starts_with('+') => Ok(number),
+        Ok(Err(_)) => Err("value out of range"),
+        _ => Err("invalid syntax"),
+    }
 }
 
 /// The options of the daemon (dockerd's names in parentheses).
@@ -54,6 +93,12 @@ pub struct Config {
     /// Whether ports of the host's IPv6 addresses lead to containers without IPv6 (`--userland-proxy`); for that
     /// [`crate::Networks::open`] is to be called within a runtime.
     pub userland_proxy: bool,
+    /// Whether published ports are reached at the containers' own addresses as well, by every interface
+    /// (`--allow-direct-routing`).
+    pub direct_routing: bool,
+    /// Packets that somebody has put this mark on pass to containers of networks that are not internal
+    /// (`--bridge-accept-fwmark`).
+    pub accepted_mark: Option<Mark>,
     /// The root of the version 2 cgroups, below which long ranges of published ports are kept from all programs.
     pub cgroups: Option<PathBuf>,
     /// The MTU of the default bridge (`--mtu`); 0 leaves the kernel's.
@@ -81,6 +126,8 @@ impl Default for Config {
             forward_others: false,
             default_ip: Ipv4Addr::UNSPECIFIED,
             userland_proxy: true,
+            direct_routing: false,
+            accepted_mark: None,
             cgroups: None,
             mtu: 1500,
             pools: default_pools(),
@@ -103,4 +150,23 @@ fn default_pools() -> Vec<Pool> {
         pool(172, 28, 14, 16),
         pool(192, 168, 16, 20),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_gos_numbers() {
+        let mark = |text: &str| text.parse::<Mark>().map(|mark| (mark.value, mark.mask));
+        assert_eq!(mark("0x1068/0xFFFF"), Ok((0x1068, 0xffff)));
+        assert_eq!(mark("2/3"), Ok((2, 3)));
+        assert_eq!(mark("0"), Ok((0, u32::MAX)));
+        assert_eq!(mark("010/0b11"), Ok((8, 3)));
+        let wrong = mark("x/3").unwrap_err();
+        assert_eq!(wrong, "invalid firewall mark \"x/3\": strconv.ParseUint: parsing \"x\": invalid syntax");
+        assert!(mark("1/").unwrap_err().starts_with("invalid firewall mask \"1/\": "));
+        assert!(mark("4294967296").unwrap_err().ends_with("value out of range"));
+        assert!(mark("-1").is_err() && mark("+1").is_err() && mark("").is_err());
+    }
 }

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use self::elements::{Elements, passage_elements, port_elements};
 use self::rules::{SETS, UNROUTED};
+use crate::Mark;
 use crate::conntrack::Stale;
 use crate::nft::{Element, Family, Netfilter, Transaction};
 use crate::port::{Protocol, Published};
@@ -77,11 +78,21 @@ pub(crate) struct Contents {
     pub(crate) unrouted: Vec<String>,
 }
 
+/// What holds for all networks, by the daemon's configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Policy {
+    /// Published ports are reached at the containers' own addresses by every interface.
+    pub(crate) direct: bool,
+    /// Packets with this mark pass to containers of networks that are not internal.
+    pub(crate) accepted: Option<Mark>,
+}
+
 /// The tables of one network namespace.
 #[derive(Debug)]
 pub(crate) struct Firewall {
     netfilter: Netfilter,
     families: &'static [Family],
+    policy: Policy,
 }
 
 impl Target {
@@ -99,9 +110,9 @@ impl Target {
 
 impl Firewall {
     /// To the calling thread's namespace; nothing is changed yet.
-    pub(crate) fn here() -> Result<Self> {
+    pub(crate) fn here(policy: Policy) -> Result<Self> {
         let families = if crate::sysctl::has_ipv6() { &FAMILIES[..] } else { &FAMILIES[..1] };
-        Ok(Self { netfilter: Netfilter::here()?, families })
+        Ok(Self { netfilter: Netfilter::here()?, families, policy })
     }
 
     /// Replaces the tables, in one transaction.
@@ -121,11 +132,11 @@ impl Firewall {
         for set in &SETS {
             transaction.set(set);
         }
-        rules::add(&mut transaction, family);
+        rules::add(&mut transaction, family, self.policy.accepted);
         for passage in &contents.passages {
             add_all(&mut transaction, passage_elements(passage, family));
         }
-        add_all(&mut transaction, port_elements(&contents.targets, family));
+        add_all(&mut transaction, port_elements(&contents.targets, family, self.policy.direct));
         let unrouted: Vec<_> =
             contents.unrouted.iter().map(|name| Element::key(&[&elements::interface(name)])).collect();
         transaction.add(UNROUTED, &unrouted);
@@ -165,7 +176,7 @@ impl Firewall {
 
     /// Publishes ports, in one transaction. ENOENT: somebody has removed a table.
     pub(crate) fn publish(&self, target: &Target) -> Result<()> {
-        self.add(|family| port_elements(std::slice::from_ref(target), family))?;
+        self.add(|family| self.elements_of(target, family))?;
         self.forget_past(target)
     }
 
@@ -173,8 +184,7 @@ impl Firewall {
     pub(crate) fn change(&self, from: &Target, to: &Target) -> Result<()> {
         let mut transaction = Transaction::default();
         for family in self.families {
-            let of = |target| port_elements(std::slice::from_ref(target), *family);
-            let (before, after) = (of(from), of(to));
+            let (before, after) = (self.elements_of(from, *family), self.elements_of(to, *family));
             transaction.of(*family);
             for ((set, before), (_, after)) in before.iter().zip(&after) {
                 transaction.remove(set, &elements::without(before, after));
@@ -191,11 +201,15 @@ impl Firewall {
 
     /// Takes published ports back; those that are not there are as good as taken back.
     pub(crate) fn withdraw(&self, target: &Target) -> Result<()> {
-        self.remove(|family| port_elements(std::slice::from_ref(target), family))?;
+        self.remove(|family| self.elements_of(target, family))?;
         match udp_ports(target).is_empty() {
             true => Ok(()),
             false => self.forget_answered(target),
         }
+    }
+
+    fn elements_of(&self, target: &Target, family: Family) -> Elements {
+        port_elements(std::slice::from_ref(target), family, self.policy.direct)
     }
 
     /// Who has asked before a port was published, and goes on asking, is to get there too.

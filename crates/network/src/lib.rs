@@ -31,13 +31,13 @@ mod sweeper;
 mod sysctl;
 mod vlan;
 
-pub use config::{Config, Pool, Pool6};
+pub use config::{Config, Mark, Pool, Pool6};
 pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
 pub use egress::Egress;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
 pub use firewall::{Noticed, Watch};
-pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request};
+pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request, PoolRequest};
 pub use networks::{Networks, Rates, Reconciled};
 pub use port::{PortBinding, Protocol, Published};
 pub use sandbox::Sandbox;

@@ -5,10 +5,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, Error};
+use crate::{Endpoint, Error, bridge, vlan};
 
 /// How a network is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,19 @@ pub struct Ipam6 {
     pub chosen: bool,
 }
 
+/// The wish for a further IPv4 subnet.
+#[derive(Debug, Clone)]
+pub struct PoolRequest {
+    /// The subnet.
+    pub subnet: Ipv4Net,
+    /// The gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// The part that addresses are given from.
+    pub range: Option<Ipv4Net>,
+    /// Addresses that are never given.
+    pub auxiliary: BTreeMap<String, Ipv4Addr>,
+}
+
 /// The wish for an IPv6 subnet; the parts mean what they mean for IPv4.
 #[derive(Debug, Clone, Default)]
 pub struct Pool6Request {
@@ -127,12 +140,18 @@ pub struct NetworkRequest {
     pub range: Option<Ipv4Net>,
     /// Addresses that are never given.
     pub auxiliary: BTreeMap<String, Ipv4Addr>,
+    /// Further IPv4 subnets, on interfaces of the host's only (macvlan, ipvlan).
+    pub more: Vec<PoolRequest>,
     /// No way in or out.
     pub internal: bool,
     /// Recorded and shown only.
     pub attachable: bool,
     /// The IPv6 subnet beside the IPv4 one.
     pub ipv6: Option<Pool6Request>,
+    /// Further IPv6 subnets.
+    pub more6: Vec<Pool6Request>,
+    /// Options of the address management: recorded and shown only.
+    pub ipam_options: Option<BTreeMap<String, String>>,
     /// Options of the driver (`com.docker.network.bridge.name`, …).
     pub options: BTreeMap<String, String>,
     /// Labels: data, never control.
@@ -150,14 +169,17 @@ pub struct Network {
     pub created: SystemTime,
     /// How it is made.
     pub driver: Driver,
-    /// Its IPv4 subnet; none for host, null and networks without IPv4.
+    /// Its IPv4 subnets: one, and several only on an interface of the host's; none for host, null and networks without
+    /// IPv4.
     pub ipam: Vec<Ipam>,
-    /// Its IPv6 subnet.
-    pub ipam6: Option<Ipam6>,
+    /// Its IPv6 subnets.
+    pub ipam6: Vec<Ipam6>,
     /// No way in or out.
     pub internal: bool,
     /// Recorded and shown only.
     pub attachable: bool,
+    /// Options of the address management as asked for; none where nobody has named any.
+    pub ipam_options: Option<BTreeMap<String, String>>,
     /// Options as asked for; the default bridge shows Docker's own set.
     pub options: BTreeMap<String, String>,
     /// Labels.
@@ -174,7 +196,35 @@ impl Network {
 
     /// Whether nothing leads out of it: it is internal, or on no interface of the host.
     pub fn is_closed(&self) -> bool {
-        self.internal || crate::vlan::lacks_parent(self.driver, &self.options)
+        self.internal || vlan::lacks_parent(self.driver, &self.options)
+    }
+
+    /// The host's link that it needs and that is made for it where it is absent.
+    pub(crate) fn link(&self) -> Result<Option<String>, Error> {
+        match self.driver {
+            Driver::Bridge => {
+                bridge::Settings::parse(&self.id, &self.options).map(|settings| Some(settings.bridge))
+            }
+            Driver::Macvlan | Driver::Ipvlan => vlan::Settings::parse(self.driver, &self.id, &self.options)
+                .map(|settings| Some(settings.parent)),
+            Driver::Host | Driver::Null | Driver::Cni => Ok(None),
+        }
+    }
+
+    /// The addresses of its subnets.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.ipam.iter().map(|ipam| ipam.subnet.into());
+        v4.chain(self.ipam6.iter().map(|ipam| ipam.subnet.into()))
+    }
+
+    /// The gateway of the subnet that an address is in.
+    pub(crate) fn gateway_of(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.ipam.iter().find(|ipam| ipam.subnet.contains(&address))?.gateway
+    }
+
+    /// The same for IPv6.
+    pub(crate) fn gateway6_of(&self, address: Ipv6Addr) -> Option<Ipv6Addr> {
+        self.ipam6.iter().find(|ipam| ipam.subnet.contains(&address))?.gateway
     }
 
     /// The host's addresses in it. The gateway of a link of the host's is somebody else.

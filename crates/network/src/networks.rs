@@ -35,7 +35,7 @@ use rusqlite::Connection;
 use tokio::runtime::Handle;
 
 use crate::dns::{NameServers, NameSettings};
-use crate::firewall::Firewall;
+use crate::firewall::{Firewall, Policy};
 use crate::records::Records;
 use crate::reservation::Ports;
 use crate::route::Routes;
@@ -74,13 +74,14 @@ impl Networks {
     pub fn open(db: Arc<Mutex<Connection>>, config: Config) -> Result<Self> {
         let relays = config.userland_proxy && crate::sysctl::has_ipv6();
         let runtime = Handle::try_current().ok().filter(|_| relays);
+        let policy = Policy { direct: config.direct_routing, accepted: config.accepted_mark };
         let networks = Self {
             records: Records::open(db)?,
             ports: Ports::new(runtime, config.cgroups.as_deref())?,
             config,
             routes: Mutex::new(Routes::here()?),
             namespace: hull_sys::netns::current()?,
-            firewall: Firewall::here()?,
+            firewall: Firewall::here(policy)?,
             ipv6: crate::sysctl::has_ipv6(),
             filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
             sweeper: Sweeper::start()?,

@@ -2,56 +2,56 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{Pool, Pool6};
 
-/// The first piece of the pools that overlaps nothing of `taken` (the host's routes and the other networks).
-pub(crate) fn first_free(pools: &[Pool], taken: &[Ipv4Net]) -> Option<Ipv4Net> {
-    pools.iter().find_map(|pool| first_free_of(*pool, taken))
-}
+/// Addresses from the first to the last, as numbers.
+pub(crate) type Span = (u128, u128);
 
-/// Whether the two share an address.
-pub(crate) fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
-    a.contains(b) || b.contains(a)
-}
-
-/// The first piece of the pools that none of `taken` overlaps.
-pub(crate) fn first_free6(pools: &[Pool6], taken: &[Ipv6Net]) -> Option<Ipv6Net> {
-    pools.iter().find_map(|pool| first_free6_of(*pool, taken))
-}
-
-fn first_free6_of(pool: Pool6, taken: &[Ipv6Net]) -> Option<Ipv6Net> {
-    let end = u128::from(pool.base.broadcast());
-    let step = 1u128.checked_shl(128 - u32::from(pool.size))?;
-    let mut start = u128::from(pool.base.network());
-    loop {
-        let candidate = Ipv6Net::new(Ipv6Addr::from(start), pool.size).ok()?;
-        let in_the_way = taken.iter().filter(|net| net.contains(&candidate) || candidate.contains(*net));
-        // What is in the way may be larger than the candidate: the next try begins behind all of it.
-        let last = match in_the_way.map(|net| u128::from(net.broadcast())).max() {
-            None => return Some(candidate),
-            Some(last) => last.max(u128::from(candidate.broadcast())),
-        };
-        start = last.checked_add(1)?.checked_next_multiple_of(step)?;
-        if start > end {
-            return None;
-        }
+/// The addresses of a subnet.
+pub(crate) fn span(net: impl Into<IpNet>) -> Span {
+    match net.into() {
+        IpNet::V4(net) => (u32::from(net.network()).into(), u32::from(net.broadcast()).into()),
+        IpNet::V6(net) => (net.network().into(), net.broadcast().into()),
     }
 }
 
-fn first_free_of(pool: Pool, taken: &[Ipv4Net]) -> Option<Ipv4Net> {
-    let end = u64::from(u32::from(pool.base.broadcast()));
-    let mut start = u64::from(u32::from(pool.base.network()));
+/// The first piece of the pools that overlaps nothing of `taken` (the host's routes and the other networks).
+pub(crate) fn first_free(pools: &[Pool], taken: &mut [Span]) -> Option<Ipv4Net> {
+    taken.sort_unstable();
+    pools.iter().find_map(|pool| {
+        let length = 1 << 32_u32.checked_sub(pool.size.into())?;
+        let first = free_piece(span(pool.base), length, taken)?;
+        Ipv4Net::new(Ipv4Addr::from(u32::try_from(first).ok()?), pool.size).ok()
+    })
+}
+
+/// The same for IPv6.
+pub(crate) fn first_free6(pools: &[Pool6], taken: &mut [Span]) -> Option<Ipv6Net> {
+    taken.sort_unstable();
+    pools.iter().find_map(|pool| {
+        let length = 1_u128.checked_shl(128_u32.checked_sub(pool.size.into())?)?;
+        let first = free_piece(span(pool.base), length, taken)?;
+        Ipv6Net::new(Ipv6Addr::from(first), pool.size).ok()
+    })
+}
+
+/// The first address of the first piece of this length that none of `taken`, which is in order, overlaps. Both are gone
+/// through once, side by side.
+fn free_piece((first, end): Span, length: u128, taken: &[Span]) -> Option<u128> {
+    let (mut start, mut others) = (first, taken.iter().peekable());
+    // How far what begins before the end of the candidate reaches.
+    let mut reach = None;
     while start <= end {
-        let candidate = Ipv4Net::new(Ipv4Addr::from(u32::try_from(start).ok()?), pool.size).ok()?;
-        // What is in the way may be larger than the candidate: the next try begins behind all of it.
-        match taken.iter().filter(|net| overlap(net, &candidate)).map(Ipv4Net::broadcast).max() {
-            None => return Some(candidate),
-            Some(last) => {
-                let behind = u64::from(u32::from(last)).max(u64::from(u32::from(candidate.broadcast()))) + 1;
-                start = behind.next_multiple_of(1 << (32 - u32::from(pool.size)));
-            }
+        let last = start.checked_add(length - 1)?;
+        while let Some((_, other)) = others.next_if(|(first, _)| *first <= last) {
+            reach = reach.max(Some(*other));
+        }
+        match reach.filter(|reach| *reach >= start) {
+            None => return Some(start),
+            // What is in the way may be larger than the candidate: the next try begins behind all of it.
+            Some(reach) => start = reach.max(last).checked_add(1)?.checked_next_multiple_of(length)?,
         }
     }
     None
@@ -64,6 +64,14 @@ mod tests {
 
     fn net(text: &str) -> Ipv4Net {
         text.parse().unwrap()
+    }
+
+    fn first_free(pools: &[Pool], taken: &[Ipv4Net]) -> Option<Ipv4Net> {
+        super::first_free(pools, &mut taken.iter().map(|net| span(*net)).collect::<Vec<_>>())
+    }
+
+    fn first_free6(pools: &[Pool6], taken: &[Ipv6Net]) -> Option<Ipv6Net> {
+        super::first_free6(pools, &mut taken.iter().map(|net| span(*net)).collect::<Vec<_>>())
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! around its link and its ports. Nothing here touches the kernel.
 
 mod endpoints;
+mod taken;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,6 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::network::Ipam;
 use crate::networks::lock;
 use crate::{Driver, Error, Network, Result};
 
@@ -65,9 +65,10 @@ DROP TABLE network_endpoints_before;
 ";
 
 /// Columns that came later: table, name, type.
-const LATER: [(&str, &str, &str); 4] = [
+const LATER: [(&str, &str, &str); 5] = [
     ("networks", "ipam6", "TEXT"),
     ("networks", "last_address6", "TEXT"),
+    ("networks", "ipam_options", "TEXT"),
     ("network_endpoints", "address6", "TEXT"),
     // The addresses with their prefixes and gateways; where it is not set, they follow from the network's row.
     ("network_endpoints", "given", "TEXT"),
@@ -75,7 +76,8 @@ const LATER: [(&str, &str, &str); 4] = [
 
 const STATEMENTS: usize = 256;
 
-const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels, ipam6";
+const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels, ipam6, \
+     ipam_options";
 /// The tables of networks.
 #[derive(Clone)]
 pub(crate) struct Records {
@@ -93,6 +95,7 @@ impl Records {
             add_columns(&connection)?;
             connection.execute_batch(&format!("{ENDPOINTS_OVER} COMMIT;"))?;
         }
+        taken::open(&connection)?;
         // The cache is shared with the engine's statements; its default of 16 would have them push each other out.
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         drop(connection);
@@ -163,22 +166,24 @@ impl Rows<'_> {
     /// Records a network.
     pub(crate) fn add_network(&self, network: &Network) -> Result<()> {
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO networks (id, name, created, driver, ipam, internal, attachable, options, labels, ipam6)
-             VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable, :options, :labels, :ipam6)",
+            "INSERT INTO networks (id, name, created, driver, ipam, internal, attachable, options, labels, ipam6,
+             ipam_options) VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable, :options, :labels, :ipam6,
+             :ipam_options)",
         )?;
         statement.execute(named_params! {
             ":id": network.id,
             ":name": network.name,
             ":created": nanoseconds(network.created),
             ":driver": json(&network.driver)?,
-            ":ipam": network.ipam.first().map(json).transpose()?,
+            ":ipam": one_or_more(&network.ipam)?,
             ":internal": network.internal,
             ":attachable": network.attachable,
             ":options": json(&network.options)?,
             ":labels": json(&network.labels)?,
-            ":ipam6": network.ipam6.as_ref().map(json).transpose()?,
+            ":ipam6": one_or_more(&network.ipam6)?,
+            ":ipam_options": network.ipam_options.as_ref().map(json).transpose()?,
         })?;
-        Ok(())
+        self.take(network)
     }
 
     /// Replaces what the configuration may change of the default bridge network.
@@ -186,10 +191,9 @@ impl Rows<'_> {
         let mut statement = self
             .db
             .prepare_cached("UPDATE networks SET ipam = ?2, options = ?3, ipam6 = ?4 WHERE id = ?1")?;
-        let ipam = network.ipam.first().map(json).transpose()?;
-        let ipam6 = network.ipam6.as_ref().map(json).transpose()?;
+        let (ipam, ipam6) = (one_or_more(&network.ipam)?, one_or_more(&network.ipam6)?);
         statement.execute(params![network.id, ipam, json(&network.options)?, ipam6])?;
-        Ok(())
+        self.take(network)
     }
 
     /// Notes that its link (a bridge) was made for this network, and is to be removed with it.
@@ -207,7 +211,7 @@ impl Rows<'_> {
     /// Forgets a network.
     pub(crate) fn remove_network(&self, id: &str) -> Result<()> {
         self.db.prepare_cached("DELETE FROM networks WHERE id = ?1")?.execute([id])?;
-        Ok(())
+        self.give_back(id)
     }
 
     /// A fact about the host.
@@ -239,14 +243,14 @@ impl Rows<'_> {
 }
 
 fn network(row: &Row<'_>) -> rusqlite::Result<Network> {
-    let ipam: Option<Ipam> = optional(row, 4)?;
     Ok(Network {
         id: row.get(0)?,
         name: row.get(1)?,
         created: time(row.get(2)?),
         driver: parsed::<Driver>(row, 3)?,
-        ipam: ipam.into_iter().collect(),
-        ipam6: optional(row, 9)?,
+        ipam: some_of(row, 4)?,
+        ipam6: some_of(row, 9)?,
+        ipam_options: optional(row, 10)?,
         internal: row.get(5)?,
         attachable: row.get(6)?,
         options: parsed::<BTreeMap<String, String>>(row, 7)?,
@@ -266,6 +270,22 @@ fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result
 fn optional<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
     let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
     serde_json::from_str(text).map(Some).map_err(|error| mistake(column, error))
+}
+
+/// Subnets: none, one as earlier versions write it, or a list.
+fn one_or_more<T: Serialize>(subnets: &[T]) -> Result<Option<String>> {
+    match subnets {
+        [] => Ok(None),
+        [one] => json(one).map(Some),
+        several => json(&several).map(Some),
+    }
+}
+
+fn some_of<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        Some(text) if text.starts_with('[') => parsed(row, column),
+        _ => Ok(optional(row, column)?.into_iter().collect()),
+    }
 }
 
 fn mistake(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {

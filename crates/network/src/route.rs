@@ -147,18 +147,12 @@ impl Routes {
 
     /// The destinations of the main table's IPv4 routes, without the default routes.
     pub(crate) fn destinations(&mut self) -> Result<Vec<Ipv4Net>> {
-        let mut header = [0; ROUTE_HEADER];
-        header[0] = AF_INET;
-        let question = Message::new(RTM_GETROUTE, DUMP, "list routes", "").fixed(&header);
-        Ok(self.socket.ask(question)?.iter().filter_map(parse_destination).collect())
+        Ok(self.socket.ask(list_routes(AF_INET))?.iter().filter_map(parse_destination).collect())
     }
 
     /// The same of IPv6, without what every link has.
     pub(crate) fn destinations6(&mut self) -> Result<Vec<Ipv6Net>> {
-        let mut header = [0; ROUTE_HEADER];
-        header[0] = AF_INET6 as u8;
-        let question = Message::new(RTM_GETROUTE, DUMP, "list routes", "").fixed(&header);
-        let found = self.socket.ask(question)?;
+        let found = self.socket.ask(list_routes(AF_INET6 as u8))?;
         let global = |net: &Ipv6Net| !net.addr().is_multicast() && !net.addr().is_unicast_link_local();
         Ok(found.iter().filter_map(parse_destination6).filter(global).collect())
     }
@@ -343,6 +337,13 @@ fn address_message(kind: u16, flags: u16, index: u32, address: IpNet) -> Message
         }
     }
     message
+}
+
+/// Asks for the main table.
+fn list_routes(family: u8) -> Message {
+    let mut header = [0; ROUTE_HEADER];
+    (header[0], header[4]) = (family, RT_TABLE_MAIN);
+    Message::new(RTM_GETROUTE, DUMP, "list routes", "").fixed(&header)
 }
 
 /// The default route. `struct rtmsg`: family, destination length, source length, tos, table, protocol, scope, type, flags.

@@ -3,120 +3,47 @@
 
 mod world;
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::Command;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 
 use hull_network::{NetworkRequest, Pool6Request, Protocol};
-use hull_sys::netns;
+use world::six::*;
 use world::*;
-
-const HOST6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-const PATIENCE: Duration = Duration::from_millis(600);
-
-fn dual(name: &str, subnet: &str) -> NetworkRequest {
-    let pool = Pool6Request { subnet: Some(subnet.parse().unwrap()), ..Pool6Request::default() };
-    NetworkRequest { name: name.to_owned(), ipv6: Some(pool), ..NetworkRequest::default() }
-}
-
-fn ip(arguments: &str) {
-    assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
-}
-
-/// IPv6 on the wire to the client, and the client's way to the containers.
-fn wire(world: &World) {
-    ip("addr add 2001:db8::1/64 dev wire0 nodad");
-    netns::within(world.client.as_fd(), || {
-        ip("link set lo up");
-        ip("addr add 2001:db8::2/64 dev wire1 nodad");
-        ip("route add fd00::/8 via 2001:db8::1");
-    })
-    .unwrap();
-}
-
-fn serve(namespace: BorrowedFd<'_>, port: u16) {
-    let (tcp, udp) = netns::within(namespace, || {
-        (TcpListener::bind(("::", port)).unwrap(), UdpSocket::bind(("::", port)).unwrap())
-    })
-    .unwrap();
-    std::thread::spawn(move || {
-        for mut stream in tcp.incoming().flatten() {
-            let _ = stream.write_all(stream.peer_addr().unwrap().ip().to_string().as_bytes());
-        }
-    });
-    std::thread::spawn(move || {
-        let mut buffer = [0; 64];
-        while let Ok((_, from)) = udp.recv_from(&mut buffer) {
-            let _ = udp.send_to(from.ip().to_string().as_bytes(), from);
-        }
-    });
-}
-
-fn ask_here(ip: Ipv6Addr, port: u16) -> [Option<IpAddr>; 2] {
-    let tcp = || {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((ip, port)), PATIENCE).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        text.parse().ok()
-    };
-    let udp = || {
-        let socket = UdpSocket::bind("[::]:0").unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.connect((ip, port)).ok()?;
-        socket.send(b"who am I").ok()?;
-        let mut buffer = [0; 64];
-        let length = socket.recv(&mut buffer).ok()?;
-        std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()
-    };
-    [tcp(), udp()]
-}
-
-fn ask(namespace: BorrowedFd<'_>, ip: Ipv6Addr, port: u16) -> [Option<IpAddr>; 2] {
-    netns::within(namespace, || ask_here(ip, port)).unwrap()
-}
-
-fn six(container: &Container) -> Ipv6Addr {
-    container.endpoint.address6.unwrap().addr()
-}
 
 #[test]
 fn published_ports_are_reached_and_no_others() {
     on_a_host(|world| {
-        wire(&world);
+        wire6(&world);
         let networks = world.open();
         networks.create(dual("blue", "fd50::/64")).unwrap();
         let ports = [publish(Protocol::Tcp, 8080, 80), publish(Protocol::Udp, 8080, 80)];
         let server = Container::new(&networks, "server", "blue", &ports);
         let neighbour = Container::new(&networks, "neighbour", "blue", &[]);
         for port in [80, 81] {
-            serve(server.sandbox.as_fd(), port);
+            serve6(server.sandbox.as_fd(), port);
         }
         let seen = |ip: Ipv6Addr| [Some(IpAddr::V6(ip)); 2];
-        assert_eq!(ask(world.client.as_fd(), HOST6, 8080), seen(CLIENT6), "the client's address is seen");
-        assert_eq!(ask(neighbour.sandbox.as_fd(), six(&server), 81), seen(six(&neighbour)));
-        assert_ne!(ask(neighbour.sandbox.as_fd(), HOST6, 8080), [None; 2], "hairpin");
-        assert_ne!(ask_here(HOST6, 8080), [None; 2], "the host itself");
+        assert_eq!(ask6(world.client.as_fd(), HOST6, 8080), seen(CLIENT6), "the client's address is seen");
+        assert_eq!(ask6(neighbour.sandbox.as_fd(), six(&server), 81), seen(six(&neighbour)));
+        assert_ne!(ask6(neighbour.sandbox.as_fd(), HOST6, 8080), [None; 2], "hairpin");
+        assert_ne!(ask6_here(HOST6, 8080), [None; 2], "the host itself");
         // The kernel sends nothing from ::1 to a container. Who tries is refused and goes on with 127.0.0.1.
         let started = std::time::Instant::now();
         assert!(
             TcpStream::connect_timeout(&SocketAddr::from((Ipv6Addr::LOCALHOST, 8080)), PATIENCE).is_err()
         );
         assert!(started.elapsed() < PATIENCE, "at once");
-        assert_eq!(ask(world.client.as_fd(), six(&server), 81), [None; 2], "not published");
-        assert_eq!(ask(world.client.as_fd(), six(&server), 80), [None; 2], "published elsewhere");
+        assert_eq!(ask6(world.client.as_fd(), six(&server), 81), [None; 2], "not published");
+        assert_eq!(ask6(world.client.as_fd(), six(&server), 80), [None; 2], "published elsewhere");
         networks.release(&server.id).unwrap();
-        assert_eq!(ask(world.client.as_fd(), HOST6, 8080), [None; 2]);
+        assert_eq!(ask6(world.client.as_fd(), HOST6, 8080), [None; 2]);
     });
 }
 
 #[test]
 fn networks_are_apart_and_lead_out() {
     on_a_host(|world| {
-        wire(&world);
+        wire6(&world);
         let networks = world.open();
         networks.create(dual("blue", "fd50::/64")).unwrap();
         networks.create(dual("red", "fd51::/64")).unwrap();
@@ -124,18 +51,18 @@ fn networks_are_apart_and_lead_out() {
         let [blue, red, vault] =
             ["blue", "red", "vault"].map(|name| Container::new(&networks, name, name, &[]));
         for container in [&blue, &red, &vault] {
-            serve(container.sandbox.as_fd(), 80);
+            serve6(container.sandbox.as_fd(), 80);
         }
-        serve(world.client.as_fd(), 7000);
-        assert_eq!(ask(blue.sandbox.as_fd(), CLIENT6, 7000), [Some(IpAddr::V6(HOST6)); 2]);
+        serve6(world.client.as_fd(), 7000);
+        assert_eq!(ask6(blue.sandbox.as_fd(), CLIENT6, 7000), [Some(IpAddr::V6(HOST6)); 2]);
         assert_eq!(
-            ask(vault.sandbox.as_fd(), CLIENT6, 7000),
+            ask6(vault.sandbox.as_fd(), CLIENT6, 7000),
             [None; 2],
             "nothing leaves an internal network"
         );
-        assert_eq!(ask(blue.sandbox.as_fd(), six(&red), 80), [None; 2]);
-        assert_eq!(ask(blue.sandbox.as_fd(), six(&vault), 80), [None; 2]);
-        assert_eq!(ask(world.client.as_fd(), six(&vault), 80), [None; 2]);
+        assert_eq!(ask6(blue.sandbox.as_fd(), six(&red), 80), [None; 2]);
+        assert_eq!(ask6(blue.sandbox.as_fd(), six(&vault), 80), [None; 2]);
+        assert_eq!(ask6(world.client.as_fd(), six(&vault), 80), [None; 2]);
     });
 }
 
@@ -150,6 +77,30 @@ fn the_host_goes_on_learning_routes_from_its_own_links() {
         assert_eq!(read("all"), "0", "no network needs it yet");
         networks.create(dual("blue", "fd50::/64")).unwrap();
         assert_eq!((read("all").as_str(), read("wire0").as_str()), ("1", "0"));
+    });
+}
+
+#[test]
+fn a_container_gets_its_address_again_unless_somebody_has_it() {
+    on_a_host(|world| {
+        let networks = world.open();
+        networks.create(dual("blue", "fd50::/64")).unwrap();
+        let again = |name: &str, network: &str, before: &str, before6: &str| {
+            let sandbox = networks.sandbox().unwrap();
+            let before = (before.parse().ok(), before6.parse().ok());
+            let request = hull_network::EndpointRequest { before, ..request(name, network, &[]) };
+            let given = networks.connect(sandbox.as_fd(), request).unwrap();
+            (given.address.unwrap().addr().to_string(), given.address6.map(|on| on.addr().to_string()))
+        };
+        assert_eq!(again("a", "bridge", "172.17.0.9", ""), ("172.17.0.9".into(), None));
+        assert_eq!(again("b", "bridge", "172.17.0.9", ""), ("172.17.0.2".into(), None));
+        assert_eq!(again("c", "bridge", "10.9.9.9", ""), ("172.17.0.3".into(), None), "of another network");
+        let subnet = networks.find("blue").unwrap().ipam[0].subnet;
+        let former = subnet.hosts().nth(40).unwrap().to_string();
+        assert_eq!(again("d", "blue", &former, "fd50::77"), (former.clone(), Some("fd50::77".into())));
+        let (other, other6) = again("e", "blue", &former, "fd50::77");
+        assert!(other != former && other6.unwrap() != "fd50::77");
+        ["a", "b", "c", "d", "e"].iter().for_each(|name| networks.release(&id(name)).unwrap());
     });
 }
 
@@ -175,7 +126,7 @@ fn addresses_are_given_in_turn_and_subnets_checked() {
         let own = |name: &str| {
             let wish = NetworkRequest { ipv6: Some(Pool6Request::default()), ..dual(name, "fd60::/64") };
             let id = networks.create(wish).unwrap();
-            networks.find(&id).unwrap().ipam6.unwrap().subnet
+            networks.find(&id).unwrap().ipam6[0].subnet
         };
         let (first, second) = (own("one"), own("two"));
         assert_eq!((first.prefix_len(), first.addr().octets()[0]), (64, 0xfd));
@@ -188,17 +139,17 @@ fn addresses_are_given_in_turn_and_subnets_checked() {
 #[test]
 fn a_reopening_finds_both_families() {
     on_a_host(|world| {
-        wire(&world);
+        wire6(&world);
         let networks = world.open();
         networks.create(dual("blue", "fd50::/64")).unwrap();
         let server = Container::new(&networks, "server", "blue", &[publish(Protocol::Tcp, 8080, 80)]);
-        serve(server.sandbox.as_fd(), 80);
+        serve6(server.sandbox.as_fd(), 80);
         drop(networks);
         flush_table();
         let networks = world.open();
         networks.reconcile(&[server.id.clone()].into()).unwrap();
         assert_eq!(networks.endpoints(&server.id).unwrap(), std::slice::from_ref(&server.endpoint));
-        assert_eq!(ask(world.client.as_fd(), HOST6, 8080)[0], Some(IpAddr::V6(CLIENT6)));
+        assert_eq!(ask6(world.client.as_fd(), HOST6, 8080)[0], Some(IpAddr::V6(CLIENT6)));
         flush_table();
         assert!(networks.heal().unwrap());
     });

@@ -25,6 +25,7 @@ mod birth;
 mod channel;
 pub mod config;
 mod create;
+pub mod criu;
 mod exec;
 mod failure;
 pub mod hooks;

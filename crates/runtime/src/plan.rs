@@ -3,7 +3,7 @@
 pub(crate) mod check;
 mod mounts;
 mod namespaces;
-mod sysctl;
+pub(crate) mod sysctl;
 
 use std::path::{Path, PathBuf};
 

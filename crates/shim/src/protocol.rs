@@ -11,7 +11,7 @@
 //! input, ended by `shutdown(SHUT_WR)`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hull_oci::runtime::{Process, Spec};
 pub use hull_runtime::seccomp::Program;
@@ -29,6 +29,8 @@ pub const SOCKET: &str = "sock";
 pub const PID: &str = "shim.pid";
 /// The file of the container's [`Exit`]; its presence means that the container has ended.
 pub const EXIT: &str = "exit.json";
+/// The daemon's file in a [`Checkpoint`].
+pub const NOTES: &str = "hull.json";
 /// The file of the exit code, in decimal, of an exec session `id` that ended while no client listened to it.
 pub fn exec_exit(id: &str) -> String {
     format!("exec-{id}.exit")
@@ -87,6 +89,9 @@ pub struct Config {
     /// The program that makes the container instead of the library here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<ForeignRuntime>,
+    /// The directory of a [`Checkpoint`] that the container is made from, instead of being made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// Another OCI runtime: a program with runc's command line. The seccomp policy is in the specification then.
@@ -113,7 +118,7 @@ pub struct Shared {
     pub namespace: PathBuf,
 }
 
-fn is_empty(path: &std::path::Path) -> bool {
+fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
@@ -150,6 +155,8 @@ pub enum Request {
     CloseStdin,
     /// Answers `State`.
     State,
+    /// Saves the container that runs. Answers `Ok` when all of it is on the disk, or `Failed`, and it runs on.
+    Checkpoint(Checkpoint),
     /// Keeps the descriptors that came with this line (SCM_RIGHTS), at most [`MAX_HELD`], in the place of those kept
     /// before; they are sockets of the container's that must not end with the daemon. Answers `Ok`.
     Hold,
@@ -228,6 +235,25 @@ pub struct Kill {
     /// To every process of the container.
     #[serde(default)]
     pub all: bool,
+}
+
+/// A container's processes and memory in files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The directory to be made, in one that is there; absolute. It has this name when all of it is written: before,
+    /// that of [`unfinished`].
+    pub directory: PathBuf,
+    /// Whether the container ends with it.
+    pub exit: bool,
+    /// What the daemon wants to know of it later: the content of [`NOTES`].
+    #[serde(default)]
+    pub notes: String,
+}
+
+/// The name of a checkpoint's directory while it is written; no checkpoint may be named so.
+pub fn unfinished(directory: &Path) -> PathBuf {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    directory.with_file_name(format!(".{name}"))
 }
 
 /// What a supervisor answers: one line of JSON.

@@ -204,6 +204,10 @@ impl Socket {
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             set_option(fd.as_fd(), option, 1)?;
         }
+        if matches!(family, Family::Route) {
+            // What a question for a list names is what is listed. A kernel older than Linux 4.20 lists all.
+            let _ = set_option(fd.as_fd(), libc::NETLINK_GET_STRICT_CHK, 1);
+        }
         Ok(Self { fd, sequence: 0 })
     }
 

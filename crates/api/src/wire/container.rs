@@ -9,6 +9,23 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 wire! {
+    /// The body of a request for a checkpoint.
+    pub struct CheckpointCreateRequest {
+        #[serde(rename = "CheckpointID")]
+        checkpoint_id: String,
+        checkpoint_dir: String,
+        exit: bool,
+    }
+}
+
+wire! {
+    /// One of a container's checkpoints.
+    pub struct CheckpointSummary {
+        name: String,
+    }
+}
+
+wire! {
     /// What of a container does not depend on its host; an image's default for its containers, too.
     pub struct ContainerConfig {
         hostname: String,

@@ -1,5 +1,7 @@
 //! `hull network`: create, list, connect, disconnect, remove and prune.
 
+use std::net::IpAddr;
+
 use crate::command::{Operands, command};
 use crate::complain::{Complaint, DONE, Outcome};
 use crate::human;
@@ -92,34 +94,63 @@ pub(crate) mod create {
         Ok(DONE)
     }
 
-    /// Ranges, gateways and addresses belong to the subnet of their family: a network has one of each.
+    /// Ranges, gateways and addresses belong to the subnet that they are in.
     fn ipam(flags: &Flags) -> Result<Ipam, Complaint> {
-        let auxiliary = pairs::map(&flags.aux_address);
-        let mut config = Vec::new();
-        for subnet in &flags.subnet {
-            let same = |text: &&String| is_ipv6(text) == is_ipv6(subnet);
-            config.push(IpamConfig {
-                subnet: subnet.clone(),
-                gateway: flags.gateway.iter().find(same).cloned().unwrap_or_default(),
-                ip_range: flags.ip_range.iter().find(same).cloned().unwrap_or_default(),
-                auxiliary_addresses: auxiliary
-                    .iter()
-                    .filter(|(_, address)| is_ipv6(address) == is_ipv6(subnet))
-                    .map(|(name, address)| (name.clone(), address.clone()))
-                    .collect(),
-            });
+        if flags.gateway.len().max(flags.ip_range.len()) > flags.subnet.len() {
+            return Err(Complaint::new("every ip-range or gateway must have a corresponding subnet"));
         }
-        let parts = flags.gateway.iter().chain(&flags.ip_range).chain(auxiliary.values());
-        for part in parts {
-            if !flags.subnet.iter().any(|subnet| is_ipv6(subnet) == is_ipv6(part)) {
-                return Err(Complaint::new("every ip-range or gateway must have a corresponding subnet"));
-            }
+        let subnet = |text: &String| IpamConfig { subnet: text.clone(), ..IpamConfig::default() };
+        let mut config: Vec<IpamConfig> = flags.subnet.iter().map(subnet).collect();
+        for range in &flags.ip_range {
+            let pool = pool_of(&mut config, range, "range")?;
+            once(&pool.ip_range, range, "ranges", "on", &pool.subnet)?;
+            pool.ip_range.clone_from(range);
+        }
+        for gateway in &flags.gateway {
+            let pool = pool_of(&mut config, gateway, "gateway")?;
+            once(&pool.gateway, gateway, "gateways", "for", &pool.subnet)?;
+            pool.gateway.clone_from(gateway);
+        }
+        for (name, address) in pairs::map(&flags.aux_address) {
+            let pool = pool_of(&mut config, &address, "aux-address")?;
+            pool.auxiliary_addresses.insert(name, address);
         }
         Ok(Ipam { driver: flags.ipam_driver.clone(), options: Some(pairs::map(&flags.ipam_opt)), config })
     }
 
-    fn is_ipv6(text: &str) -> bool {
-        text.contains(':')
+    /// The pool whose subnet has an address, or a range's first one.
+    fn pool_of<'a>(
+        config: &'a mut [IpamConfig],
+        part: &str,
+        what: &str,
+    ) -> Result<&'a mut IpamConfig, Complaint> {
+        let address = part.split('/').next().unwrap_or(part);
+        let found = config.iter_mut().find(|pool| contains(&pool.subnet, address));
+        found.ok_or_else(|| Complaint::new(format!("no matching subnet for {what} {part}")))
+    }
+
+    fn once(had: &str, part: &str, what: &str, link: &str, subnet: &str) -> Result<(), Complaint> {
+        match had {
+            "" => Ok(()),
+            had => Err(Complaint::new(format!(
+                "cannot configure multiple {what} ({part}, {had}) {link} the same subnet ({subnet})"
+            ))),
+        }
+    }
+
+    /// Whether an address is in a subnet; what is neither is in none.
+    fn contains(subnet: &str, address: &str) -> bool {
+        let Some((base, length)) = subnet.split_once('/') else { return false };
+        let (base, address) = (base.parse::<IpAddr>(), address.parse::<IpAddr>());
+        let (Ok(base), Ok(address), Ok(length)) = (base, address, length.parse::<u32>()) else {
+            return false;
+        };
+        let number = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(u32::from(address)) << 96,
+            IpAddr::V6(address) => u128::from(address),
+        };
+        let differ = (number(base) ^ number(address)).leading_zeros();
+        base.is_ipv4() == address.is_ipv4() && differ >= length
     }
 }
 

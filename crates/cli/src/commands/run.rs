@@ -8,7 +8,7 @@ use crate::output;
 use crate::request::{Attaching, ContainerFlags};
 use crate::session::Session;
 use crate::terminal::DetachKeys;
-use hull_api::client::{Body, Client, Hijacked};
+use hull_api::client::{Body, Call, Client, Hijacked};
 use hull_api::wire::container::WaitResponse;
 use std::io::IsTerminal as _;
 
@@ -93,7 +93,8 @@ async fn start(flags: &RunFlags, operands: &[String], session: &Session) -> Outc
         removes_itself: flags.container.removes_itself(),
     };
     let connection = attach(&client, &id, attaching, &flags.detach_keys).await?;
-    start_attached(&client, &id, connection, attachment, watch).await
+    let start = client.post(["containers", &id, "start"]);
+    start_attached(&client, &id, start, connection, attachment, watch).await
 }
 
 /// What is done for an attached container beside moving its bytes.
@@ -122,6 +123,7 @@ pub(crate) async fn attach(
 pub(crate) async fn start_attached(
     client: &Client,
     id: &str,
+    start: Call<'_>,
     connection: Hijacked,
     attachment: Attachment,
     watch: Watch,
@@ -130,7 +132,7 @@ pub(crate) async fn start_attached(
     // Asked for before the start: a container may end faster than the next request arrives.
     let condition = if watch.removes_itself { "removed" } else { "next-exit" };
     let mut end = client.post(["containers", id, "wait"]).query("condition", condition).send().await?;
-    if let Err(error) = client.post(["containers", id, "start"]).status().await {
+    if let Err(error) = start.status().await {
         if watch.removes_itself {
             // The daemon removes what did not start: it is gone when we are.
             let _ = status(&mut end).await;

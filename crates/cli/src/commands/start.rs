@@ -8,6 +8,7 @@ use crate::output;
 use crate::request::Attaching;
 use crate::session::Session;
 use crate::terminal::DetachKeys;
+use hull_api::client::{Call, Client};
 use hull_api::wire::container::ContainerInspect;
 
 command! {
@@ -20,12 +21,26 @@ struct Flags {
     /// Attach its output, and pass signals on
     #[arg(short, long)]
     attach: bool,
+    /// Start it where it was when it was saved
+    #[arg(long, value_name = "string")]
+    checkpoint: Option<String>,
+    /// Another directory for checkpoints than the container's own
+    #[arg(long, value_name = "string")]
+    checkpoint_dir: Option<String>,
     /// Keys that detach from it
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     detach_keys: String,
     /// Attach its input
     #[arg(short, long)]
     interactive: bool,
+}
+
+impl Flags {
+    fn start<'a>(&self, client: &'a Client, name: &str) -> Call<'a> {
+        let call = client.post(["containers", name, "start"]);
+        let call = call.query_if("checkpoint", self.checkpoint.as_deref());
+        call.query_if("checkpoint-dir", self.checkpoint_dir.as_deref())
+    }
 }
 
 async fn run(flags: Flags, operands: Vec<String>, session: Session) -> Outcome {
@@ -35,10 +50,13 @@ async fn run(flags: Flags, operands: Vec<String>, session: Session) -> Outcome {
         }
         return attached(&flags, &operands[0], &session).await;
     }
+    if flags.checkpoint.is_some() && operands.len() > 1 {
+        return Err(Complaint::new("you cannot restore multiple containers at once"));
+    }
     let client = session.connect().await?;
     let mut failed = Vec::new();
     for name in &operands {
-        match client.post(["containers", name, "start"]).status().await {
+        match flags.start(&client, name).status().await {
             Ok(_) => output::line(name)?,
             Err(error) => {
                 output::warn(&error.to_string());
@@ -65,5 +83,6 @@ async fn attached(flags: &Flags, name: &str, session: &Session) -> Outcome {
     let connection = attach(&client, &container.id, streams, &flags.detach_keys).await?;
     let attachment = Attachment { stdin: streams.stdin, stdout: true, stderr: true, tty: streams.tty, keys };
     let watch = Watch { sig_proxy: !streams.tty, removes_itself: container.host_config.auto_remove };
-    start_attached(&client, &container.id, connection, attachment, watch).await
+    start_attached(&client, &container.id, flags.start(&client, &container.id), connection, attachment, watch)
+        .await
 }

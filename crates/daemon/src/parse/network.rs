@@ -76,28 +76,26 @@ pub(crate) fn network_request(
             ipam.driver
         )));
     }
-    let Pools { v4, v6 } = pools(ipam.config)?;
-    let v6 = match wire.enable_ipv6.unwrap_or(false) {
-        true => Some(hull_network::Pool6Request {
-            subnet: part(&v6.subnet, "subnet")?,
-            gateway: part(&v6.gateway, "gateway")?,
-            range: part(&v6.ip_range, "ip-range")?,
-            auxiliary: auxiliary(v6.auxiliary_addresses)?,
-        }),
-        // As in Docker, a subnet of a family that is off is left aside.
-        false => None,
-    };
+    let pools = pools(ipam.config, &wire.driver)?;
+    let mut v6 = pools.v6.into_iter().map(pool6).collect::<Result<Vec<_>, _>>()?.into_iter();
+    let mut v4 = pools.v4.into_iter();
+    let first = v4.next().unwrap_or_default();
+    let has_ipv6 = wire.enable_ipv6.unwrap_or(false);
     Ok(hull_network::NetworkRequest {
         name: wire.name,
         driver: wire.driver,
         without_ipv4: wire.enable_ipv4 == Some(false),
-        subnet: part(&v4.subnet, "subnet")?,
-        gateway: part(&v4.gateway, "gateway")?,
-        range: part(&v4.ip_range, "ip-range")?,
-        auxiliary: auxiliary(v4.auxiliary_addresses)?,
+        subnet: part(&first.subnet, "subnet")?,
+        gateway: part(&first.gateway, "gateway")?,
+        range: part(&first.ip_range, "ip-range")?,
+        auxiliary: auxiliary(first.auxiliary_addresses)?,
+        more: v4.map(pool4).collect::<Result<_, _>>()?,
         internal: wire.internal,
         attachable: wire.attachable,
-        ipv6: v6,
+        // As in Docker, a subnet of a family that is off is left aside.
+        ipv6: has_ipv6.then(|| v6.next().unwrap_or_default()),
+        more6: v6.filter(|_| has_ipv6).collect(),
+        ipam_options: ipam.options,
         options: wire.options.unwrap_or_default(),
         labels: wire.labels.unwrap_or_default(),
     })
@@ -107,29 +105,47 @@ fn forbidden(message: &str) -> Error {
     Error::new(hull_engine::Kind::Forbidden, message.to_owned())
 }
 
-/// One pool of each family, empty where it is not named.
+/// The pools of each family, in their order.
 #[derive(Default)]
 struct Pools {
-    v4: wire::IpamConfig,
-    v6: wire::IpamConfig,
+    v4: Vec<wire::IpamConfig>,
+    v6: Vec<wire::IpamConfig>,
 }
 
-fn pools(config: Vec<wire::IpamConfig>) -> Result<Pools, Error> {
-    let (mut pools, mut seen) = (Pools::default(), [false; 2]);
+/// Sorts pools by their families. Several of one are for networks on an interface of the host's.
+fn pools(config: Vec<wire::IpamConfig>, driver: &str) -> Result<Pools, Error> {
+    let mut pools = Pools::default();
     for pool in config {
         let is_v6 = [&pool.subnet, &pool.gateway, &pool.ip_range].iter().any(|text| text.contains(':'));
-        if std::mem::replace(&mut seen[usize::from(is_v6)], true) {
-            return Err(forbidden("bridge driver doesn't support multiple subnets"));
-        }
         if pool.subnet.is_empty() {
             return Err(invalid("invalid network config:\ninvalid subnet : invalid CIDR block notation"));
         }
-        match is_v6 {
-            true => pools.v6 = pool,
-            false => pools.v4 = pool,
+        let of_family = if is_v6 { &mut pools.v6 } else { &mut pools.v4 };
+        if !of_family.is_empty() && !["macvlan", "ipvlan"].contains(&driver) {
+            return Err(forbidden("bridge driver doesn't support multiple subnets"));
         }
+        of_family.push(pool);
     }
     Ok(pools)
+}
+
+fn pool4(wire: wire::IpamConfig) -> Result<hull_network::PoolRequest, Error> {
+    Ok(hull_network::PoolRequest {
+        subnet: part(&wire.subnet, "subnet")?
+            .ok_or_else(|| invalid("invalid network config:\nno matching subnet".to_owned()))?,
+        gateway: part(&wire.gateway, "gateway")?,
+        range: part(&wire.ip_range, "ip-range")?,
+        auxiliary: auxiliary(wire.auxiliary_addresses)?,
+    })
+}
+
+fn pool6(wire: wire::IpamConfig) -> Result<hull_network::Pool6Request, Error> {
+    Ok(hull_network::Pool6Request {
+        subnet: part(&wire.subnet, "subnet")?,
+        gateway: part(&wire.gateway, "gateway")?,
+        range: part(&wire.ip_range, "ip-range")?,
+        auxiliary: auxiliary(wire.auxiliary_addresses)?,
+    })
 }
 
 fn auxiliary<T: std::str::FromStr>(wire: BTreeMap<String, String>) -> Result<BTreeMap<String, T>, Error> {

@@ -1,7 +1,5 @@
 //! A network.
 
-use std::collections::BTreeMap;
-
 use hull_api::wire::network as wire;
 use hull_network::{Driver, Endpoint, Ipam, Ipam6, Network};
 
@@ -16,10 +14,10 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         driver: network.driver.name().to_owned(),
         // Host and none have no subnets of theirs, and are said to have IPv4; so those whose plugins choose.
         enable_ipv4: !network.ipam.is_empty() || network.predefined() || network.driver == Driver::Cni,
-        enable_ipv6: network.ipam6.is_some(),
+        enable_ipv6: !network.ipam6.is_empty(),
         ipam: wire::Ipam {
             driver: "default".to_owned(),
-            options: Some(BTreeMap::new()).filter(|_| !network.predefined()),
+            options: network.ipam_options.clone(),
             config: network.ipam.iter().map(pool).chain(network.ipam6.iter().map(pool6)).collect(),
         },
         internal: network.internal,

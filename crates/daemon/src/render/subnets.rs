@@ -20,7 +20,7 @@ pub(super) fn status(network: &Network) -> NetworkStatus {
         let inside = |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if range.contains(ip));
         subnets.insert(ipam.subnet.to_string(), count(&used, size, inside));
     }
-    if let Some(ipam) = &network.ipam6 {
+    for ipam in &network.ipam6 {
         let addresses = network.endpoints.iter().filter_map(|endpoint| endpoint.address6);
         let mut used: BTreeSet<IpAddr> = addresses.map(|address| address.addr().into()).collect();
         used.extend(ipam.gateway.map(IpAddr::from));

@@ -27,14 +27,6 @@ pub(super) async fn cancel_build(_: Arc<Daemon>, call: Call) -> Outcome {
     }
 }
 
-/// Checkpoints, which only a daemon in dockerd's experimental mode has.
-pub(super) async fn experimental(_: Arc<Daemon>, _: Call) -> Outcome {
-    Err(Error::not_implemented(
-        "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to \
-         enable it.",
-    ))
-}
-
 /// A session or the gRPC of a builder, which the connection is taken over for.
 pub(super) async fn build_session(_: Arc<Daemon>, _: Call) -> Outcome {
     not_yet("building images")

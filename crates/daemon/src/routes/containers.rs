@@ -49,10 +49,12 @@ pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));
     }
-    if call.query().get("checkpoint").is_some_and(|checkpoint| !checkpoint.is_empty()) {
+    let checkpoint = call.query().get("checkpoint").filter(|checkpoint| !checkpoint.is_empty());
+    if checkpoint.is_some() && !daemon.settings().experimental {
         return Err(invalid("checkpoint is only supported in experimental mode"));
     }
-    daemon.engine.start(call.param("id")).await?;
+    let directory = call.query().get("checkpoint-dir").unwrap_or("");
+    daemon.engine.start_from(call.param("id"), checkpoint, directory).await?;
     no_content()
 }
 

@@ -2,6 +2,7 @@
 //! shows the answer; it decides nothing.
 
 mod absent;
+mod checkpoints;
 mod containers;
 mod events;
 mod exec;
@@ -54,9 +55,9 @@ pub(crate) const TABLE: &[Route] = &[
     route!(DELETE "/containers/{id...}/ports" => ports::remove),
     route!(POST "/containers/{id...}/resize" => containers::resize),
     route!(POST "/containers/{id...}/wait" => containers::wait),
-    route!(GET "/containers/{id...}/checkpoints" => absent::experimental),
-    route!(POST "/containers/{id...}/checkpoints" => absent::experimental),
-    route!(DELETE "/containers/{id...}/checkpoints/{checkpoint}" => absent::experimental),
+    route!(GET "/containers/{id...}/checkpoints" => checkpoints::list),
+    route!(POST "/containers/{id...}/checkpoints" => checkpoints::create),
+    route!(DELETE "/containers/{id...}/checkpoints/{checkpoint}" => checkpoints::delete),
     route!(DELETE "/containers/{id...}" => containers::remove),
     route!(HEAD "/containers/{id...}/archive" => transfer::stat),
     route!(GET "/containers/{id...}/archive" => transfer::get),

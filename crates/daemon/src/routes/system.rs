@@ -31,7 +31,7 @@ pub(super) async fn ping(_: Arc<Daemon>, _: Call) -> Outcome {
     Ok(reply)
 }
 
-pub(super) async fn version(_: Arc<Daemon>, _: Call) -> Outcome {
+pub(super) async fn version(daemon: Arc<Daemon>, _: Call) -> Outcome {
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy().into_owned();
     let component = |name: &str, details: &[(&str, String)]| wire::Component {
@@ -45,7 +45,7 @@ pub(super) async fn version(_: Arc<Daemon>, _: Call) -> Outcome {
         ("Os", "linux".to_owned()),
         ("Arch", architecture().to_owned()),
         ("KernelVersion", kernel.clone()),
-        ("Experimental", "false".to_owned()),
+        ("Experimental", daemon.settings().experimental.to_string()),
     ];
     ok(&wire::Version {
         platform: wire::VersionPlatform { name: "Hull".to_owned() },
@@ -60,6 +60,7 @@ pub(super) async fn version(_: Arc<Daemon>, _: Call) -> Outcome {
         os: "linux".to_owned(),
         arch: architecture().to_owned(),
         kernel_version: kernel,
+        experimental: daemon.settings().experimental,
         ..wire::Version::default()
     })
 }
@@ -135,6 +136,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             runtimes: runtimes(&daemon),
             default_runtime: info.default_runtime,
             swarm: wire::Swarm { local_node_state: "inactive".to_owned(), ..wire::Swarm::default() },
+            experimental_build: settings.experimental,
             live_restore_enabled: true,
             init_binary: "hull-shim".to_owned(),
             containerd_commit: commit(),

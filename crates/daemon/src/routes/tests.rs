@@ -13,7 +13,9 @@ const DOCUMENT: &str = "docs/api.md";
 fn answer(served_by: &str) -> &'static str {
     match served_by {
         "ports::add" | "ports::remove" => "served: of Hull's own, see below",
-        "absent::experimental" => "501: there is no experimental mode",
+        "checkpoints::create" | "checkpoints::list" | "checkpoints::delete" => {
+            "served in experimental mode, else 501"
+        }
         "absent::no_build_cache" => "served: there is never a cache",
         "plugins::list" => "served: there is never one",
         "swarm::init" | "swarm::join" => "501: no swarms",

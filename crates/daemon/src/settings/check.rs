@@ -36,6 +36,9 @@ pub(super) fn settings(settings: &Settings) -> Result<(), String> {
     }
     crate::options::runtimes(settings).check()?;
     modes(settings)?;
+    if let Some(mark) = settings.bridge_accept_fwmark.as_deref().filter(|mark| !mark.is_empty()) {
+        mark.parse::<hull_network::Mark>().map(drop)?;
+    }
     if let Some(host) = settings.hosts.iter().find(|host| !is_host(host)) {
         return Err(format!("invalid bind address format: {host}"));
     }

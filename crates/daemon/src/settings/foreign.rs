@@ -3,8 +3,6 @@
 /// Flags of dockerd without a meaning in Hull: (name, whether it takes a value, why it has none).
 pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("allow-nondistributable-artifacts", true, "every layer is pushed"),
-    ("allow-direct-routing", false, "addresses of containers are reached as the host routes them"),
-    ("bridge-accept-fwmark", true, "marks are not looked at"),
     ("containerd", true, "there is no containerd behind hulld"),
     ("containerd-namespace", true, "there is no containerd behind hulld"),
     ("containerd-plugins-namespace", true, "there is no containerd behind hulld"),
@@ -12,11 +10,9 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("cpu-rt-runtime", true, "real-time scheduling is set by container"),
     ("cri-containerd", false, "there is no containerd behind hulld"),
     ("default-gateway", true, "the default bridge is the gateway"),
-    ("default-gateway-v6", true, "IPv6 is not supported yet"),
+    ("default-gateway-v6", true, "the default bridge is the gateway"),
     ("exec-opt", true, "cgroups are managed as files"),
-    ("experimental", false, "checkpoints are not supported yet"),
     ("firewall-backend", true, "hulld speaks nftables"),
-    ("ip-forward-no-drop", false, "forwarding of others is left alone"),
     ("iptables", false, "hulld speaks nftables"),
     ("ip6tables", false, "hulld speaks nftables"),
     ("live-restore", false, "containers always outlive the daemon"),

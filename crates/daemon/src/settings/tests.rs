@@ -83,7 +83,7 @@ fn every_key_of_dockerd_is_known() {
         "default-gateway": "", "default-gateway-v6": "", "default-network-opts": {"overlay": {}},
         "default-runtime": "runc", "default-shm-size": "64M",
         "default-ulimits": {"nofile": {"Hard": 64000, "Name": "nofile", "Soft": 64000}}, "dns": [], "dns-opts": [],
-        "dns-search": [], "exec-opts": [], "exec-root": "/e", "experimental": false,
+        "dns-search": [], "exec-opts": [], "exec-root": "/e", "experimental": true,
         "features": {"cdi": true, "containerd-snapshotter": true}, "firewall-backend": "", "fixed-cidr": "",
         "fixed-cidr-v6": "", "group": "", "host-gateway-ip": "", "hosts": [], "proxies":
         {"http-proxy": "http://proxy:80", "https-proxy": "https://proxy:443", "no-proxy": "*.test"},
@@ -101,6 +101,7 @@ fn every_key_of_dockerd_is_known() {
     std::fs::write(&path, everything.replace(r#""log-level": "", "#, "")).expect("write");
     let line = parse(&["--config-file", config]).expect("all of them are known");
     assert!(line.settings.tlsverify && line.settings.features["cdi"]);
+    assert!(line.settings.experimental);
     assert_eq!(line.settings.icc, Some(false));
     assert!(
         line.warnings.iter().any(|warning| warning.starts_with("network-control-plane-mtu has no effect"))

@@ -83,6 +83,13 @@ pub struct State {
 }
 
 impl State {
+    /// What former probes said stays known; what they meant is forgotten.
+    pub(crate) fn probe_anew(&mut self) {
+        if let Some(health) = &mut self.health {
+            (health.status, health.failing_streak) = (HealthStatus::Starting, 0);
+        }
+    }
+
     /// As in Docker, what is not probed any more, because it ended or is frozen, counts as unhealthy.
     pub(crate) fn nobody_probes(&mut self) {
         if let Some(health) = &mut self.health {

@@ -31,6 +31,7 @@ pub use network::{
 };
 pub use port::{Port, Ports, Protocol, in_ranges};
 pub use requests::{
-    AttachOptions, ContainerUpdate, CreateRequest, Created, DiskUsage, ExecConfig, ExecStart, ExecState,
-    Exit, Info, LogOptions, PathStat, Pruned, Tail, Top, Volume, VolumeRequest, VolumeUsage, WaitCondition,
+    AttachOptions, CheckpointRequest, ContainerUpdate, CreateRequest, Created, DiskUsage, ExecConfig,
+    ExecStart, ExecState, Exit, Info, LogOptions, PathStat, Pruned, Tail, Top, Volume, VolumeRequest,
+    VolumeUsage, WaitCondition,
 };

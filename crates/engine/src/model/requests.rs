@@ -34,6 +34,17 @@ pub struct Created {
     pub warnings: Vec<String>,
 }
 
+/// A container to be saved.
+#[derive(Debug, Clone, Default)]
+pub struct CheckpointRequest {
+    /// The checkpoint's name.
+    pub name: String,
+    /// Where its directory is made; empty: in the container's own.
+    pub directory: String,
+    /// Whether the container ends with it.
+    pub exit: bool,
+}
+
 /// What `wait` waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WaitCondition {

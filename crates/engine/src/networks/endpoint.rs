@@ -74,6 +74,7 @@ pub(super) fn endpoint_request(
         network: network.to_owned(),
         ipv4: wish.wanted_ipv4,
         ipv6: wish.wanted_ipv6,
+        before: (None, None),
         mac,
         interface: option("ifname").cloned(),
         sysctls: option("sysctls").iter().flat_map(|list| list.split(',')).map(String::from).collect(),

@@ -3,6 +3,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use hull_network::{Driver, Network};
+
 use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::wanted_ports;
@@ -26,19 +28,8 @@ impl Engine {
                 network.name, now.host.network_mode
             )));
         }
-        match network.name.as_str() {
-            "host" => {
-                return Err(Error::invalid(
-                    "cannot connect container to host network - container must be created in host network mode",
-                ));
-            }
-            "none" => {
-                return Err(Error::invalid(
-                    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-                ));
-            }
-            name => check_endpoint(name, Some(&network), &wish)?,
-        }
+        joinable(&network, &wish)?;
+        check_endpoint(&network.name, Some(&network), &wish)?;
         if now.network.networks.contains_key(&network.name) {
             return Err(Error::new(
                 crate::Kind::Forbidden,
@@ -132,5 +123,21 @@ impl Engine {
         }
         self.emit_of(&network, "disconnect", Some(&now.id));
         Ok(())
+    }
+}
+
+/// Whether a container can be connected with a network beside others, and with this wish, running or not.
+fn joinable(network: &Network, wish: &EndpointSettings) -> Result<()> {
+    match network.driver {
+        Driver::Host => Err(Error::invalid(
+            "container cannot be disconnected from host network or connected to host network",
+        )),
+        Driver::Null => Err(Error::invalid(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        )),
+        _ if network.predefined() && wish.wants_address() => {
+            Err(Error::invalid("user specified IP address is supported on user defined networks only"))
+        }
+        _ => Ok(()),
     }
 }

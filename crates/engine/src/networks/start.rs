@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use hull_network::{Driver, Network, Networks};
+use hull_network::Networks;
 
 use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::{published, wanted_ports};
+use crate::checkpoint::Saved;
 use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig};
 use crate::{Engine, Error, Result};
 
@@ -107,6 +108,7 @@ impl Engine {
         &self,
         container: &Container,
         sandbox: Option<&OwnedFd>,
+        saved: Option<&Saved>,
     ) -> Result<Connected<'_>> {
         let mut connected = Connected {
             networks: &self.networks,
@@ -128,6 +130,8 @@ impl Engine {
         let first = self.network_name(&mode.to_string());
         let mut names: Vec<(String, i64)> =
             settings.networks.iter().map(|(name, on)| (name.clone(), on.gw_priority)).collect();
+        // Without a default bridge (`--bridge=none`) who wants no other network has none.
+        names.retain(|(name, _)| name != "bridge" || self.networks.find(name).is_ok());
         // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
         names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
         let way_out = self.way_out(&names);
@@ -136,6 +140,9 @@ impl Engine {
             let wish = settings.networks.get(&name).cloned().unwrap_or_default();
             let mut request = endpoint_request(container, &name, &wish, wanted_ports(container)?)?;
             request.publishes = Some(&name) == way_out.as_ref();
+            if let Some(before) = saved.and_then(|saved| saved.addresses.get(&wish.network_id)) {
+                request.before = (before.ipv4, before.ipv6);
+            }
             let endpoint = self
                 .networks
                 .connect(sandbox.as_fd(), request)
@@ -148,10 +155,10 @@ impl Engine {
         Ok(connected)
     }
 
-    /// The network whose bridge publishes the ports: the first that leads out; with one network there is no question.
+    /// The network by which the ports are published: the first that leads out; with one network there is no question.
     fn way_out(&self, names: &[(String, i64)]) -> Option<String> {
-        let publishes = |network: Network| network.driver == Driver::Bridge && !network.internal;
-        let leads_out = |name: &str| self.networks.find(name).is_ok_and(publishes);
+        let leads_out =
+            |name: &str| self.networks.find(name).is_ok_and(|network| self.networks.publishes(&network));
         let mut candidates = names.iter().map(|(name, _)| name);
         candidates.find(|name| names.len() == 1 || leads_out(name)).cloned()
     }

@@ -77,17 +77,22 @@ pub(super) fn behind(address: &[u8]) -> Option<Vec<u8>> {
     Some(behind)
 }
 
-/// The elements that publish, by map. The same ports always make the same elements.
-pub(super) fn port_elements(targets: &[Target], family: Family) -> Elements {
+/// The elements that publish, by map. The same ports always make the same elements. `direct`: they are reached at the
+/// containers' own addresses, too, whatever the network.
+pub(super) fn port_elements(targets: &[Target], family: Family, direct: bool) -> Elements {
     let mut ways = Ways::default();
     for target in targets {
         let of_family = target.ports.iter().filter(|port| port.host_ip.is_ipv4() == (family == Family::V4));
-        let (opened, published): (Vec<Published>, _) = of_family.copied().partition(Published::is_routed);
+        let (mut opened, published): (Vec<Published>, Vec<_>) =
+            of_family.copied().partition(Published::is_routed);
         let Some(address) = target.address_in(family).map(octets) else { continue };
+        if direct {
+            opened.extend(&published);
+        }
         for port in inside(&opened) {
             ways.open.push(range(&address, &port, port.container_port, port.last_container_port()));
         }
-        for trusted in &target.trusted {
+        for trusted in target.trusted.iter().filter(|_| !direct) {
             for port in inside(&published) {
                 ways.direct.push(by_interface(trusted, &address, &port));
             }

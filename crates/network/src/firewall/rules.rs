@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use crate::Mark;
 use crate::nft::{Expression, Family, Field, Hook, Set, Transaction, Verdict, chain};
 
 pub(super) const BRIDGES: &str = "bridges";
@@ -85,10 +86,11 @@ pub(super) const SETS: [Set; 14] = [
 ];
 
 /// Adds the chains and their rules.
-pub(super) fn add(transaction: &mut Transaction, family: Family) {
+pub(super) fn add(transaction: &mut Transaction, family: Family, accepted: Option<Mark>) {
     add_chains(transaction);
     add_nat_rules(transaction, family);
     add_filter_rules(transaction, family);
+    add_inbound_rules(transaction, family, accepted);
 }
 
 fn add_chains(transaction: &mut Transaction) {
@@ -187,10 +189,25 @@ fn add_filter_rules(transaction: &mut Transaction, family: Family) {
         chain::FORWARD,
         &[E::InterfaceIn(0), E::In(UNROUTED, 0), E::InterfaceOut(0), E::In(UNROUTED, 0), drop],
     );
+}
+
+/// What may pass to a container.
+fn add_inbound_rules(transaction: &mut Transaction, family: Family, accepted: Option<Mark>) {
+    use Expression as E;
+    let zero = [0; 4];
+    let (accept, drop) = (E::Then(Verdict::Accept), E::Then(Verdict::Drop));
+    let both = [E::InterfaceIn(0), E::InterfaceOut(4)];
     transaction.rule(
         chain::INBOUND,
         &[E::ConnectionStatus(0), E::Mask(0, STATUS_DNAT), E::NotEqual(0, &zero), accept],
     );
+    // Somebody else's rules have decided already.
+    if let Some(mark) = accepted {
+        let value = mark.value.to_ne_bytes();
+        let marked = [E::PacketMark(0), E::Mask(0, mark.mask), E::Equal(0, &value)];
+        let open = [E::InterfaceOut(0), E::NotIn(INTERNAL, 0)];
+        transaction.rule(chain::INBOUND, &[open[0], open[1], marked[0], marked[1], marked[2], accept]);
+    }
     transaction.rule(chain::INBOUND, &[both[0], both[1], E::In(NEIGHBOURS, 0), accept]);
     // By their own addresses containers are reached only where their network says so.
     transaction.rule(chain::INBOUND, &[E::InterfaceOut(0), E::In(UNPROTECTED, 0), accept]);

@@ -12,7 +12,7 @@ fn port(host_ip: [u8; 4], host_port: u16, container_port: u16) -> Published {
 fn counts(ports: Vec<Published>) -> [usize; 4] {
     let target = target(ports);
     let counts: Vec<_> =
-        port_elements(&[target], Family::V4).iter().map(|(_, elements)| elements.len()).collect();
+        port_elements(&[target], Family::V4, false).iter().map(|(_, elements)| elements.len()).collect();
     counts[..4].try_into().unwrap()
 }
 
@@ -55,7 +55,7 @@ fn ranges_that_change_their_numbers_are_a_few_elements() {
 fn routed_ports_open_the_containers_own_address() {
     let routed = |container_port, count| Published { count, ..port([0; 4], 0, container_port) };
     let found = |target: Target| -> Vec<usize> {
-        port_elements(&[target], Family::V4).iter().map(|(_, elements)| elements.len()).collect()
+        port_elements(&[target], Family::V4, false).iter().map(|(_, elements)| elements.len()).collect()
     };
     // The same port is opened once.
     assert_eq!(found(target(vec![routed(80, 1), routed(80, 1), routed(75, 10)])), [0, 0, 0, 0, 1, 0]);
@@ -95,7 +95,10 @@ fn ports_of_both_families_lead_to_the_address_of_theirs() {
     let ports = vec![port([0; 4], 8080, 80), six("::", 8080), six("2001:db8::1", 8081)];
     let target = Target { address6: "fd00::2".parse().ok(), ..target(ports) };
     let count = |family| -> Vec<usize> {
-        port_elements(std::slice::from_ref(&target), family).iter().map(|(_, found)| found.len()).collect()
+        port_elements(std::slice::from_ref(&target), family, false)
+            .iter()
+            .map(|(_, found)| found.len())
+            .collect()
     };
     assert_eq!((count(Family::V4), count(Family::V6)), (vec![1, 0, 0, 0, 0, 0], vec![1, 1, 0, 0, 0, 0]));
     assert_eq!(behind(&[10, 0, 255, 255]), Some(vec![10, 1, 0, 0]));

@@ -8,44 +8,75 @@ use crate::network::{Ipam, Ipam6};
 use crate::records::Rows;
 use crate::{Driver, Error, MacAddr, Network, Result, lease};
 
-/// The IPv4 address in a network that has IPv4.
+/// The IPv4 address in a network that has IPv4: of the first subnet with a free one.
 pub(super) fn choose_address(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv4Addr>,
+    before: Option<Ipv4Addr>,
 ) -> Result<Option<Ipv4Net>> {
-    let Some(ipam) = network.ipam.first() else {
-        return wish.map_or(Ok(None), |address| outside(address.into()));
-    };
     if let Some(address) = wish {
+        let within = network.ipam.iter().find(|ipam| ipam.subnet.contains(&address));
+        let Some(ipam) = within.or(network.ipam.first()) else { return outside(address.into()) };
         check_wish(rows, network, ipam, address)?;
         return with_prefix(address, ipam).map(Some);
     }
-    let sharing = sharing(rows, network)?;
-    let reserved = |address| sharing.iter().any(|other| !lease::usable(other, address));
-    let last = rows.last_address(&network.id)?;
-    let next = lease::next(ipam, last, |address| {
-        Ok::<_, Error>(reserved(address) || rows.has_address(&network.id, address)?)
-    })?;
-    let address = next.ok_or_else(|| {
-        Error::Unavailable(format!(
-            "no available IPv4 addresses on this network's address pools: {} ({})",
-            network.name, network.id
-        ))
-    })?;
-    rows.set_last_address(&network.id, address)?;
-    with_prefix(address, ipam).map(Some)
+    if let Some(address) = again(rows, network, before)? {
+        return Ok(Some(address));
+    }
+    let last = if network.ipam.is_empty() { None } else { rows.last_address(&network.id)? };
+    for ipam in &network.ipam {
+        let sharing = sharing(rows, network, ipam)?;
+        let reserved = |address| sharing.iter().any(|other| !lease::usable(other, address));
+        let next = lease::next(ipam, last, |address| {
+            Ok::<_, Error>(reserved(address) || rows.has_address(&network.id, address)?)
+        })?;
+        if let Some(address) = next {
+            rows.set_last_address(&network.id, address)?;
+            return with_prefix(address, ipam).map(Some);
+        }
+    }
+    match network.ipam.is_empty() {
+        true => Ok(None),
+        false => exhausted("IPv4", network),
+    }
+}
+
+/// The address of before, if nobody has it now.
+fn again(rows: &Rows<'_>, network: &Network, before: Option<Ipv4Addr>) -> Result<Option<Ipv4Net>> {
+    let Some(address) = before else { return Ok(None) };
+    let Some(ipam) = network.ipam.iter().find(|ipam| lease::usable(ipam, address)) else { return Ok(None) };
+    let reserved = sharing(rows, network, ipam)?.iter().any(|other| !lease::usable(other, address));
+    match reserved || rows.has_address(&network.id, address)? {
+        true => Ok(None),
+        false => with_prefix(address, ipam).map(Some),
+    }
+}
+
+fn again6(rows: &Rows<'_>, network: &Network, before: Option<Ipv6Addr>) -> Result<Option<Ipv6Net>> {
+    let Some(address) = before else { return Ok(None) };
+    let Some(ipam) = network.ipam6.iter().find(|ipam| lease::usable6(ipam, address)) else { return Ok(None) };
+    match rows.has_address6(&network.id, address)? {
+        true => Ok(None),
+        false => with_prefix6(address, ipam).map(Some),
+    }
+}
+
+fn exhausted<T>(family: &str, network: &Network) -> Result<T> {
+    Err(Error::Unavailable(format!(
+        "no available {family} addresses on this network's address pools: {} ({})",
+        network.name, network.id
+    )))
 }
 
 /// The same subnet as others plan it: macvlan networks may share one, and what one of them reserves none gives away.
-fn sharing(rows: &Rows<'_>, network: &Network) -> Result<Vec<Ipam>> {
+fn sharing(rows: &Rows<'_>, network: &Network, ipam: &Ipam) -> Result<Vec<Ipam>> {
     if network.driver != Driver::Macvlan {
         return Ok(Vec::new());
     }
-    let subnet = network.ipam.first().map(|ipam| ipam.subnet);
     let networks = rows.networks()?.into_iter().filter(|other| other.driver == Driver::Macvlan);
-    let ipams = networks.filter_map(|other| other.ipam.into_iter().next());
-    Ok(ipams.filter(|ipam| Some(ipam.subnet) == subnet).collect())
+    let ipams = networks.flat_map(|other| other.ipam);
+    Ok(ipams.filter(|other| other.subnet == ipam.subnet).collect())
 }
 
 /// The wished Ethernet address, or that of the IPv4 address. A link of ipvlan has that of the interface it is on.
@@ -101,27 +132,33 @@ pub(super) fn choose_address6(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv6Addr>,
+    before: Option<Ipv6Addr>,
 ) -> Result<Option<Ipv6Net>> {
-    let Some(ipam) = &network.ipam6 else {
-        return wish.map_or(Ok(None), |address| outside(address.into()));
-    };
-    let address = match wish {
-        Some(address) => check_wish6(rows, network, ipam, address).map(|()| address)?,
-        None => {
-            let last = rows.last_address6(&network.id)?;
-            let next = lease::next6(ipam, last, |address| rows.has_address6(&network.id, address))?;
-            let address = next.ok_or_else(|| {
-                Error::Unavailable(format!(
-                    "no available IPv6 addresses on this network's address pools: {} ({})",
-                    network.name, network.id
-                ))
-            })?;
+    if let Some(address) = wish {
+        let within = network.ipam6.iter().find(|ipam| ipam.subnet.contains(&address));
+        let Some(ipam) = within.or(network.ipam6.first()) else { return outside(address.into()) };
+        check_wish6(rows, network, ipam, address)?;
+        return with_prefix6(address, ipam).map(Some);
+    }
+    if let Some(address) = again6(rows, network, before)? {
+        return Ok(Some(address));
+    }
+    let last = if network.ipam6.is_empty() { None } else { rows.last_address6(&network.id)? };
+    for ipam in &network.ipam6 {
+        if let Some(address) = lease::next6(ipam, last, |address| rows.has_address6(&network.id, address))? {
             rows.set_last_address6(&network.id, address)?;
-            address
+            return with_prefix6(address, ipam).map(Some);
         }
-    };
-    let address = Ipv6Net::new(address, ipam.subnet.prefix_len());
-    address.map(Some).map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
+    }
+    match network.ipam6.is_empty() {
+        true => Ok(None),
+        false => exhausted("IPv6", network),
+    }
+}
+
+fn with_prefix6(address: Ipv6Addr, ipam: &Ipam6) -> Result<Ipv6Net> {
+    Ipv6Net::new(address, ipam.subnet.prefix_len())
+        .map_err(|_| Error::Invalid(format!("invalid subnet {}", ipam.subnet)))
 }
 
 fn check_wish6(rows: &Rows<'_>, network: &Network, ipam: &Ipam6, address: Ipv6Addr) -> Result<()> {

@@ -1,14 +1,15 @@
 //! Putting containers into networks and taking them out.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::address::{choose_address, choose_address6, choose_mac};
 use super::way_out::taken_over;
-use super::{Bridged, Networks, interface, lock, new_id, vlan};
+use super::{Bridged, Networks, cni, interface, lock, new_id, vlan};
 use crate::firewall::Target;
-use crate::records::Recorded;
+use crate::records::{Recorded, Rows};
 use crate::reservation::{Owner, Reservation};
 use crate::route::{Hop, Routes};
 use crate::{Driver, Endpoint, EndpointRequest, Error, Network, Result, bridge};
@@ -40,6 +41,14 @@ impl Attachment<'_> {
             inside.configure(name, address, self.hop6)?;
         }
         Ok(())
+    }
+
+    /// To be called when its interface has its carrier: what comes by IPv6 from now on is heard.
+    pub(super) fn await_heard(&self, namespace: BorrowedFd<'_>) -> Result<()> {
+        let endpoint = &self.recorded.endpoint;
+        endpoint
+            .address6
+            .map_or(Ok(()), |on| interface::await_heard(namespace, &endpoint.interface, on.addr()))
     }
 
     fn keep(mut self) -> Endpoint {
@@ -160,9 +169,13 @@ impl Networks {
             }
             // The plugins of CNI choose for themselves.
             let chooses = network.driver != Driver::Cni;
-            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses))?;
-            let address6 = choose_address6(rows, &network, request.ipv6.filter(|_| chooses))?;
-            let reservation = self.reserve(&id, &network, request, (address, address6))?;
+            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses), request.before.0)?;
+            let address6 =
+                choose_address6(rows, &network, request.ipv6.filter(|_| chooses), request.before.1)?;
+            let reservation = match network.driver {
+                Driver::Cni => self.reserve_mapped(rows, &id, &network, request)?,
+                _ => self.reserve(&id, &network, request, (address, address6))?,
+            };
             let open = !network.is_closed();
             let recorded = Recorded {
                 row: i64::MAX,
@@ -177,8 +190,8 @@ impl Networks {
                     network: network.name.clone(),
                     interface: interface::choose(request.interface.as_deref(), &others)?,
                     address,
-                    gateway: network.ipam.first().filter(|_| open).and_then(|ipam| ipam.gateway),
-                    gateway6: network.ipam6.as_ref().filter(|_| open).and_then(|ipam| ipam.gateway),
+                    gateway: address.filter(|_| open).and_then(|on| network.gateway_of(on.addr())),
+                    gateway6: address6.filter(|_| open).and_then(|on| network.gateway6_of(on.addr())),
                     address6,
                     mac: choose_mac(&network, request.mac, address)?,
                     hostname: request.hostname.clone(),
@@ -210,6 +223,41 @@ impl Networks {
         let owner =
             Owner { publishes: request.publishes, ..self.owner(&bridged, id, &request.name, addresses) };
         self.ports.reserve(owner, &request.ports, 0)
+    }
+
+    /// The same where plugins lead from the host's ports to containers, whose addresses they will choose.
+    fn reserve_mapped(
+        &self,
+        rows: &Rows<'_>,
+        id: &str,
+        network: &Network,
+        request: &EndpointRequest,
+    ) -> Result<Reservation<'_>> {
+        if !request.publishes || request.ports.is_empty() {
+            return Ok(self.ports.nothing(id));
+        }
+        if !cni::maps_ports(rows, &network.id)? {
+            return Err(cni::cannot(&network.name, cni::PORTS));
+        }
+        let owner = Owner {
+            endpoint: id,
+            name: &request.name,
+            address: Some(Ipv4Addr::UNSPECIFIED),
+            address6: Some(Ipv6Addr::UNSPECIFIED),
+            default_ip: self.config.default_ip,
+            routed: [false; 2],
+            publishes: true,
+        };
+        self.ports.reserve(owner, &request.ports, 0)
+    }
+
+    /// Whether ports of the host can lead to containers by this network.
+    pub fn publishes(&self, network: &Network) -> bool {
+        match network.driver {
+            Driver::Bridge => !network.internal,
+            Driver::Cni => self.records.read(|rows| cni::maps_ports(rows, &network.id)).unwrap_or(false),
+            _ => false,
+        }
     }
 
     fn publish(&self, attachment: &Attachment<'_>) -> Result<()> {

@@ -33,7 +33,7 @@ impl Networks {
     /// The kernel's side of a recorded network.
     pub(super) fn build_bridge(&self, bridged: &Bridged<'_>) -> Result<()> {
         let network = bridged.network;
-        if network.ipam6.is_some() {
+        if !network.ipam6.is_empty() {
             self.forward_ipv6()?;
         }
         let made = bridge::ensure(&mut lock(&self.routes), &bridged.settings, network)?;
@@ -45,10 +45,9 @@ impl Networks {
     }
 
     /// Lets nothing pass by the network's bridges any more.
-    pub(super) fn close_bridge(&self, bridged: &Bridged<'_>) -> Result<()> {
+    pub(super) fn close_bridge(&self, bridged: &Bridged<'_>, extensions: usize) -> Result<()> {
         let passage = bridged.passage();
-        let links = lock(&self.routes).links()?;
-        for name in extension::links_of(&bridged.network.id, &links, true) {
+        for name in extension::bridges(&bridged.network.id, extensions) {
             self.firewall.close(&extension::passage(&name, &passage))?;
         }
         Ok(self.firewall.close(&passage)?)
@@ -97,7 +96,8 @@ impl Networks {
         for name in [&outside, &bridged.settings.bridge] {
             routes.find(name)?;
         }
-        Ok(())
+        drop(routes);
+        attachment.await_heard(namespace)
     }
 }
 

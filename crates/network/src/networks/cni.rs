@@ -17,12 +17,14 @@ use super::{Networks, way_out};
 use crate::cni::{Call, Configuration, Made};
 use crate::records::{Recorded, Rows};
 use crate::route::Routes;
-use crate::{Driver, EndpointRequest, Error, MacAddr, Network, NetworkRequest, Result};
+use crate::{Driver, Endpoint, EndpointRequest, Error, MacAddr, Network, NetworkRequest, Published, Result};
 
 /// What the keys of configurations begin with; a network's id follows.
 const NETWORK: &str = "cni-network:";
 /// What the keys of endpoints begin with; an endpoint's id follows.
 const ENDPOINT: &str = "cni-endpoint:";
+/// The capability of leading from ports of the host to the container.
+pub(super) const PORTS: &str = "portMappings";
 
 /// An endpoint that plugins are making, or have made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +32,9 @@ struct Intent {
     configuration: Configuration,
     container: String,
     interface: String,
+    /// What the container wishes of them.
+    #[serde(default)]
+    wishes: BTreeMap<String, Value>,
     /// Their answer; `None`: they were being asked.
     result: Option<Value>,
 }
@@ -37,13 +42,8 @@ struct Intent {
 impl Intent {
     fn call<'a>(&'a self, namespace: &'a str) -> Call<'a> {
         let result = self.result.as_ref();
-        Call {
-            container: &self.container,
-            namespace,
-            interface: &self.interface,
-            result,
-            wishes: BTreeMap::new(),
-        }
+        let Self { container, interface, wishes, .. } = self;
+        Call { container, namespace, interface, result, wishes }
     }
 }
 
@@ -78,13 +78,14 @@ impl Networks {
     ) -> Result<()> {
         let recorded = &mut attachment.recorded;
         let key = format!("{ENDPOINT}{}", recorded.endpoint.id);
-        let mut intent = self.intend(recorded, &key)?;
+        let mut intent = self.intend(recorded, &key, request)?;
         let path = path(namespace);
-        let wishes = wishes(&intent.configuration, request)?;
-        let made = intent.configuration.add(&Call { wishes, ..intent.call(&path) }).and_then(|result| {
+        let made = intent.configuration.add(&intent.call(&path)).and_then(|result| {
             let made = Made::read(&result)?;
             intent.result = Some(result);
             fill_in(recorded, &made)?;
+            let lost = unreached(&mut recorded.endpoint)?;
+            self.ports.release(&recorded.endpoint.id, &lost);
             self.records.change(|rows| {
                 rows.set_fact(&key, &intent)?;
                 rows.remove_endpoint(&recorded.endpoint.id)?;
@@ -99,13 +100,13 @@ impl Networks {
         self.settle_default_routes(namespace, &recorded.endpoint.container)
     }
 
-    fn intend(&self, recorded: &Recorded, key: &str) -> Result<Intent> {
+    fn intend(&self, recorded: &Recorded, key: &str, request: &EndpointRequest) -> Result<Intent> {
         self.records.change(|rows| {
-            let network = &recorded.endpoint.network_id;
-            let configuration =
-                rows.fact(&format!("{NETWORK}{network}"))?.ok_or_else(|| Error::no_network(network))?;
+            let configuration = kept(rows, &recorded.endpoint.network_id)?;
+            let wishes = wishes(&configuration, request, &recorded.endpoint.ports)?;
             let intent = Intent {
                 configuration,
+                wishes,
                 container: recorded.endpoint.container.clone(),
                 interface: recorded.endpoint.interface.clone(),
                 result: None,
@@ -203,19 +204,38 @@ fn rename_namespace(result: &mut Value, path: &str) {
     }
 }
 
+/// The configuration of a network as it was when the network was made.
+fn kept(rows: &Rows<'_>, network: &str) -> Result<Configuration> {
+    rows.fact(&format!("{NETWORK}{network}"))?.ok_or_else(|| Error::no_network(network))
+}
+
+/// Whether the plugins of a network lead from ports of the host to containers.
+pub(super) fn maps_ports(rows: &Rows<'_>, network: &str) -> Result<bool> {
+    Ok(kept(rows, network)?.takes(PORTS))
+}
+
+/// That they do not.
+pub(super) fn cannot(network: &str, capability: &str) -> Error {
+    Error::Invalid(format!("no plugin of network {network} has the capability {capability:?}"))
+}
+
 /// What plugins can be asked for by the container; what they cannot is refused.
-fn wishes(configuration: &Configuration, request: &EndpointRequest) -> Result<BTreeMap<&'static str, Value>> {
+fn wishes(
+    configuration: &Configuration,
+    request: &EndpointRequest,
+    ports: &[Published],
+) -> Result<BTreeMap<String, Value>> {
     let mut wishes = BTreeMap::new();
-    let mut wish = |capability: &'static str, value: Value| {
-        wishes.insert(capability, value);
+    let mut wish = |capability: &str, value: Value| {
+        wishes.insert(capability.to_owned(), value);
         match configuration.takes(capability) {
             true => Ok(()),
-            false => Err(Error::Invalid(format!(
-                "no plugin of network {} has the capability {capability:?}",
-                request.network
-            ))),
+            false => Err(cannot(&request.network, capability)),
         }
     };
+    if !ports.is_empty() {
+        wish(PORTS, ports.iter().flat_map(mappings).collect())?;
+    }
     if let Some(mac) = request.mac {
         wish("mac", json!(mac.to_string()))?;
     }
@@ -226,6 +246,34 @@ fn wishes(configuration: &Configuration, request: &EndpointRequest) -> Result<BT
         wish("ips", json!(addresses))?;
     }
     Ok(wishes)
+}
+
+/// Each of some published ports by itself, as plugins are told of it.
+fn mappings(port: &Published) -> impl Iterator<Item = Value> {
+    let (host_ip, protocol, first) = (port.host_ip.to_string(), port.protocol.name(), port.container_port);
+    port.host_ports().zip(first..).map(move |(host, inside)| {
+        json!({ "hostPort": host, "containerPort": inside, "protocol": protocol, "hostIP": host_ip })
+    })
+}
+
+/// The ports of a family that the plugins have given no address of: nothing leads there. Who has named an address of that
+/// family is told.
+fn unreached(endpoint: &mut Endpoint) -> Result<Vec<Published>> {
+    let (address, address6) = endpoint.by_family();
+    let reached =
+        |port: &Published| if port.host_ip.is_ipv4() { address.is_some() } else { address6.is_some() };
+    let (ports, lost): (Vec<_>, Vec<_>) = endpoint.ports.iter().copied().partition(reached);
+    endpoint.ports = ports;
+    match lost.iter().find(|port| !port.host_ip.is_unspecified()) {
+        None => Ok(lost),
+        Some(port) => {
+            let family = if port.host_ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            Err(Error::Invalid(format!(
+                "cannot publish a port on the {family} address {}: the network has no {family}",
+                port.host_ip
+            )))
+        }
+    }
 }
 
 fn fill_in(recorded: &mut Recorded, made: &Made) -> Result<()> {

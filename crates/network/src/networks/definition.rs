@@ -4,9 +4,9 @@ use hull_sys::Result as SysResult;
 use rustix::io::Errno;
 
 use super::departure::add_leftover;
-use super::driver::{named_links, needed_link};
+use super::driver::named_links;
 use super::vlan::shares_made_link;
-use super::{Networks, cni, lock};
+use super::{Networks, cni, extension, lock};
 use crate::{Driver, Error, NetworkRequest, Result};
 
 impl Networks {
@@ -28,7 +28,7 @@ impl Networks {
                 let absent = lock(&self.routes).find(name)?.is_none();
                 Ok::<_, Error>(absent || shares_made_link(rows, &network, name)?)
             };
-            if needed_link(&network)?.as_ref().map_or(Ok(false), made)? {
+            if network.link()?.as_ref().map_or(Ok(false), made)? {
                 // Before it is made: one that a crash leaves is known for ours.
                 rows.set_made_link(&network.id)?;
             }
@@ -68,25 +68,27 @@ impl Networks {
                     users.join(", ")
                 )));
             }
-            let extensions = self.extensions(&network.id)?;
+            let extensions = extension::count(rows, &network.id)?;
             let made = rows.made_link(&network.id)?;
             rows.remove_network(&network.id)?;
+            extension::forget(rows, &network.id)?;
             cni::forget(rows, &network)?;
-            let left = needed_link(&network)?.filter(|_| made);
+            let left = network.link()?.filter(|_| made);
             let left = left.map_or(Ok(None), |link| {
                 let shared = shares_made_link(rows, &network, &link)?;
                 Ok::<_, Error>((!shared).then_some(link))
             })?;
-            for link in extensions.into_iter().chain(left) {
+            for link in extension::removable(&network.id, extensions).chain(left) {
                 add_leftover(rows, &link)?;
                 self.departing.begin(&link);
                 begun.push(link);
             }
-            Ok(network)
+            Ok((network, extensions))
         });
-        let network = removed.inspect_err(|_| begun.iter().for_each(|link| self.departing.end(link)))?;
+        let (network, extensions) =
+            removed.inspect_err(|_| begun.iter().for_each(|link| self.departing.end(link)))?;
         // The name is free from here on. Should the rest be cut, the next start removes the link.
-        let closed = self.unbuild(&network);
+        let closed = self.unbuild(&network, extensions);
         let seen_off: Vec<_> = begun.iter().map(|link| self.see_off(link, &network)).collect();
         seen_off.into_iter().collect::<Result<()>>().and(closed)
     }

@@ -21,10 +21,11 @@ impl Networks {
         }
     }
 
-    /// Closes what [`Networks::build`] has opened. A link that was made for the network is left to the list of leftovers.
-    pub(super) fn unbuild(&self, network: &Network) -> Result<()> {
+    /// Closes what [`Networks::build`] has opened, and these extensions. A link that was made for the network is left to
+    /// the list of leftovers.
+    pub(super) fn unbuild(&self, network: &Network, extensions: usize) -> Result<()> {
         match Bridged::of(network)? {
-            Some(bridged) => self.close_bridge(&bridged),
+            Some(bridged) => self.close_bridge(&bridged, extensions),
             None => Ok(()),
         }
     }
@@ -59,12 +60,4 @@ impl Networks {
 pub(super) fn named_links(request: &NetworkRequest) -> impl Iterator<Item = &str> {
     let names = [bridge::NAME, crate::vlan::PARENT];
     names.into_iter().filter_map(|name| request.options.get(name)).map(String::as_str)
-}
-
-/// The host's link that a network needs and that is made for it where it is absent.
-pub(super) fn needed_link(network: &Network) -> Result<Option<String>> {
-    match Bridged::of(network)? {
-        Some(bridged) => Ok(Some(bridged.settings.bridge)),
-        None => Ok(vlan::settings(network)?.map(|settings| settings.parent)),
-    }
 }

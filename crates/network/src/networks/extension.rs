@@ -2,13 +2,14 @@
 //!
 //! The kernel gives a bridge 1,023 ports. A network that comes near gets further bridges, *extensions*, each joined to
 //! the network's own by a veth pair: one link layer, one subnet, one address of the host, which is the network's own
-//! bridge's. Containers that have come first stay where they are. The names follow from the network's id, so that a
-//! crash cannot lose them; what is left over is removed with the network.
+//! bridge's. Containers that have come first stay where they are. The names follow from the network's id and a
+//! recorded number, so that a crash cannot lose them; what is left over is removed with the network.
 
 use rustix::io::Errno;
 
 use super::{Bridged, Networks, lock};
 use crate::firewall::{Passage, Way};
+use crate::records::Rows;
 use crate::route::Link;
 use crate::{MacAddr, Result, bridge, sysctl};
 
@@ -30,6 +31,31 @@ impl Names {
         let name = |kind: &str| format!("{kind}{short}-{number}");
         Self { bridge: name("bx"), above: name("bu"), below: name("bd") }
     }
+}
+
+/// How many extensions a network has, or is about to have.
+pub(super) fn count(rows: &Rows<'_>, network: &str) -> Result<usize> {
+    Ok(rows.fact(&key(network))?.unwrap_or_default())
+}
+
+/// Forgets how many.
+pub(super) fn forget(rows: &Rows<'_>, network: &str) -> Result<()> {
+    rows.remove_fact(&key(network))
+}
+
+fn key(network: &str) -> String {
+    format!("extensions:{network}")
+}
+
+/// The bridges of so many extensions.
+pub(super) fn bridges(network: &str, extensions: usize) -> impl Iterator<Item = String> {
+    (1..=extensions).map(move |number| Names::of(network, number).bridge)
+}
+
+/// All links of so many extensions that others do not go with, in the order in which they can be removed.
+pub(super) fn removable(network: &str, extensions: usize) -> impl Iterator<Item = String> {
+    let joints = (1..=extensions).map(move |number| Names::of(network, number).above);
+    joints.chain(bridges(network, extensions))
 }
 
 /// The links of a network's extensions: the bridges if `bridges`, else the upper ends of the pairs.
@@ -58,6 +84,9 @@ impl Networks {
         for number in 1..=EXTENSIONS {
             let names = Names::of(&bridged.network.id, number);
             let Some(bridge) = links.iter().find(|link| link.name == names.bridge) else {
+                // Before it is made: one that a crash leaves is known for ours.
+                let id = &bridged.network.id;
+                self.records.change(|rows| rows.set_fact(&key(id), &count(rows, id)?.max(number)))?;
                 return self.extend(bridged, own, &names);
             };
             let ports = links.iter().filter(|link| link.bridge == bridge.index).count();
@@ -101,13 +130,5 @@ impl Networks {
             routes.find(name)?;
         }
         Ok(bridge)
-    }
-
-    /// Everything of a network's extensions, in the order in which it can be removed.
-    pub(super) fn extensions(&self, network: &str) -> Result<Vec<String>> {
-        let links = lock(&self.routes).links()?;
-        let mut names = links_of(network, &links, false);
-        names.extend(links_of(network, &links, true));
-        Ok(names)
     }
 }

@@ -1,6 +1,8 @@
 //! A container's end of a link: its name and its switches.
 
+use std::net::Ipv6Addr;
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use hull_sys::netns;
 
@@ -74,6 +76,30 @@ pub(super) fn enable_ipv6(namespace: BorrowedFd<'_>, interface: &str) -> Result<
         switch("accept_dad", "0")?;
         switch("disable_ipv6", "0")
     })??;
+    Ok(())
+}
+
+/// Waits until an interface hears who looks for its address: the kernel joins the group of those who have it (RFC 4291,
+/// solicited-node) when it finds the time, and a neighbour who has asked in vain asks again after a second only.
+pub(super) fn await_heard(namespace: BorrowedFd<'_>, interface: &str, address: Ipv6Addr) -> Result<()> {
+    /// How long at most: by then the neighbour's second question has come.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const GLANCE: Duration = Duration::from_micros(200);
+    let [.., a, b, c] = address.octets();
+    let group = format!("ff0200000000000000000001ff{a:02x}{b:02x}{c:02x}");
+    let heard = || {
+        let groups = std::fs::read_to_string("/proc/thread-self/net/igmp6").unwrap_or_default();
+        groups.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next() == Some(interface) && fields.next() == Some(&group)
+        })
+    };
+    netns::within(namespace, || {
+        let deadline = Instant::now() + PATIENCE;
+        while !heard() && Instant::now() < deadline {
+            std::thread::sleep(GLANCE);
+        }
+    })?;
     Ok(())
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::vlan::check_parent;
 use super::{Bridged, Networks, lock, new_id};
 use crate::network::{Ipam, Ipam6};
+use crate::pool::{Span, span};
 use crate::records::Rows;
-use crate::{Driver, Error, Network, NetworkRequest, Pool6, Pool6Request, Result, pool};
+use crate::{Driver, Error, Network, NetworkRequest, Pool, Pool6, Pool6Request, PoolRequest, Result, pool};
 
 const OWN_PREFIX: &str = "own-prefix";
 
@@ -23,21 +24,22 @@ impl Networks {
         driver: Driver,
         occupied: &Occupied,
     ) -> Result<Network> {
-        let networks = rows.networks()?;
-        if networks.iter().any(|network| network.name == request.name) {
+        if rows.has_name(&request.name)? {
             return Err(Error::Conflict(format!("network with name {} already exists", request.name)));
         }
-        let ipam = match request.without_ipv4 || driver == Driver::Cni {
-            true => None,
-            false => Some(self.plan4(&networks, &request, driver, &occupied.v4)?),
+        let chooses = driver != Driver::Cni;
+        let ipam = match request.without_ipv4 || !chooses {
+            true => Vec::new(),
+            false => self.plan4(rows, &request, driver, &occupied.v4)?,
         };
-        let ipam6 = match request.ipv6.as_ref().filter(|_| driver != Driver::Cni) {
-            Some(wish) => Some(self.plan6(rows, &networks, wish, driver, &occupied.v6)?),
-            None => None,
+        let ipam6 = match request.ipv6.as_ref().filter(|_| chooses) {
+            Some(wish) => self.plan_all6(rows, wish, &request.more6, driver, &occupied.v6)?,
+            None => Vec::new(),
         };
         let mut network = blank(&request.name, driver)?;
-        network.ipam = ipam.into_iter().collect();
+        network.ipam = ipam;
         network.ipam6 = ipam6;
+        network.ipam_options = request.ipam_options;
         network.internal = request.internal;
         network.attachable = request.attachable;
         network.options = request.options;
@@ -47,75 +49,129 @@ impl Networks {
         network.labels = request.labels;
         let chosen = [request.gateway.is_some(), request.ipv6.is_some_and(|wish| wish.gateway.is_some())];
         drop_gateways(&mut network, chosen)?;
-        check_bridge(&networks, &network)?;
-        check_parent(&networks, &network)?;
+        check_bridge(rows, &network)?;
+        check_parent(rows, &network)?;
         Ok(network)
     }
 
-    /// The IPv4 subnet: the chosen one, or one of the pools.
+    /// The IPv4 subnets: the chosen ones, or one of the pools.
     fn plan4(
         &self,
-        networks: &[Network],
+        rows: &Rows<'_>,
         request: &NetworkRequest,
         driver: Driver,
-        occupied: &[Ipv4Net],
-    ) -> Result<Ipam> {
-        match request.subnet {
-            Some(subnet) => chosen(networks, subnet, request, driver),
-            None if request.gateway.is_some() || request.range.is_some() || !request.auxiliary.is_empty() => {
-                Err(Error::Invalid("invalid network config:\nno matching subnet".to_owned()))
-            }
-            None => self.pooled_ipam(networks, occupied, driver),
+        occupied: &[Span],
+    ) -> Result<Vec<Ipam>> {
+        let Some(subnet) = request.subnet else {
+            let named = request.gateway.is_some() || request.range.is_some() || !request.auxiliary.is_empty();
+            return match named || !request.more.is_empty() {
+                true => Err(Error::Invalid("invalid network config:\nno matching subnet".to_owned())),
+                false => Ok(vec![self.pooled_ipam(rows, occupied, driver)?]),
+            };
+        };
+        let first = PoolRequest {
+            subnet,
+            gateway: request.gateway,
+            range: request.range,
+            auxiliary: request.auxiliary.clone(),
+        };
+        let mut planned: Vec<Ipam> = Vec::new();
+        for wish in std::iter::once(&first).chain(&request.more) {
+            let ipam = match wish.subnet.addr().is_unspecified() {
+                true => self.sized_ipam(rows, wish, occupied, driver)?,
+                false => chosen(wish, driver)?,
+            };
+            let overlaps = planned.iter().any(|other| overlap(other.subnet, ipam.subnet));
+            refuse_taken(overlaps || rows.has_subnet(ipam.subnet, driver, "")?)?;
+            planned.push(ipam);
         }
+        Ok(planned)
     }
 
-    /// The IPv6 subnet: the chosen one, or a piece of the configured pools or of this host's own prefix.
+    /// The IPv6 subnets.
+    fn plan_all6(
+        &self,
+        rows: &Rows<'_>,
+        wish: &Pool6Request,
+        more: &[Pool6Request],
+        driver: Driver,
+        occupied: &[Span],
+    ) -> Result<Vec<Ipam6>> {
+        let mut planned: Vec<Ipam6> = Vec::new();
+        for wish in std::iter::once(wish).chain(more) {
+            let ipam = self.plan6(rows, "", wish, driver, occupied)?;
+            refuse_taken(planned.iter().any(|other| overlap(other.subnet, ipam.subnet)))?;
+            planned.push(ipam);
+        }
+        Ok(planned)
+    }
+
+    /// An IPv6 subnet: the chosen one, or a piece of the configured pools or of this host's own prefix. What the network
+    /// `own` (an id, or nothing) has is free.
     pub(super) fn plan6(
         &self,
         rows: &Rows<'_>,
-        networks: &[Network],
+        own: &str,
         wish: &Pool6Request,
         driver: Driver,
-        occupied: &[Ipv6Net],
+        occupied: &[Span],
     ) -> Result<Ipam6> {
         if !self.ipv6 {
             return Err(Error::Invalid("this host's kernel has no IPv6".to_owned()));
         }
-        let others = networks.iter().filter(|other| !may_share(driver, other.driver));
-        let mut taken: Vec<_> = others.filter_map(|network| Some(network.ipam6.as_ref()?.subnet)).collect();
         match wish.subnet {
-            Some(subnet) => chosen6(&taken, subnet, wish, driver),
+            Some(subnet) => {
+                let ipam = chosen6(subnet, wish, driver)?;
+                refuse_taken(rows.has_subnet(subnet, driver, own)?)?;
+                Ok(ipam)
+            }
             None if wish.gateway.is_some() || wish.range.is_some() || !wish.auxiliary.is_empty() => {
                 Err(Error::Invalid("invalid network config:\nno matching subnet".to_owned()))
             }
             None => {
-                taken.extend(networks.iter().filter_map(|network| Some(network.ipam6.as_ref()?.subnet)));
+                let mut taken = rows.subnets(false, own)?;
                 taken.extend(occupied);
                 let pools = match self.config.pools6.is_empty() {
                     true => vec![Pool6 { base: own_prefix(rows)?, size: 64 }],
                     false => self.config.pools6.clone(),
                 };
-                let subnet = pool::first_free6(&pools, &taken).ok_or_else(|| {
-                    Error::Unavailable("all predefined address pools have been fully subnetted".to_owned())
-                })?;
+                let subnet = pool::first_free6(&pools, &mut taken).ok_or_else(used_up)?;
                 let gateway = has_own_gateway(driver).then(|| first_host6(subnet));
                 Ok(Ipam6 { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: false })
             }
         }
     }
 
-    /// A subnet of the pools that neither the host nor another network uses.
-    pub(super) fn pooled_ipam(
+    /// A subnet of the pools, as long as the wish says: 0.0.0.0/26 is any of 64 addresses.
+    fn sized_ipam(
         &self,
-        networks: &[Network],
-        occupied: &[Ipv4Net],
+        rows: &Rows<'_>,
+        wish: &PoolRequest,
+        occupied: &[Span],
         driver: Driver,
     ) -> Result<Ipam> {
-        let mut taken = occupied.to_vec();
-        taken.extend(networks.iter().flat_map(|network| network.ipam.iter().map(|ipam| ipam.subnet)));
-        let subnet = pool::first_free(&self.config.pools, &taken).ok_or_else(|| {
-            Error::Unavailable("all predefined address pools have been fully subnetted".to_owned())
-        })?;
+        let size = wish.subnet.prefix_len();
+        if wish.gateway.is_some() || wish.range.is_some() || !wish.auxiliary.is_empty() {
+            return Err(Error::Invalid(format!(
+                "invalid network config:\ninvalid subnet {}: addresses of it cannot be named before it is chosen",
+                wish.subnet
+            )));
+        }
+        let mut taken = rows.subnets(true, "")?;
+        taken.extend(occupied);
+        let fits = |pool: &&Pool| pool.base.prefix_len() <= size && size < 31;
+        let pools: Vec<Pool> =
+            self.config.pools.iter().filter(fits).map(|pool| Pool { size, ..*pool }).collect();
+        let subnet = pool::first_free(&pools, &mut taken).ok_or_else(used_up)?;
+        let gateway = has_own_gateway(driver).then(|| first_host(subnet));
+        Ok(Ipam { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: true })
+    }
+
+    /// A subnet of the pools that neither the host nor another network uses.
+    pub(super) fn pooled_ipam(&self, rows: &Rows<'_>, occupied: &[Span], driver: Driver) -> Result<Ipam> {
+        let mut taken = rows.subnets(true, "")?;
+        taken.extend(occupied);
+        let subnet = pool::first_free(&self.config.pools, &mut taken).ok_or_else(used_up)?;
         Ok(Ipam {
             subnet,
             gateway: has_own_gateway(driver).then(|| first_host(subnet)),
@@ -128,10 +184,10 @@ impl Networks {
     /// What the host itself uses: destinations of its routes and its addresses.
     pub(super) fn occupied(&self) -> Result<Occupied> {
         let mut routes = lock(&self.routes);
-        let mut v4 = routes.destinations()?;
-        v4.extend(routes.addresses()?.into_iter().map(|(_, address)| address.trunc()));
+        let mut v4: Vec<Span> = routes.destinations()?.into_iter().map(span).collect();
+        v4.extend(routes.addresses()?.into_iter().map(|(_, address)| span(address)));
         let v6 = if self.ipv6 { routes.destinations6()? } else { Vec::new() };
-        Ok(Occupied { v4, v6 })
+        Ok(Occupied { v4, v6: v6.into_iter().map(span).collect() })
     }
 }
 
@@ -144,7 +200,7 @@ fn drop_gateways(network: &mut Network, chosen: [bool; 2]) -> Result<()> {
     if let Some(ipam) = network.ipam.first_mut().filter(|_| none && !chosen[0]) {
         ipam.gateway = None;
     }
-    if let Some(ipam) = network.ipam6.as_mut().filter(|_| !v6 && !chosen[1]) {
+    if let Some(ipam) = network.ipam6.first_mut().filter(|_| !v6 && !chosen[1]) {
         ipam.gateway = None;
     }
     Ok(())
@@ -152,8 +208,8 @@ fn drop_gateways(network: &mut Network, chosen: [bool; 2]) -> Result<()> {
 
 /// What the host itself uses, which no pool is to give away.
 pub(super) struct Occupied {
-    pub(super) v4: Vec<Ipv4Net>,
-    pub(super) v6: Vec<Ipv6Net>,
+    pub(super) v4: Vec<Span>,
+    pub(super) v6: Vec<Span>,
 }
 
 /// Whether the host is the gateway of a network of this driver. Elsewhere it is somebody on the wire, whom the user names.
@@ -161,13 +217,27 @@ fn has_own_gateway(driver: Driver) -> bool {
     driver == Driver::Bridge
 }
 
-/// Whether networks of these drivers may have the same subnet: they are on the same wire.
-fn may_share(driver: Driver, other: Driver) -> bool {
-    driver == Driver::Macvlan && other == Driver::Macvlan
+fn overlap(one: impl Into<IpNet>, other: impl Into<IpNet>) -> bool {
+    let (one, other) = (one.into(), other.into());
+    one.contains(&other) || other.contains(&one)
+}
+
+fn refuse_taken(taken: bool) -> Result<()> {
+    match taken {
+        true => Err(Error::Forbidden(
+            "invalid pool request: Pool overlaps with other one on this address space".to_owned(),
+        )),
+        false => Ok(()),
+    }
+}
+
+fn used_up() -> Error {
+    Error::Unavailable("all predefined address pools have been fully subnetted".to_owned())
 }
 
 /// The subnet that the user has chosen.
-fn chosen(networks: &[Network], subnet: Ipv4Net, request: &NetworkRequest, driver: Driver) -> Result<Ipam> {
+fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
+    let subnet = wish.subnet;
     let invalid = |text: String| Error::Invalid(format!("invalid network config:\n{text}"));
     if subnet.trunc() != subnet {
         return Err(invalid(format!("invalid subnet {subnet}: it should be {}", subnet.trunc())));
@@ -175,34 +245,27 @@ fn chosen(networks: &[Network], subnet: Ipv4Net, request: &NetworkRequest, drive
     if subnet.prefix_len() > 31 {
         return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
     }
-    if let Some(range) = request.range.filter(|range| !subnet.contains(range)) {
+    if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
         return Err(invalid(format!(
             "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
         )));
     }
-    let gateway = request.gateway.or_else(|| has_own_gateway(driver).then(|| first_host(subnet)));
+    let gateway = wish.gateway.or_else(|| has_own_gateway(driver).then(|| first_host(subnet)));
     if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
         return Err(invalid(format!(
             "invalid gateway {gateway}: parent subnet {subnet} doesn't contain this address"
         )));
     }
-    if let Some((name, _)) = request.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
+    if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
         return Err(invalid(format!(
             "invalid auxiliary address {name}: parent subnet {subnet} doesn't contain this address"
         )));
     }
-    let others = networks.iter().filter(|other| !may_share(driver, other.driver));
-    let mut others = others.flat_map(|network| &network.ipam);
-    if others.any(|other| pool::overlap(&other.subnet, &subnet)) {
-        return Err(Error::Forbidden(
-            "invalid pool request: Pool overlaps with other one on this address space".to_owned(),
-        ));
-    }
-    Ok(Ipam { subnet, gateway, range: request.range, auxiliary: request.auxiliary.clone(), chosen: true })
+    Ok(Ipam { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
 }
 
 /// The IPv6 subnet that the user has chosen.
-fn chosen6(taken: &[Ipv6Net], subnet: Ipv6Net, wish: &Pool6Request, driver: Driver) -> Result<Ipam6> {
+fn chosen6(subnet: Ipv6Net, wish: &Pool6Request, driver: Driver) -> Result<Ipam6> {
     let invalid = |text: String| Error::Invalid(format!("invalid network config:\n{text}"));
     let outside = |what: &str, object: String| {
         invalid(format!("invalid {what} {object}: parent subnet {subnet} doesn't contain this address"))
@@ -224,11 +287,6 @@ fn chosen6(taken: &[Ipv6Net], subnet: Ipv6Net, wish: &Pool6Request, driver: Driv
     }
     if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
         return Err(outside("auxiliary address", name.clone()));
-    }
-    if taken.iter().any(|other| other.contains(&subnet) || subnet.contains(other)) {
-        return Err(Error::Forbidden(
-            "invalid pool request: Pool overlaps with other one on this address space".to_owned(),
-        ));
     }
     Ok(Ipam6 { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
 }
@@ -252,12 +310,11 @@ fn first_host6(subnet: Ipv6Net) -> Ipv6Addr {
 }
 
 /// Two networks have two bridges.
-fn check_bridge(networks: &[Network], network: &Network) -> Result<()> {
+fn check_bridge(rows: &Rows<'_>, network: &Network) -> Result<()> {
     let Some(bridged) = Bridged::of(network)? else { return Ok(()) };
     bridged.settings.check(network)?;
-    for other in networks {
-        let Some(existing) = Bridged::of(other)? else { continue };
-        if existing.settings.bridge == bridged.settings.bridge {
+    for other in rows.networks_on(&bridged.settings.bridge)? {
+        if let Some(existing) = Bridged::of(&other)? {
             return Err(Error::Forbidden(format!(
                 "cannot create network {} ({}): conflicts with network {} ({}): networks have same bridge name",
                 network.id, bridged.settings.bridge, other.id, existing.settings.bridge
@@ -274,7 +331,8 @@ pub(super) fn blank(name: &str, driver: Driver) -> Result<Network> {
         created: SystemTime::now(),
         driver,
         ipam: Vec::new(),
-        ipam6: None,
+        ipam6: Vec::new(),
+        ipam_options: None,
         internal: false,
         attachable: false,
         options: BTreeMap::new(),

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::Ipv4Net;
 
 use super::plan::{Occupied, blank};
 use super::{Networks, lock};
 use crate::network::{Ipam, Ipam6};
+use crate::pool::Span;
 use crate::records::Rows;
 use crate::route::Link;
 use crate::{Driver, Error, Pool6Request, Result, bridge};
@@ -54,7 +55,9 @@ impl Networks {
         if !used {
             let current = network.ipam.pop();
             network.ipam = vec![self.default_ipam(rows, current, bridges.get(name), &occupied.v4)?];
-            network.ipam6 = self.default_ipam6(rows, network.ipam6.take(), &occupied.v6)?;
+            let current = network.ipam6.pop();
+            let planned = self.default_ipam6(rows, &network.id, current, &occupied.v6)?;
+            network.ipam6 = planned.into_iter().collect();
             network.options = options;
         }
         match new {
@@ -69,7 +72,7 @@ impl Networks {
         rows: &Rows<'_>,
         recorded: Option<Ipam>,
         existing: Option<&Ipv4Net>,
-        occupied: &[Ipv4Net],
+        occupied: &[Span],
     ) -> Result<Ipam> {
         let range = self.config.fixed_cidr;
         let fixed = |address: Ipv4Net| Ipam {
@@ -84,7 +87,7 @@ impl Networks {
             (None, Some(recorded), _) => Ok(Ipam { range, ..recorded }),
             (None, None, Some(address)) => Ok(fixed(*address)),
             (None, None, None) => {
-                let mut ipam = self.pooled_ipam(&rows.networks()?, occupied, Driver::Bridge)?;
+                let mut ipam = self.pooled_ipam(rows, occupied, Driver::Bridge)?;
                 ipam.range = range;
                 Ok(ipam)
             }
@@ -95,8 +98,9 @@ impl Networks {
     fn default_ipam6(
         &self,
         rows: &Rows<'_>,
+        id: &str,
         recorded: Option<Ipam6>,
-        occupied: &[Ipv6Net],
+        occupied: &[Span],
     ) -> Result<Option<Ipam6>> {
         if !self.config.ipv6 {
             return Ok(None);
@@ -107,15 +111,13 @@ impl Networks {
         match (subnet, recorded) {
             (None, Some(recorded)) if !recorded.chosen => Ok(Some(recorded)),
             (subnet, _) => {
-                let mut others = rows.networks()?;
-                others.retain(|other| other.name != "bridge");
                 let wish = Pool6Request {
                     subnet: subnet.map(|(subnet, _)| subnet),
                     gateway: subnet.and_then(|(_, gateway)| gateway),
                     range: range.filter(|_| configured.is_some()),
                     auxiliary: BTreeMap::new(),
                 };
-                self.plan6(rows, &others, &wish, Driver::Bridge, occupied).map(Some)
+                self.plan6(rows, id, &wish, Driver::Bridge, occupied).map(Some)
             }
         }
     }

@@ -114,7 +114,7 @@ impl Networks {
         }
         // The table stands before packets may pass.
         self.rebuild_firewall()?;
-        if networks.iter().any(|network| network.ipam6.is_some()) {
+        if networks.iter().any(|network| !network.ipam6.is_empty()) {
             self.forward_ipv6()?;
         }
         match self.config.forward && sysctl::read("ipv4/ip_forward")? == "0" {

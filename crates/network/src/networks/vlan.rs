@@ -22,9 +22,10 @@ pub(super) fn settings(network: &Network) -> Result<Option<Settings>> {
 }
 
 /// Who may be on the same interface: macvlan networks, unless one of them has all of it.
-pub(super) fn check_parent(networks: &[Network], network: &Network) -> Result<()> {
+pub(super) fn check_parent(rows: &Rows<'_>, network: &Network) -> Result<()> {
     let Some(wanted) = settings(network)? else { return Ok(()) };
-    for other in networks.iter().filter(|other| other.driver == network.driver) {
+    let others = rows.networks_on(&wanted.parent)?;
+    for other in others.iter().filter(|other| other.driver == network.driver) {
         let Some(existing) = settings(other)?.filter(|existing| existing.parent == wanted.parent) else {
             continue;
         };
@@ -46,7 +47,7 @@ pub(super) fn check_parent(networks: &[Network], network: &Network) -> Result<()
 
 /// Whether another network has made the same interface, which then goes with the last of them.
 pub(super) fn shares_made_link(rows: &Rows<'_>, network: &Network, link: &str) -> Result<bool> {
-    for other in rows.networks()?.iter().filter(|other| other.id != network.id) {
+    for other in rows.networks_on(link)?.iter().filter(|other| other.id != network.id) {
         if settings(other)?.is_some_and(|other| other.parent == link) && rows.made_link(&other.id)? {
             return Ok(true);
         }
@@ -106,7 +107,7 @@ impl Networks {
         attachment.configure(&mut inside, namespace)?;
         // Asked for, it has its carrier at once.
         inside.find(name)?;
-        Ok(())
+        attachment.await_heard(namespace)
     }
 
     /// The interface of the host. One of ours that somebody has removed is made again.

@@ -38,6 +38,7 @@ const NFTA_VERDICT_CHAIN: u16 = 2;
 const REG_VERDICT: u32 = 0;
 /// The first four bytes of the registers; the others follow in steps of four bytes.
 const REG32: u32 = 8;
+const META_MARK: u32 = 3;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_L4PROTO: u32 = 16;
@@ -82,6 +83,8 @@ pub(crate) enum Expression<'a> {
     InterfaceIn(u32),
     /// The name of the interface it leaves by (16 bytes).
     InterfaceOut(u32),
+    /// The mark that somebody has put on it, as a number.
+    PacketMark(u32),
     /// The transport protocol's number (1 byte).
     TransportProtocol(u32),
     /// The source address (4 or 16 bytes).
@@ -145,7 +148,10 @@ impl Expression<'_> {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::InterfaceIn(_) | Self::InterfaceOut(_) | Self::TransportProtocol(_) => "meta",
+            Self::InterfaceIn(_)
+            | Self::InterfaceOut(_)
+            | Self::PacketMark(_)
+            | Self::TransportProtocol(_) => "meta",
             Self::Source(_)
             | Self::Destination(_)
             | Self::DestinationNet(_)
@@ -170,6 +176,7 @@ impl Expression<'_> {
         match *self {
             Self::InterfaceIn(to) => put_numbers(data, &[REG32 + to, META_IIFNAME]),
             Self::InterfaceOut(to) => put_numbers(data, &[REG32 + to, META_OIFNAME]),
+            Self::PacketMark(to) => put_numbers(data, &[REG32 + to, META_MARK]),
             Self::TransportProtocol(to) => put_numbers(data, &[REG32 + to, META_L4PROTO]),
             Self::Source(to) => put_numbers(data, &[REG32 + to, PAYLOAD_NETWORK, source, family.size()]),
             Self::Destination(to) => {

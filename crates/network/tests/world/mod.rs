@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses its part of the world")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+pub(crate) mod six;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;

@@ -1,19 +1,15 @@
 //! `checkpoint`: saves a running container to files.
 
-use std::fs;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hull_oci::runtime::{ContainerState, Spec};
-use hull_sys::root::Root;
+use hull_runtime::criu::{Action, Save};
 use lexopt::{Arg, Parser};
-use rustix::fs::{Mode, OFlags};
 
 use super::bundle::read_spec;
 use super::container::{Container, Record};
-use super::criu::{self, Criu};
+use super::criu;
 use super::error::{Error, Result};
 use super::{Global, delete, exec, require, switch, take_id};
 
@@ -94,133 +90,30 @@ fn save(
     spec: &Spec,
     options: &Options,
 ) -> Result<()> {
-    let action = if options.pre_dump { "pre-dump" } else { "dump" };
-    let mut criu = Criu::new(global, action, "dump.log", &options.criu)?;
-    criu::make_directory(options.criu.images())?;
-    criu.args(["--tree", &record.pid.to_string(), "--network-lock", "nftables"]);
-    let yard = container.dir().join("yard");
-    if let Some(cgroup) = record.cgroup()? {
-        let freezer = cgroup.directories().into_iter().find(|(controllers, _)| {
-            controllers.is_empty() || controllers.iter().any(|name| name == "freezer")
-        });
-        if let Some((_, directory)) = freezer {
-            criu.args(["--freeze-cgroup".as_ref(), directory.as_os_str()]);
-        }
-        criu.cgroup(&options.criu, &cgroup, &yard, link)?;
-    }
+    let mut settings = options.criu.settings(global);
     if let Some(parent) = &options.parent {
-        criu.args(["--prev-images-dir".as_ref(), parent.as_os_str()]);
+        settings.words.extend(["--prev-images-dir".into(), parent.into()]);
     }
     for (wanted, word) in [
         (options.pre_dump || options.parent.is_some(), "--track-mem"),
-        (options.leave_running && !options.pre_dump, "--leave-running"),
         (options.skip_in_flight, "--skip-in-flight"),
     ] {
-        criu.args(wanted.then_some(word));
+        settings.words.extend(wanted.then(|| word.into()));
     }
-    criu.args(["--root".as_ref(), record.rootfs.as_os_str()]);
-    let inside = Inside::of(record.pid)?;
-    for (place, name) in inside.external_mounts(spec)? {
-        criu.args(["--external".to_owned(), format!("mnt[{place}]:{name}")]);
-    }
-    for (_, kind, key) in options.criu.shared(spec) {
-        let path = format!("/proc/{}/ns/{kind}", record.pid);
-        let inode = fs::metadata(&path).map_err(|e| Error::file("stat", &path, e))?.ino();
-        criu.args(["--external".to_owned(), format!("{kind}[{inode}]:{key}")]);
-    }
-    let descriptors = inside.descriptors()?;
-    for file in descriptors.iter().filter(|name| name.starts_with("file[")) {
-        criu.args(["--external", file]);
-    }
-    remember(&descriptors, options.criu.images())?;
-    let saved = criu.run();
-    criu::remove_yard(&yard);
-    saved
-}
-
-fn link(hierarchy: &Path, place: &Path) -> Result<()> {
-    symlink(hierarchy, place).map_err(|e| Error::file("symlink", place, e))
-}
-
-/// Writes down what `restore` is to give the process in their place.
-fn remember(descriptors: &[String], images: &Path) -> Result<()> {
-    let path = images.join(criu::DESCRIPTORS);
-    fs::write(&path, serde_json::json!(descriptors).to_string()).map_err(|e| Error::file("write", &path, e))
-}
-
-/// A container's process and its mounts.
-struct Inside {
-    pid: i32,
-    root: Root,
-    /// Number, place and type of file system of each.
-    mounts: Vec<(u64, String, String)>,
-}
-
-impl Inside {
-    fn of(pid: i32) -> Result<Self> {
-        let path = format!("/proc/{pid}/mountinfo");
-        let text = fs::read_to_string(&path).map_err(|e| Error::file("read", &path, e))?;
-        let mounts = text.lines().filter_map(mount).collect();
-        Ok(Self { pid, root: Root::open(format!("/proc/{pid}/root"))?, mounts })
-    }
-
-    /// The places of the mounts that lead outside, with their names in the images: the destinations of the spec.
-    fn external_mounts(&self, spec: &Spec) -> Result<Vec<(String, String)>> {
-        let mut found: Vec<(String, String)> = Vec::new();
-        for (destination, source) in criu::external_mounts(spec) {
-            let Ok(place) = self.root.open_at(destination, OFlags::PATH, Mode::empty()) else {
-                // The container has removed it.
-                continue;
-            };
-            let number = mount_of("/proc/self", place.as_raw_fd())?;
-            let Some((_, place, fstype)) = self.mounts.iter().find(|(known, ..)| *known == number) else {
-                continue;
-            };
-            // Those of version 1 are known to criu.
-            let external = source.is_some() || fstype == "cgroup2";
-            if external && !found.iter().any(|(known, _)| known == place) {
-                found.push((place.clone(), destination.display().to_string()));
-            }
-        }
-        Ok(found)
-    }
-
-    /// What the first three descriptors are; `file[MOUNT:INODE]` (criu's name, in hexadecimal) where it is a file of
-    /// the host.
-    fn descriptors(&self) -> Result<[String; 3]> {
-        let mut names = [const { String::new() }; 3];
-        for (number, name) in (0_i32..).zip(&mut names) {
-            let path = format!("/proc/{}/fd/{number}", self.pid);
-            let Ok(target) = fs::read_link(&path) else {
-                // It is closed.
-                continue;
-            };
-            *name = target.to_string_lossy().into_owned();
-            let terminal = ["/dev/pts/", "/dev/tty", "/dev/console"].iter().any(|dir| name.starts_with(dir));
-            if name.starts_with('/') && !terminal {
-                let mount = mount_of(&format!("/proc/{}", self.pid), number)?;
-                let inode = fs::metadata(&path).map_err(|e| Error::file("stat", &path, e))?.ino();
-                if !self.mounts.iter().any(|(known, ..)| *known == mount) {
-                    *name = format!("file[{mount:x}:{inode:x}]");
-                }
-            }
-        }
-        Ok(names)
-    }
-}
-
-/// One line of proc_pid_mountinfo(5).
-fn mount(line: &str) -> Option<(u64, String, String)> {
-    let (before, after) = line.split_once(" - ")?;
-    let number = before.split(' ').next()?.parse().ok()?;
-    let place = before.split(' ').nth(4)?.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
-    Some((number, place, after.split(' ').next()?.to_owned()))
-}
-
-/// The number of the mount that a descriptor of a process is on: proc_pid_fdinfo(5).
-fn mount_of(process: &str, descriptor: i32) -> Result<u64> {
-    let path = format!("{process}/fdinfo/{descriptor}");
-    let text = fs::read_to_string(&path).map_err(|e| Error::file("read", &path, e))?;
-    let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
-    number.ok_or_else(|| Error::new(format!("{path} has no mnt_id")))
+    let cgroup = record.cgroup()?;
+    let what = Save {
+        pid: record.pid,
+        spec,
+        rootfs: Some(&record.rootfs),
+        cgroup: cgroup.as_ref(),
+        given: &[],
+        network_given: false,
+        dir: container.dir(),
+    };
+    let action = match (options.pre_dump, options.leave_running) {
+        (true, _) => Action::PreDump,
+        (false, true) => Action::LeaveRunning,
+        (false, false) => Action::End,
+    };
+    Ok(hull_runtime::criu::save(&settings, &what, action, &mut || ())?)
 }

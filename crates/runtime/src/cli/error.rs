@@ -71,3 +71,9 @@ impl From<Failure> for Error {
         Self::new(failure.to_string())
     }
 }
+
+impl From<hull_runtime::criu::Error> for Error {
+    fn from(error: hull_runtime::criu::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}

@@ -14,6 +14,14 @@ pub(super) fn of(spec: &Spec, namespaces: &NamespacePlan) -> Result<Vec<(PathBuf
     asked.map(|(name, value)| Ok((file(name, namespaces)?, value.clone()))).collect()
 }
 
+/// Those of the network namespace.
+pub(crate) fn of_network(spec: &Spec) -> Vec<(PathBuf, String)> {
+    let asked = spec.linux().iter().flat_map(|linux| linux.sysctl().iter().flatten());
+    let files = asked.filter_map(|(name, value)| Some((path_of(name)?, value.clone())));
+    let own = files.filter(|(path, _)| namespace_of(path) == Some(Namespace::Network));
+    own.map(|(path, value)| (PathBuf::from(path), value)).collect()
+}
+
 fn file(name: &str, namespaces: &NamespacePlan) -> Result<PathBuf, Failure> {
     let failed = |text: String| Failure::text("sysctl", text);
     let path = path_of(name).ok_or_else(|| failed(format!("{name:?} is no name")))?;

@@ -72,6 +72,7 @@ impl Host {
             netns_fd: None,
             shared: Vec::new(),
             runtime: None,
+            checkpoint: None,
             sources: Default::default(),
             bundle: Default::default(),
             log: LogFile::bounded(home.join("log")).into(),

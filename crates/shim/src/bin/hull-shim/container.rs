@@ -9,6 +9,7 @@ use hull_runtime::hooks::Hooked;
 use hull_runtime::{Created, Failure, Running};
 use hull_shim::protocol::{Config, Exit, Status};
 
+use crate::checkpoint::{Made, Stopped};
 use crate::clock::Stamp;
 use crate::copy::{Chunk, Output, Streams};
 use crate::foreign::{self, Foreign};
@@ -40,6 +41,8 @@ enum Stage {
     Created(Created),
     /// The same where the runtime is another program.
     Waiting(foreign::Created),
+    /// The same of one that was made from a checkpoint: its processes are stopped.
+    Restored(Stopped),
     Running(Running),
     /// Init has ended; `give_up` is when we stop to wait for the end of its output.
     Exited {
@@ -105,9 +108,32 @@ impl Container {
         }
     }
 
+    /// One that was made from a checkpoint.
+    pub(crate) fn restored(
+        (stopped, pid, rootfs): Made,
+        streams: Streams,
+        log: Option<Log>,
+        config: Config,
+    ) -> Self {
+        Self {
+            pid,
+            cgroup: config.cgroup,
+            streams,
+            stdin_once: config.stdin_once,
+            log,
+            started_at: None,
+            shared: BTreeMap::new(),
+            root: None,
+            oom: None,
+            foreign: None,
+            stage: Stage::Restored(stopped),
+            _rootfs: rootfs,
+        }
+    }
+
     pub(crate) fn status(&self) -> Status {
         match self.stage {
-            Stage::Created(_) | Stage::Waiting(_) => Status::Created,
+            Stage::Created(_) | Stage::Waiting(_) | Stage::Restored(_) => Status::Created,
             Stage::Running(_) => Status::Running,
             Stage::Exited { .. } | Stage::Drained(_) | Stage::Between => Status::Exited,
         }
@@ -118,6 +144,7 @@ impl Container {
         match &self.stage {
             Stage::Created(created) => created.pidfd(),
             Stage::Waiting(created) => Some(created.pidfd()),
+            Stage::Restored(stopped) => stopped.pidfd(),
             Stage::Running(running) => Some(running.pidfd.as_fd()),
             Stage::Exited { .. } | Stage::Drained(_) | Stage::Between => None,
         }
@@ -128,6 +155,7 @@ impl Container {
         let running = match (std::mem::replace(&mut self.stage, Stage::Between), &self.foreign) {
             (Stage::Created(created), _) => created.start(),
             (Stage::Waiting(created), Some(foreign)) => foreign.start(created, &self.cgroup),
+            (Stage::Restored(stopped), _) => stopped.go_on(),
             (other, _) => {
                 self.stage = other;
                 return None;
@@ -144,6 +172,9 @@ impl Container {
     pub(crate) fn ended(&mut self, exit: Exit, give_up: Instant) {
         let (cgroup, hooked) = match std::mem::replace(&mut self.stage, Stage::Between) {
             Stage::Running(running) => (running.cgroup, running.hooked),
+            Stage::Restored(stopped) => {
+                stopped.take().map_or((None, None), |running| (running.cgroup, running.hooked))
+            }
             // A container that never started takes its cgroup with it, and runs its hooks.
             _ => (None, None),
         };

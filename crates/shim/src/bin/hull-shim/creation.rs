@@ -11,6 +11,7 @@ use hull_sys::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUS
 use hull_sys::{Context, Result, signal};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 
+use crate::checkpoint;
 use crate::container::Container;
 use crate::copy::{Streams, Wish};
 use crate::foreign::Foreign;
@@ -35,6 +36,12 @@ pub(crate) fn create(config: Config) -> std::result::Result<Supervisor, Failure>
         let (foreign, mut created) = Foreign::create(runtime, &config, stdio, network, &mounts)?;
         streams.attach(created.terminal.take()).map_err(failure)?;
         let mut container = Container::foreign(foreign, created, streams, log, config);
+        container.shared = shared;
+        return Supervisor::new(signals, container).map_err(failure);
+    }
+    if let Some(images) = config.checkpoint.clone() {
+        let made = checkpoint::restore(&images, &config, &stdio, network.as_ref(), mounts)?;
+        let mut container = Container::restored(made, streams, log, config);
         container.shared = shared;
         return Supervisor::new(signals, container).map_err(failure);
     }

@@ -12,11 +12,13 @@ use std::time::Instant;
 use hull_runtime::{Failure, Running, Stdio};
 use hull_shim::protocol::Exec;
 use hull_sys::signal;
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::clock::Stamp;
 use crate::container::Container;
 use crate::copy::{Streams, Wish};
 use crate::creation::{failure, hand_over, with_oom_score};
+use crate::exit::{LINGER, outcome};
 use crate::foreign::Extra;
 
 /// An exec session.
@@ -71,6 +73,14 @@ impl Session {
     /// Notes the end of the process. Output is waited for until `give_up`.
     pub(crate) fn ended(&mut self, code: i32, give_up: Instant) {
         self.end = Some(End { code, give_up });
+    }
+
+    /// Waits for the process if it has ended, in a moment when the supervisor itself does not.
+    pub(crate) fn reap(&mut self) {
+        let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.end.is_none()) else { return };
+        if let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
+            self.ended(outcome(status).0, Instant::now() + LINGER);
+        }
     }
 
     /// When to stop waiting for the end of the output; `None` while the process runs.

@@ -15,7 +15,7 @@ use crate::supervisor::Supervisor;
 
 /// How long the output of a process that has ended is read, if something else still holds its other end: a
 /// process in the background of an exec session, or one that got the descriptor over a socket.
-const LINGER: Duration = Duration::from_millis(200);
+pub(crate) const LINGER: Duration = Duration::from_millis(200);
 
 impl Supervisor {
     /// Takes the signals and the ends of all children: init, exec sessions, and orphans that became ours.
@@ -166,7 +166,7 @@ impl Supervisor {
 }
 
 /// The exit code as Docker has it, and the signal.
-fn outcome(status: WaitStatus) -> (i32, Option<i32>) {
+pub(crate) fn outcome(status: WaitStatus) -> (i32, Option<i32>) {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => (code, None),
         (None, Some(signal)) => (128 + signal, Some(signal)),

@@ -40,6 +40,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::creation::{failure, open_null};
 use crate::supervisor::Supervisor;
 
+mod checkpoint;
 mod clock;
 mod container;
 mod copy;

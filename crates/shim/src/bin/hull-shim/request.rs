@@ -4,10 +4,13 @@ use std::os::fd::AsRawFd;
 
 use hull_cgroup::Cgroup;
 use hull_runtime::Failure;
-use hull_shim::protocol::{self, Answer, Attach, Exec, Exit, Kill, Request, Resize, State, Status};
+use hull_shim::protocol::{
+    self, Answer, Attach, Checkpoint, Exec, Exit, Kill, Request, Resize, State, Status,
+};
 use hull_sys::signal::{self, SIGKILL};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::checkpoint;
 use crate::clock::Stamp;
 use crate::exec;
 use crate::session::{Key, Phase, Session, Target};
@@ -49,6 +52,7 @@ impl Supervisor {
                 Answer::Ok
             }
             Request::State => Answer::State(self.state()),
+            Request::Checkpoint(wish) => self.checkpoint(&wish),
             Request::Wait
             | Request::WaitExec(_)
             | Request::Attach(_)
@@ -70,6 +74,17 @@ impl Supervisor {
                 Answer::Failed(failure)
             }
         }
+    }
+
+    fn checkpoint(&mut self, wish: &Checkpoint) -> Answer {
+        if self.container.status() != Status::Running {
+            return Answer::NotRunning;
+        }
+        let execs = &mut self.execs;
+        let saved = checkpoint::save(&self.container, wish, &mut || {
+            execs.values_mut().for_each(exec::Session::reap);
+        });
+        saved.map_or_else(Answer::Failed, |()| Answer::Ok)
     }
 
     fn await_exit(&mut self, key: Key) {
