@@ -274,6 +274,9 @@ fn families_are_chosen_one_by_one() {
     let subnets = ["--subnet", "10.66.77.0/24", "--subnet", "2001:db8:abcd::/64"];
     for driver in ["macvlan", "bridge"] {
         for (v4, v6) in [(true, true), (true, false), (false, true), (false, false)] {
+            if (driver, v4, v6) == ("bridge", false, false) {
+                continue; // Refused, as in Docker.
+            }
             let flags = [format!("--ipv4={v4}"), format!("--ipv6={v6}")];
             let create = ["network", "create", "-d", driver, &flags[0], &flags[1]];
             daemon.hull([&create[..], &subnets, &["lan"]].concat()).ok();

@@ -90,7 +90,7 @@ fn states_of_a_session() {
     let waiting = create(&daemon, &json!({ "Cmd": ["true"] }));
     daemon.hull(["pause", "box"]).ok();
     let paused = post(&daemon, "/containers/box/exec", &json!({ "Cmd": ["true"] }));
-    let text = "container box is paused, unpause the container before exec";
+    let text = "Container box is paused, unpause the container before exec";
     assert_eq!((paused.status, paused.message()), (409, text.to_owned()));
     assert_eq!(start(&daemon, &waiting, true).status, 409);
     daemon.hull(["unpause", "box"]).ok();

@@ -41,6 +41,7 @@ impl Bare {
                 break;
             }
         }
+        escape_target(&mut ahead);
         let asked = find(&ahead, END).and_then(|end| upgraded(&ahead, end));
         let answer = asked.is_some().then(Vec::new);
         Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new(), in_http: true })
@@ -68,6 +69,27 @@ impl Bare {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// Escapes what does not belong in a URL, but is sent all the same, as Go's servers take it: filters typed as JSON.
+fn escape_target(request: &mut Vec<u8>) {
+    let line = &request[..find(request, b"\r\n").unwrap_or(0)];
+    let (Some(start), Some(end)) =
+        (line.iter().position(|byte| *byte == b' '), line.iter().rposition(|byte| *byte == b' '))
+    else {
+        return;
+    };
+    let foreign = |byte: &u8| matches!(byte, b'"' | b'<' | b'>' | b'`');
+    if line[start..end].iter().any(foreign) {
+        let escaped: Vec<u8> = line[start..end]
+            .iter()
+            .flat_map(|byte| match foreign(byte) {
+                true => format!("%{byte:02X}").into_bytes(),
+                false => vec![*byte],
+            })
+            .collect();
+        request.splice(start..end, escaped);
+    }
 }
 
 /// The request with the header that is missing; none if it is another request, or has it.
@@ -202,5 +224,19 @@ mod tests {
         assert_eq!(downgraded(answer), expected);
         let refusal = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n{}";
         assert_eq!(downgraded(refusal), refusal);
+    }
+
+    #[test]
+    fn json_in_a_url_is_escaped() {
+        let mut request =
+            b"GET /containers/json?filters={\"a\":[\"b>1\"]} HTTP/1.1\r\nHost: \"x\"\r\n\r\n".to_vec();
+        escape_target(&mut request);
+        let expected = "GET /containers/json?filters={%22a%22:[%22b%3E1%22]} HTTP/1.1\r\nHost: \"x\"\r\n\r\n";
+        assert_eq!(String::from_utf8(request).unwrap(), expected);
+        for untouched in [&b"GET /info HTTP/1.1\r\n\r\n"[..], b"", b"\"\r\n\r\n"] {
+            let mut request = untouched.to_vec();
+            escape_target(&mut request);
+            assert_eq!(request, untouched);
+        }
     }
 }

@@ -58,6 +58,12 @@ impl RequestBody {
     const DRAINED: usize = 256 << 10;
 }
 
+impl From<Incoming> for RequestBody {
+    fn from(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
 impl hyper::body::Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -108,7 +114,7 @@ impl Call {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let version = understood(&parts.headers, version);
-        let body = RequestBody(Some(body));
+        let body = RequestBody::from(body);
         Ok(Self { version, headers: parts.headers, upgrade, params, query, body })
     }
 
@@ -391,8 +397,12 @@ pub(crate) fn refusal(error: &Error) -> Reply {
 /// An error body with a status of its own.
 pub(crate) fn refusal_with(status: StatusCode, message: &str) -> Reply {
     let body = serde_json::json!({ "message": message }).to_string() + "\n";
-    let empty = status == StatusCode::NOT_MODIFIED;
-    let mut reply = Response::new(full(if empty { String::new() } else { body }));
+    if status == StatusCode::NOT_MODIFIED {
+        let mut reply = Response::new(full(Bytes::new()));
+        *reply.status_mut() = status;
+        return reply;
+    }
+    let mut reply = Response::new(full(body));
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply

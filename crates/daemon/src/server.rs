@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::Daemon;
 use crate::bare::Bare;
-use crate::call::{Call, Outcome, Reply, refusal, refusal_with};
+use crate::call::{Call, Outcome, Reply, RequestBody, refusal, refusal_with};
 use crate::listen::{Accepted, Listener};
 use crate::router::{self, Route};
 use crate::routes;
@@ -111,6 +111,7 @@ async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> (Reply, &'
         return (http::Response::new(crate::call::full("")), "");
     }
     let Some((route, params)) = router::find(routes::TABLE, request.method(), path) else {
+        drop(RequestBody::from(request.into_body()));
         return (refusal_with(StatusCode::NOT_FOUND, "page not found"), "");
     };
     let outcome = match Call::new(request, version, params) {

@@ -39,7 +39,7 @@ impl Handshake {
                 let accept = HeaderValue::from_str(&accept).map_err(|why| invalid(why.to_string()))?;
                 Ok(Self { upgrade, accept })
             }
-            _ => Err(invalid("not a WebSocket handshake: it wants Upgrade: websocket, version 13 and a key")),
+            _ => Err(invalid("not websocket protocol")),
         }
     }
 

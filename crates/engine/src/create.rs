@@ -49,7 +49,7 @@ impl Engine {
         self.check_runtime(&mut host.runtime)?;
         self.check_users(&host)?;
         let image = self.images.get_for(&config.image, platform.as_ref())?;
-        warnings.extend(platform_warning(&image, platform.as_ref())?);
+        warnings.extend(platform_warning(&config.image, &image, platform.as_ref())?);
         let id = identity::fresh()?;
         merge::defaults(&mut config, &image.config.config)?;
         self.adapt(&id, &mut config, &mut host)?;
@@ -128,7 +128,10 @@ impl Engine {
         self.adapt_log(host)?;
         self.adapt_links(host)?;
         if let NetworkMode::Container(other) = NetworkMode::parse(&host.network_mode) {
-            host.network_mode = format!("container:{}", self.container(&other)?.id);
+            // One that is not there is an error of the start, as in Docker: here it would read as a missing image.
+            if let Ok(other) = self.container(&other) {
+                host.network_mode = format!("container:{}", other.id);
+            }
         }
         for mode in [&mut host.pid_mode, &mut host.ipc_mode] {
             if let Some(other) = mode.strip_prefix("container:") {
@@ -217,20 +220,20 @@ impl Engine {
             config,
             host,
         };
-        self.share_files(&mut container)?;
+        self.share_files(&mut container);
         Ok(container)
     }
 
-    /// In another container's network, its files apply.
-    fn share_files(&self, container: &mut Container) -> Result<()> {
-        if let NetworkMode::Container(other) = NetworkMode::parse(&container.host.network_mode) {
-            let other = self.container(&other)?;
+    /// In another container's network, its files apply; without one the start fails.
+    fn share_files(&self, container: &mut Container) {
+        if let NetworkMode::Container(other) = NetworkMode::parse(&container.host.network_mode)
+            && let Ok(other) = self.container(&other)
+        {
             container.resolv_conf_path.clone_from(&other.resolv_conf_path);
             container.hosts_path.clone_from(&other.hosts_path);
             container.hostname_path.clone_from(&other.hostname_path);
             container.config.hostname.clone_from(&other.config.hostname);
         }
-        Ok(())
     }
 }
 
@@ -257,13 +260,12 @@ fn label_security(host: &mut HostConfig) {
 }
 
 /// An image of another platform is used all the same, unless the user asked for a certain one.
-fn platform_warning(image: &Image, wanted: Option<&Platform>) -> Result<Option<String>> {
+fn platform_warning(name: &str, image: &Image, wanted: Option<&Platform>) -> Result<Option<String>> {
     let (found, host) = (image.platform(), Platform::host());
     if let Some(wanted) = wanted.filter(|wanted| !wanted.matches(&found)) {
         return Err(Error::not_found(format!(
-            "image with reference {} was found but does not match the specified platform: wanted {wanted}, actual: \
-             {found}",
-            image.repo_tags.first().map_or_else(|| image.id.to_string(), Clone::clone)
+            "image with reference {name} was found but its platform ({found}) does not match the specified platform \
+             ({wanted})"
         )));
     }
     let warns = wanted.is_none() && !host.matches(&found);

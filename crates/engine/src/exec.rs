@@ -33,7 +33,7 @@ impl Engine {
         let container = self.container(name)?;
         require_running(&container, name)?;
         if config.cmd.is_empty() {
-            return Err(Error::invalid("no exec command specified"));
+            return Err(Error::invalid("No exec command specified"));
         }
         self.exec_register(&container, config, true)
     }
@@ -51,7 +51,7 @@ impl Engine {
             keys => DetachKeys::parse(keys)?.bytes().to_vec(),
         };
         let id = identity::fresh()?;
-        self.emit_exec(container, &format!("exec_create: {}", config.cmd.join(" ")), &id, None);
+        self.emit_exec(container, &format!("exec_create: {}", spelled(&config.cmd)), &id, None);
         let state = ExecState {
             id: id.clone(),
             container_id: container.id.clone(),
@@ -82,7 +82,7 @@ impl Engine {
         if start.console_size.is_some() && start.tty {
             state.config.console_size = start.console_size;
         }
-        self.emit_exec(&container, &format!("exec_start: {}", state.config.cmd.join(" ")), id, None);
+        self.emit_exec(&container, &format!("exec_start: {}", spelled(&state.config.cmd)), id, None);
         let begun = self.exec_begin(&container, &state, start.detach).await;
         let (pid, Connection { stream, ahead }) = match begun {
             Ok(begun) => begun,
@@ -241,6 +241,13 @@ impl Engine {
     }
 }
 
+/// A command in an event: Docker puts a space behind the program, whatever follows.
+fn spelled(command: &[String]) -> String {
+    let (program, arguments) =
+        command.split_first().map_or(("", [].as_slice()), |(first, rest)| (first.as_str(), rest));
+    format!("{program} {}", arguments.join(" "))
+}
+
 /// As in Docker, who is attached reads why there is nothing where the output would be.
 fn told(why: &Error, tty: bool) -> Attachment {
     let output = AttachOutput::said(&format!("{why}\r\n"), tty);
@@ -257,7 +264,7 @@ fn require_running(container: &Container, name: &str) -> Result<()> {
     match container.state.status {
         Status::Running => Ok(()),
         Status::Paused => {
-            Err(Error::conflict(format!("container {name} is paused, unpause the container before exec")))
+            Err(Error::conflict(format!("Container {name} is paused, unpause the container before exec")))
         }
         Status::Restarting => {
             Err(Error::conflict(format!("container {id} is restarting, wait until the container is running")))

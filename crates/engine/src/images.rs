@@ -189,6 +189,7 @@ impl Engine {
             thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
         }
         let id = outcome?;
+        self.emit_itself(&id, "create");
         let named = target.map(|target| target.familiar());
         if let Some(name) = &named {
             self.emit_image(&id.to_string(), name, "tag");

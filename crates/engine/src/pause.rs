@@ -19,7 +19,7 @@ impl Engine {
         match container.state.status {
             Status::Running => {}
             Status::Paused => {
-                return Err(Error::conflict(format!("container {} is already paused", container.id)));
+                return Err(Error::conflict(format!("Container {} is already paused", container.id)));
             }
             Status::Restarting => {
                 return Err(Error::conflict(format!(
@@ -54,7 +54,7 @@ impl Engine {
         let _gate = entry.gate.lock().await;
         let container = entry.now();
         if container.state.status != Status::Paused {
-            return Err(Error::conflict(format!("container {} is not paused", container.id)));
+            return Err(Error::conflict(format!("Container {} is not paused", container.id)));
         }
         self.on_cgroup(&container, Cgroup::thaw).await?;
         let container = self.change(&entry, |container| container.state.status = Status::Running)?;

@@ -117,11 +117,9 @@ impl Engine {
 }
 
 fn refuse_removal(name: &str, entry: &Entry) -> Result<()> {
-    let container = entry.now();
-    let refused = |why: &str| {
-        Err(Error::conflict(format!("cannot remove container \"/{}\": container is {why}", container.name)))
-    };
-    match container.state.status {
+    let refused =
+        |why: &str| Err(Error::conflict(format!("cannot remove container \"{name}\": container is {why}")));
+    match entry.now().state.status {
         Status::Paused => refused("paused and must be unpaused first"),
         status @ (Status::Running | Status::Restarting) => {
             refused(&format!("{}: stop the container before removing or force remove", status.name()))

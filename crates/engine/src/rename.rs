@@ -16,7 +16,8 @@ impl Engine {
         }
         let entry = self.containers.find(name)?;
         let not_allocated = |error: Error| error.within("Error when allocating new name");
-        let new_name = names::check(new_name).map_err(not_allocated)?;
+        let spelled = format!("/{}", new_name.strip_prefix('/').unwrap_or(new_name));
+        let new_name = names::check(&spelled).map_err(not_allocated)?;
         let _gate = entry.gate.lock().await;
         let old_name = entry.now().name.clone();
         if old_name == new_name {

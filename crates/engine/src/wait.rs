@@ -27,7 +27,14 @@ impl Waiter {
             Goal::ExitsAbove(exits) => {
                 self.progress.wait_for(|progress| progress.exits > exits || progress.removed).await
             }
-            Goal::Removed => self.progress.wait_for(|progress| progress.removed).await,
+            Goal::Removed => {
+                let gone = self.progress.wait_for(|progress| progress.removed).await;
+                // As with Docker: a removal that succeeds is no error, whatever the container's last one was.
+                return Ok(gone.map_or_else(
+                    |_| Exit::default(),
+                    |last| Exit { error: String::new(), ..last.last.clone() },
+                ));
+            }
         };
         // As in Docker, who hears of the removal does not hear why an earlier start failed.
         let last = reached.map(|progress| match progress.removed {

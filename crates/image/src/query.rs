@@ -175,6 +175,10 @@ pub(crate) fn resolve<'a>(names: &'a [Named], word: &str) -> Result<&'a Named> {
         }
         Err(error) => match by_prefix(names, word) {
             Some(found) => Ok(found),
+            // As many digits as an id has are one.
+            None if is_identifier(word) && word.len() == 64 => {
+                Err(Error::no_such_image(&format!("sha256:{word}")))
+            }
             None if is_identifier(word) => Err(Error::no_such_image(word)),
             None => Err(error.into()),
         },

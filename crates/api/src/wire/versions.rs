@@ -57,7 +57,7 @@ versions! {
             manifests => 47..,
             virtual_size => ..44,
         }
-        also names_and_users;
+        also names_in_place;
     }
     ImageInspect {
         has {
@@ -147,11 +147,8 @@ fn short_id_as_alias(container: &mut ContainerInspect, version: ApiVersion) {
     }
 }
 
-/// Up to 1.42 an image without names was called so in its place, and up to 1.50 nobody counted its containers.
-fn names_and_users(image: &mut ImageSummary, version: ApiVersion) {
-    if version.minor < 51 {
-        image.containers = -1;
-    }
+/// Up to 1.42 an image without names was called so in its place.
+fn names_in_place(image: &mut ImageSummary, version: ApiVersion) {
     if version.minor < 43 && image.repo_tags.is_empty() && image.repo_digests.is_empty() {
         image.repo_tags.push("<none>:<none>".to_owned());
         image.repo_digests.push("<none>@<none>".to_owned());
@@ -254,7 +251,6 @@ mod tests {
         let image = || ImageSummary { containers: 3, ..ImageSummary::default() };
         assert_eq!(spoken(image(), 42)["RepoTags"], json!(["<none>:<none>"]));
         assert_eq!(spoken(image(), 43)["RepoTags"], json!([]));
-        assert_eq!(spoken(image(), 50)["Containers"], -1);
         assert_eq!(spoken(vec![image()], 51)[0]["Containers"], 3);
     }
 

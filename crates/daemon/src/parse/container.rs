@@ -72,7 +72,7 @@ fn healthcheck(wire: HealthConfig) -> Result<model::Healthcheck, Error> {
 /// The body of `/containers/{id}/exec`.
 pub(crate) fn exec_config(wire: ExecCreateRequest) -> Result<model::ExecConfig, Error> {
     if wire.cmd.as_deref().unwrap_or_default().is_empty() {
-        return Err(invalid("no exec command specified"));
+        return Err(invalid("No exec command specified"));
     }
     Ok(model::ExecConfig {
         user: wire.user,

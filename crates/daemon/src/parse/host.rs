@@ -143,7 +143,7 @@ fn restart_policy(wire: &wire::RestartPolicy) -> Result<model::RestartPolicy, Er
             wire.name
         ))
     })?;
-    if wire.name.is_empty() {
+    if wire.name.is_empty() && wire.maximum_retry_count == 0 {
         return Ok(model::RestartPolicy::default());
     }
     if wire.maximum_retry_count != 0 && condition != model::RestartCondition::OnFailure {

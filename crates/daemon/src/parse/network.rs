@@ -12,7 +12,12 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
     let endpoints: Result<BTreeMap<_, _>, Error> = wire
         .endpoints_config
         .into_iter()
-        .map(|(network, settings)| Ok((network, endpoint(settings.unwrap_or_default())?)))
+        .map(|(network, settings)| {
+            let within = |error: Error| error.within(format!("invalid config for network {network}"));
+            let settings = settings.ok_or_else(|| within(invalid("EndpointsConfig is nil")))?;
+            let settings = endpoint(settings).map_err(within)?;
+            Ok((network, settings))
+        })
         .collect();
     Ok(model::NetworkingConfig { endpoints: endpoints? })
 }
@@ -28,7 +33,7 @@ pub(crate) fn endpoint(wire: wire::EndpointSettings) -> Result<model::EndpointSe
         link_local_ips: ipam
             .link_local_ips
             .iter()
-            .map(|text| text.parse().map_err(|_| invalid(format!("invalid link-local IP address: {text}"))))
+            .map(|text| text.parse().map_err(|_| wrong_address("link-local IP", text)))
             .collect::<Result<_, _>>()?,
         ipam_given,
         links: wire.links,
@@ -59,12 +64,12 @@ pub(crate) fn check_mac(text: &str) -> Result<(), Error> {
 fn address<A: std::str::FromStr>(text: &str, family: &str) -> Result<Option<A>, Error> {
     match text {
         "" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_| {
-            invalid(format!(
-                "invalid config for network: invalid endpoint settings:\ninvalid {family} address: {text}"
-            ))
-        }),
+        _ => text.parse().map(Some).map_err(|_| wrong_address(family, text)),
     }
+}
+
+fn wrong_address(kind: &str, text: &str) -> Error {
+    invalid(format!("invalid endpoint settings:\ninvalid {kind} address: {text}"))
 }
 
 /// The body of `/networks/create`.
@@ -73,6 +78,12 @@ pub(crate) fn network_request(
 ) -> Result<hull_network::NetworkRequest, Error> {
     if wire.config_only || wire.config_from.is_some_and(|from| !from.network.is_empty()) {
         return Err(Error::not_implemented("configuration-only networks are not supported yet"));
+    }
+    if wire.ingress {
+        return Err(forbidden("Ingress network can only be global scope network"));
+    }
+    if wire.scope == "swarm" {
+        return Err(forbidden("cannot create a swarm scoped network when swarm is not active"));
     }
     let ipam = wire.ipam.unwrap_or_default();
     if !["", "default"].contains(&ipam.driver.as_str()) {
@@ -106,6 +117,10 @@ pub(crate) fn network_request(
     })
 }
 
+fn forbidden(message: &str) -> Error {
+    Error::new(hull_engine::Kind::Forbidden, message.to_owned())
+}
+
 /// The pools of each family, in their order.
 #[derive(Default)]
 struct Pools {
@@ -118,12 +133,12 @@ fn pools(config: Vec<wire::IpamConfig>, driver: &str) -> Result<Pools, Error> {
     let mut pools = Pools::default();
     for pool in config {
         let is_v6 = [&pool.subnet, &pool.gateway, &pool.ip_range].iter().any(|text| text.contains(':'));
+        if pool.subnet.is_empty() {
+            return Err(invalid("invalid network config:\ninvalid subnet : invalid CIDR block notation"));
+        }
         let of_family = if is_v6 { &mut pools.v6 } else { &mut pools.v4 };
         if !of_family.is_empty() && !["macvlan", "ipvlan"].contains(&driver) {
-            return Err(Error::new(
-                hull_engine::Kind::Forbidden,
-                "bridge driver doesn't support multiple subnets".to_owned(),
-            ));
+            return Err(forbidden("bridge driver doesn't support multiple subnets"));
         }
         of_family.push(pool);
     }
@@ -153,7 +168,9 @@ fn auxiliary<T: std::str::FromStr>(wire: BTreeMap<String, String>) -> Result<BTr
     wire.into_iter()
         .map(|(name, ip)| match ip.parse() {
             Ok(ip) => Ok((name, ip)),
-            Err(_) => Err(invalid(format!("invalid auxiliary address {name}: {ip}"))),
+            Err(_) => Err(invalid(format!(
+                "invalid network config:\ninvalid auxiliary address {name}: invalid address"
+            ))),
         })
         .collect()
 }
@@ -162,10 +179,10 @@ fn auxiliary<T: std::str::FromStr>(wire: BTreeMap<String, String>) -> Result<BTr
 fn part<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, Error> {
     match text {
         "" => Ok(None),
-        _ => text
-            .parse()
-            .map(Some)
-            .map_err(|_| invalid(format!("invalid network config:\ninvalid {what} {text}"))),
+        _ => text.parse().map(Some).map_err(|_| {
+            let wanted = if what == "gateway" { "address" } else { "CIDR block notation" };
+            invalid(format!("invalid network config:\ninvalid {what} {text}: invalid {wanted}"))
+        }),
     }
 }
 

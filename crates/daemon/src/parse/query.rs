@@ -89,7 +89,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Error> {
             None => duration(text).and_then(|span| now.checked_sub(span).ok()),
         };
         let parsed = span.or_else(|| moment(text));
-        parsed.ok_or_else(|| invalid(format!("invalid filter 'until={text}'")))
+        parsed.ok_or_else(|| invalid(format!("failed to parse value as time or duration: {text:?}")))
     };
     let points = filters.values("until").map(point).collect::<Result<Vec<_>, _>>()?;
     Ok(points.into_iter().min())

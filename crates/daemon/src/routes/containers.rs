@@ -161,7 +161,8 @@ pub(super) async fn changes(daemon: Arc<Daemon>, call: Call) -> Outcome {
         },
         path: change.path.to_string_lossy().into_owned(),
     });
-    ok(&shown.collect::<Vec<_>>())
+    // Nothing is `null`, as in Docker.
+    ok(&Some(shown.collect::<Vec<_>>()).filter(|changes| !changes.is_empty()))
 }
 
 pub(super) async fn export(daemon: Arc<Daemon>, call: Call) -> Outcome {

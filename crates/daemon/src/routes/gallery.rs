@@ -34,6 +34,10 @@ pub(super) async fn images(daemon: Arc<Daemon>, call: Call) -> Outcome {
         let count = users.get(&image.id.to_string()).map_or(0, Vec::len);
         let shared = shared_size.then(|| daemon.engine.images().shared_size(image).unwrap_or(0));
         let mut summary = render::image_summary(image, count, shared);
+        if !call.since(51) {
+            // Nobody counted them in lists then.
+            summary.containers = -1;
+        }
         if with_manifests {
             let listed = daemon.engine.images().manifests(image)?;
             summary.manifests = Some(render::manifests(&listed, &users, with_identity));

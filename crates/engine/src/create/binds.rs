@@ -156,6 +156,13 @@ fn bind_spec(spec: &MountSpec, mount: &mut MountPoint) -> Result<()> {
     if bind.read_only_non_recursive && bind.read_only_force_recursive {
         return Err(Error::invalid("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive"));
     }
+    let recursion = [
+        (bind.read_only_force_recursive, "ReadOnlyForceRecursive"),
+        (bind.read_only_non_recursive, "ReadOnlyNonRecursive"),
+    ];
+    if let Some((_, option)) = recursion.iter().find(|(given, _)| *given && !spec.read_only) {
+        return Err(Error::invalid(format!("mount options conflict: !ReadOnly && BindOptions.{option}")));
+    }
     mount.source = clean(&spec.source);
     mount.create_source = bind.create_mountpoint;
     mount.propagation = if bind.propagation.is_empty() { "rprivate".into() } else { bind.propagation };

@@ -1,12 +1,61 @@
 //! A container's place in a network: as the record wishes it, and as it is while the container runs.
 
-use hull_network::{Endpoint, EndpointRequest, MacAddr, PortBinding};
+use std::net::IpAddr;
 
-use crate::Result;
+use hull_network::{Endpoint, EndpointRequest, MacAddr, Network, PortBinding};
+
 use crate::model::{Container, EndpointSettings, NetworkSettings};
+use crate::{Error, Result};
 
 /// What the options of an endpoint begin with.
 const ENDPOINT_OPTIONS: &str = "com.docker.network.endpoint.";
+
+/// Refuses what cannot be in the network called `name`, with all that is wrong. Of one that is not there (yet) little
+/// can be told.
+pub(super) fn check_endpoint(name: &str, network: Option<&Network>, wish: &EndpointSettings) -> Result<()> {
+    if !wish.wanted_mac.is_empty() && wish.wanted_mac.parse::<MacAddr>().is_err() {
+        return Err(Error::invalid(format!("invalid MAC address {}", wish.wanted_mac)));
+    }
+    let predefined = hull_network::PREDEFINED.contains(&name);
+    let mut wrong = Vec::new();
+    if predefined && wish.wants_address() {
+        wrong.push("user specified IP address is supported on user defined networks only".to_owned());
+    }
+    if predefined && wish.aliases.iter().flatten().next().is_some() {
+        wrong.push(
+            "network-scoped alias is supported only for containers in user defined networks".to_owned(),
+        );
+    }
+    wrong.extend(network.into_iter().flat_map(|network| wrong_addresses(network, wish)));
+    match wrong.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::invalid(format!("invalid endpoint settings:\n{one}"))),
+        many => Err(Error::invalid(format!("invalid endpoint settings:\n* {}", many.join("\n* ")))),
+    }
+}
+
+/// The wished addresses that the user has not chosen a subnet for.
+fn wrong_addresses(network: &Network, wish: &EndpointSettings) -> Vec<String> {
+    let v4 = network.ipam.iter().filter(|ipam| ipam.chosen);
+    let v6 = network.ipam6.iter().filter(|ipam| ipam.chosen);
+    let within4 = wish
+        .wanted_ipv4
+        .map(|ip| (v4.clone().next().is_some(), v4.clone().any(|ipam| ipam.subnet.contains(&ip))));
+    let within6 = wish
+        .wanted_ipv6
+        .map(|ip| (v6.clone().next().is_some(), v6.clone().any(|ipam| ipam.subnet.contains(&ip))));
+    let wished =
+        [wish.wanted_ipv4.map(IpAddr::from).zip(within4), wish.wanted_ipv6.map(IpAddr::from).zip(within6)];
+    let judged = wished.into_iter().flatten().filter_map(|(address, judged)| match judged {
+        (false, _) => Some(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+                .to_owned(),
+        ),
+        (_, false) => Some(format!("no configured subnet or ip-range contain the IP address {address}")),
+        _ => None,
+    });
+    judged.collect()
+}
 
 pub(super) fn endpoint_request(
     container: &Container,

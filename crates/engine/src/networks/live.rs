@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hull_network::{Driver, Network};
 
-use super::endpoint::{endpoint_request, fill_in};
+use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::wanted_ports;
 use crate::model::{Container, EndpointSettings, NetworkMode};
@@ -29,6 +29,7 @@ impl Engine {
             )));
         }
         joinable(&network, &wish)?;
+        check_endpoint(&network.name, Some(&network), &wish)?;
         if now.network.networks.contains_key(&network.name) {
             return Err(Error::new(
                 crate::Kind::Forbidden,

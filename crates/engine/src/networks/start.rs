@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hull_network::Networks;
 
-use super::endpoint::{endpoint_request, fill_in};
+use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::{published, wanted_ports};
 use crate::checkpoint::Saved;
@@ -62,13 +62,11 @@ impl Engine {
             own.wanted_mac.clone_from(&container.config.mac_address);
         }
         for (name, settings) in &mut networks {
-            if settings.wants_address() && hull_network::PREDEFINED.contains(&name.as_str()) {
-                return Err(Error::invalid(
-                    "user specified IP address is supported on user defined networks only",
-                ));
-            }
             // An unknown network is an error of the start, as in Docker: here it would read as a missing image.
-            settings.network_id = self.networks.find(name).map(|network| network.id).unwrap_or_default();
+            let network = self.networks.find(name).ok();
+            check_endpoint(name, network.as_ref(), settings)
+                .map_err(|error| error.within(format!("invalid config for network {name}")))?;
+            settings.network_id = network.map(|network| network.id).unwrap_or_default();
             settings.mac_address.clone_from(&settings.wanted_mac);
         }
         Ok(networks)
@@ -80,7 +78,9 @@ impl Engine {
             NetworkMode::Host => Ok(None),
             NetworkMode::None | NetworkMode::Network(_) => Ok(Some(self.networks.sandbox()?.into_fd())),
             NetworkMode::Container(other) => {
-                let other = self.container(&other)?;
+                let other = self
+                    .container(&other)
+                    .map_err(|error| error.within("joining network namespace of container"))?;
                 if !other.state.status.is_running() {
                     return Err(Error::conflict(format!(
                         "cannot join network of a non running container: {}",
@@ -120,6 +120,10 @@ impl Engine {
         let (Some(sandbox), mode @ NetworkMode::Network(_)) =
             (sandbox, NetworkMode::parse(&container.host.network_mode))
         else {
+            // Host and none are networks, too, to whoever lists a container's.
+            for endpoint in settings.networks.values_mut() {
+                endpoint.endpoint_id = crate::identity::fresh()?;
+            }
             return Ok(connected);
         };
         settings.sandbox_id = crate::identity::fresh()?;

@@ -227,13 +227,12 @@ const WORDS: [&str; 36] = [
 fn tmpfs_options(text: &str) -> Result<Vec<String>> {
     let mut options: Vec<String> = ["noexec", "nosuid", "nodev"].map(String::from).to_vec();
     for option in text.split(',').filter(|option| !option.is_empty()) {
-        let known = match option.split_once('=') {
-            Some((name, _)) => TMPFS.contains(&name),
-            None => WORDS.contains(&option) || option == "unbindable",
+        let (name, known) = match option.split_once('=') {
+            Some((name, _)) => (name, TMPFS.contains(&name)),
+            None => (option, WORDS.contains(&option) || option == "unbindable"),
         };
         if !known {
-            let parts: Vec<_> = option.splitn(2, '=').map(|part| format!("\"{part}\"")).collect();
-            return Err(Error::invalid(format!("invalid tmpfs option [{}]", parts.join(" "))));
+            return Err(Error::invalid(format!("invalid tmpfs option \"{name}\"")));
         }
         let opposite = match option {
             "exec" | "suid" | "dev" => format!("no{option}"),

@@ -108,13 +108,17 @@ fn check(request: &NetworkRequest) -> Result<Driver> {
     if request.name.trim().is_empty() {
         return Err(Error::Invalid("invalid name: name is empty".to_owned()));
     }
-    if crate::PREDEFINED.contains(&request.name.as_str()) {
+    if crate::PREDEFINED.contains(&request.name.as_str()) || request.name == "default" {
+        // The space at its end is Docker's.
         return Err(Error::Forbidden(format!(
-            "operation is not permitted on predefined {} network",
+            "operation is not permitted on predefined {} network ",
             request.name
         )));
     }
     match Driver::parse(&request.driver)? {
+        Driver::Bridge if request.without_ipv4 && request.ipv6.is_none() => {
+            Err(Error::Invalid("IPv4 or IPv6 must be enabled".to_owned()))
+        }
         driver @ (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan | Driver::Cni) => Ok(driver),
         driver => Err(Error::Forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
     }

@@ -246,7 +246,9 @@ fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
         return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
     }
     if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
-        return Err(invalid(format!("invalid ip-range {range}: parent subnet {subnet} doesn't contain it")));
+        return Err(invalid(format!(
+            "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
+        )));
     }
     let gateway = wish.gateway.or_else(|| has_own_gateway(driver).then(|| first_host(subnet)));
     if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
@@ -254,9 +256,9 @@ fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
             "invalid gateway {gateway}: parent subnet {subnet} doesn't contain this address"
         )));
     }
-    if let Some((name, address)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
+    if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
         return Err(invalid(format!(
-            "invalid auxiliary address {address} ({name}): parent subnet {subnet} doesn't contain this address"
+            "invalid auxiliary address {name}: parent subnet {subnet} doesn't contain this address"
         )));
     }
     Ok(Ipam { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
@@ -275,14 +277,16 @@ fn chosen6(subnet: Ipv6Net, wish: &Pool6Request, driver: Driver) -> Result<Ipam6
         return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
     }
     if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
-        return Err(invalid(format!("invalid ip-range {range}: parent subnet {subnet} doesn't contain it")));
+        return Err(invalid(format!(
+            "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
+        )));
     }
     let gateway = wish.gateway.or_else(|| has_own_gateway(driver).then(|| first_host6(subnet)));
     if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
         return Err(outside("gateway", gateway.to_string()));
     }
-    if let Some((name, address)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
-        return Err(outside("auxiliary address", format!("{address} ({name})")));
+    if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
+        return Err(outside("auxiliary address", name.clone()));
     }
     Ok(Ipam6 { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
 }

@@ -230,7 +230,8 @@ pub(crate) fn update(update: &ContainerUpdate, has: &Resources, auto_remove: boo
             "Conflicting options: {what} cannot be updated as {because} has already been set"
         )));
     }
-    if has.memory_swap > 0 && new.memory > has.memory_swap && new.memory_swap == 0 {
+    // As with Docker, a container without a limit, or with one of its memory only, wants to hear of both.
+    if new.memory > has.memory_swap && new.memory_swap == 0 {
         return Err(Error::conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));
