@@ -133,7 +133,8 @@ fn prunes_and_commits_are_told() {
     let since = now();
     let id = daemon.hull(["commit", "-m", "why", "box", "made:1"]).ok().to_owned();
     let told = events(&daemon, &since, &json!({}));
-    let [tag, commit] = told.as_slice() else { panic!("{told:?}") };
+    let [made, tag, commit] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((&made["Type"], &made["Action"]), (&json!("image"), &json!("create")));
     assert_eq!((&tag["Action"], &tag["Actor"]["Attributes"]["name"]), (&json!("tag"), &json!("made:1")));
     let attributes = &commit["Actor"]["Attributes"];
     assert_eq!(

@@ -181,7 +181,10 @@ fn changing() {
     );
     let seen = &["box running"];
     killed_at_its_steps(&mut daemon, &Operation { act: &["exec", "box", "true"], seen, ..running });
-    killed_at_its_steps(&mut daemon, &Operation { act: &["update", "-m", "64m", "box"], seen, ..running });
+    killed_at_its_steps(
+        &mut daemon,
+        &Operation { act: &["update", "-m", "64m", "--memory-swap", "128m", "box"], seen, ..running },
+    );
     killed_at_its_steps(
         &mut daemon,
         &Operation {

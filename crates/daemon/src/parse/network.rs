@@ -15,6 +15,8 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
         .map(|(network, settings)| {
             let within = |error: Error| error.within(format!("invalid config for network {network}"));
             let settings = settings.ok_or_else(|| within(invalid("EndpointsConfig is nil")))?;
+            // Docker's daemon finds that before it knows what the address is for.
+            check_mac(&settings.mac_address)?;
             let settings = endpoint(settings).map_err(within)?;
             Ok((network, settings))
         })

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hull_network::{Endpoint, EndpointRequest, MacAddr, Network, PortBinding};
+use hull_network::{Driver, Endpoint, EndpointRequest, MacAddr, Network, PortBinding};
 
 use crate::model::{Container, EndpointSettings, NetworkSettings};
 use crate::{Error, Result};
@@ -26,7 +26,9 @@ pub(super) fn check_endpoint(name: &str, network: Option<&Network>, wish: &Endpo
             "network-scoped alias is supported only for containers in user defined networks".to_owned(),
         );
     }
-    wrong.extend(network.into_iter().flat_map(|network| wrong_addresses(network, wish)));
+    // What plugins of CNI can do is known to them.
+    let judged = network.filter(|network| network.driver != Driver::Cni);
+    wrong.extend(judged.into_iter().flat_map(|network| wrong_addresses(network, wish)));
     match wrong.as_slice() {
         [] => Ok(()),
         [one] => Err(Error::invalid(format!("invalid endpoint settings:\n{one}"))),

@@ -119,6 +119,13 @@ fn updates_conflict_with_what_is_there() {
     assert!(
         conflict(memory(20, 0), memory(5, 10)).unwrap_err().starts_with("Memory limit should be smaller")
     );
-    assert!(conflict(memory(20, 0), memory(5, -1)).is_ok());
-    assert!(conflict(memory(20, 0), none()).is_ok());
+    for (has, update, may) in [
+        (memory(5, -1), 20, false),
+        (none(), 20, false),
+        (memory(5, 30), 20, true),
+        (memory(5, 10), 10, true),
+    ] {
+        assert_eq!(conflict(memory(update, 0), has).is_ok(), may);
+    }
+    assert!(conflict(memory(20, -1), none()).is_ok());
 }
