@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use hull_testkit::Daemon;
 use hull_testkit::output::{PATIENCE, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn fetch(address: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
@@ -16,6 +16,68 @@ fn fetch(address: &str) -> Option<String> {
 }
 
 const SERVE: &str = "mkdir /www; echo hello from inside >/www/hello; exec httpd -f -p 80 -h /www";
+
+#[test]
+fn networks_are_made_from_configurations() {
+    let mut daemon = Daemon::with_busybox();
+    let create = |daemon: &Daemon, body: Value| {
+        let answer = daemon.api("POST", "/networks/create", Some(&body));
+        (answer.status, answer.json()["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let network = |daemon: &Daemon, name: &str| daemon.api("GET", &format!("/networks/{name}"), None).json();
+    let flags = ["--subnet", "10.9.0.0/24", "--ip-range", "10.9.0.128/25", "--label", "a=b", "plan"];
+    let mtu = ["-o", "com.docker.network.driver.mtu=1400"];
+    daemon.hull([&["network", "create", "--config-only"][..], &mtu, &flags].concat()).ok();
+    let plan = network(&daemon, "plan");
+    assert_eq!(
+        (&plan["ConfigOnly"], &plan["Driver"], &plan["Scope"]),
+        (&json!(true), &json!("null"), &json!("local"))
+    );
+    let pool = json!([{"Subnet": "10.9.0.0/24", "IPRange": "10.9.0.128/25"}]);
+    assert_eq!(plan["IPAM"]["Config"], pool);
+
+    let from = |more: Value| {
+        let mut body = json!({"Name": "made", "ConfigFrom": {"Network": "plan"}});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        create(&daemon, body)
+    };
+    let own =
+        "user specified configurations are not supported if the network depends on a configuration network";
+    for wish in [
+        json!({"IPAM": {"Config": [{"Subnet": "10.8.0.0/24"}]}}),
+        json!({"Labels": {"x": "y"}}),
+        json!({"EnableIPv6": true}),
+    ] {
+        assert_eq!(from(wish), (403, own.to_owned()));
+    }
+    assert_eq!(from(json!({"Options": {"x": "y"}})).0, 403);
+    assert_eq!(from(json!({"ConfigOnly": true})).0, 403);
+    for name in ["nobody", "bridge"] {
+        let missing = format!("configuration network {name:?} does not exist");
+        assert_eq!(from(json!({"ConfigFrom": {"Network": name}})), (404, missing));
+    }
+    assert_eq!(create(&daemon, json!({"Name": "other", "ConfigOnly": true, "Internal": true})).0, 403);
+
+    daemon.hull(["network", "create", "--config-from", "plan", "made"]).ok();
+    daemon.restart();
+    let made = network(&daemon, "made");
+    assert_eq!((&made["ConfigFrom"]["Network"], &made["Driver"]), (&json!("plan"), &json!("bridge")));
+    assert_eq!((&made["Labels"], &made["Options"]), (&plan["Labels"], &plan["Options"]));
+    let run = ["run", "--rm", "--network", "made", "busybox", "ip", "addr", "show", "eth0"];
+    let shown = daemon.hull(run);
+    assert!(shown.ok().contains("inet 10.9.0.128/24") && shown.stdout.contains("mtu 1400"), "{shown:?}");
+    daemon
+        .hull(["run", "--rm", "--network", "plan", "busybox", "true"])
+        .complains("cannot create endpoint on configuration-only network")
+        .fails(125);
+    daemon.hull(["network", "rm", "plan"]).complains("configuration network \"plan\" is in use").fails(1);
+    daemon.hull(["network", "prune", "-f"]).ok();
+    assert_eq!(
+        daemon.hull(["network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"]).ok(),
+        "plan"
+    );
+    daemon.hull(["network", "rm", "plan"]).ok();
+}
 
 #[test]
 fn a_published_port_is_served() {

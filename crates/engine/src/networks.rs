@@ -115,7 +115,9 @@ impl Engine {
     /// Removes the networks that no container is in and that `select` wants.
     pub async fn networks_prune(&self, select: impl Fn(&Network) -> bool + Send) -> Result<Pruned> {
         let mut pruned = Pruned::default();
-        let unused = |network: &Network| !network.predefined() && network.endpoints.is_empty();
+        let unused = |network: &Network| {
+            !network.predefined() && network.endpoints.is_empty() && network.configuration.is_none()
+        };
         for network in self.networks.list()?.into_iter().filter(|network| unused(network) && select(network))
         {
             let named = |container: &Arc<Container>| container.network.networks.contains_key(&network.name);

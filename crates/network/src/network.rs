@@ -26,6 +26,8 @@ pub enum Driver {
     Ipvlan,
     /// What the plugins of a CNI configuration make.
     Cni,
+    /// None: a configuration that other networks are made from.
+    Configuration,
 }
 
 impl Driver {
@@ -34,7 +36,7 @@ impl Driver {
         match self {
             Self::Bridge => "bridge",
             Self::Host => "host",
-            Self::Null => "null",
+            Self::Null | Self::Configuration => "null",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
             Self::Cni => "cni",
@@ -98,7 +100,7 @@ pub struct Ipam6 {
 }
 
 /// The wish for a further IPv4 subnet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PoolRequest {
     /// The subnet.
     pub subnet: Ipv4Net,
@@ -111,7 +113,7 @@ pub struct PoolRequest {
 }
 
 /// The wish for an IPv6 subnet; the parts mean what they mean for IPv4.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Pool6Request {
     /// The subnet; from the network's own pool of unique local addresses where absent.
     pub subnet: Option<Ipv6Net>,
@@ -124,7 +126,7 @@ pub struct Pool6Request {
 }
 
 /// The wish for a new network (`docker network create`).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NetworkRequest {
     /// Its name.
     pub name: String,
@@ -156,6 +158,10 @@ pub struct NetworkRequest {
     pub options: BTreeMap<String, String>,
     /// Labels: data, never control.
     pub labels: BTreeMap<String, String>,
+    /// Only to be recorded, for networks that name it (`--config-only`).
+    pub config_only: bool,
+    /// The configuration that says all but driver and reach (`--config-from`).
+    pub config_from: Option<String>,
 }
 
 /// A network.
@@ -184,6 +190,10 @@ pub struct Network {
     pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// What networks are made of that name this one; none but for [`Driver::Configuration`].
+    pub configuration: Option<Box<NetworkRequest>>,
+    /// The name of the configuration that it was made from.
+    pub config_from: Option<String>,
     /// The endpoints of running containers, in the order of their making.
     pub endpoints: Vec<Endpoint>,
 }
@@ -207,14 +217,15 @@ impl Network {
             }
             Driver::Macvlan | Driver::Ipvlan => vlan::Settings::parse(self.driver, &self.id, &self.options)
                 .map(|settings| Some(settings.parent)),
-            Driver::Host | Driver::Null | Driver::Cni => Ok(None),
+            Driver::Host | Driver::Null | Driver::Cni | Driver::Configuration => Ok(None),
         }
     }
 
-    /// The addresses of its subnets.
+    /// The addresses of its subnets; a configuration takes none.
     pub(crate) fn spans(&self) -> impl Iterator<Item = IpNet> {
         let v4 = self.ipam.iter().map(|ipam| ipam.subnet.into());
-        v4.chain(self.ipam6.iter().map(|ipam| ipam.subnet.into()))
+        let all = v4.chain(self.ipam6.iter().map(|ipam| ipam.subnet.into()));
+        all.filter(|_| self.driver != Driver::Configuration)
     }
 
     /// The gateway of the subnet that an address is in.

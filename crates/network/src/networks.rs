@@ -12,6 +12,7 @@ mod address;
 mod attach;
 mod bridged;
 mod cni;
+mod configuration;
 mod definition;
 mod departure;
 mod driver;

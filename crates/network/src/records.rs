@@ -65,10 +65,12 @@ DROP TABLE network_endpoints_before;
 ";
 
 /// Columns that came later: table, name, type.
-const LATER: [(&str, &str, &str); 5] = [
+const LATER: [(&str, &str, &str); 7] = [
     ("networks", "ipam6", "TEXT"),
     ("networks", "last_address6", "TEXT"),
     ("networks", "ipam_options", "TEXT"),
+    ("networks", "configuration", "TEXT"),
+    ("networks", "config_from", "TEXT"),
     ("network_endpoints", "address6", "TEXT"),
     // The addresses with their prefixes and gateways; where it is not set, they follow from the network's row.
     ("network_endpoints", "given", "TEXT"),
@@ -77,7 +79,7 @@ const LATER: [(&str, &str, &str); 5] = [
 const STATEMENTS: usize = 256;
 
 const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels, ipam6, \
-     ipam_options";
+     ipam_options, configuration, config_from";
 /// The tables of networks.
 #[derive(Clone)]
 pub(crate) struct Records {
@@ -163,12 +165,18 @@ impl Rows<'_> {
         }
     }
 
+    /// Whether a network was made from this configuration.
+    pub(crate) fn has_made_from(&self, configuration: &str) -> Result<bool> {
+        let query = "SELECT 1 FROM networks WHERE config_from = ?1";
+        Ok(self.db.prepare_cached(query)?.exists([configuration])?)
+    }
+
     /// Records a network.
     pub(crate) fn add_network(&self, network: &Network) -> Result<()> {
         let mut statement = self.db.prepare_cached(
             "INSERT INTO networks (id, name, created, driver, ipam, internal, attachable, options, labels, ipam6,
-             ipam_options) VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable, :options, :labels, :ipam6,
-             :ipam_options)",
+             ipam_options, configuration, config_from) VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable,
+             :options, :labels, :ipam6, :ipam_options, :configuration, :config_from)",
         )?;
         statement.execute(named_params! {
             ":id": network.id,
@@ -182,6 +190,8 @@ impl Rows<'_> {
             ":labels": json(&network.labels)?,
             ":ipam6": one_or_more(&network.ipam6)?,
             ":ipam_options": network.ipam_options.as_ref().map(json).transpose()?,
+            ":configuration": network.configuration.as_ref().map(json).transpose()?,
+            ":config_from": network.config_from,
         })?;
         self.take(network)
     }
@@ -251,6 +261,8 @@ fn network(row: &Row<'_>) -> rusqlite::Result<Network> {
         ipam: some_of(row, 4)?,
         ipam6: some_of(row, 9)?,
         ipam_options: optional(row, 10)?,
+        configuration: optional(row, 11)?,
+        config_from: row.get(12)?,
         internal: row.get(5)?,
         attachable: row.get(6)?,
         options: parsed::<BTreeMap<String, String>>(row, 7)?,

@@ -10,8 +10,8 @@ use crate::session::Session;
 use crate::table::{Listing, Row};
 use crate::values::pairs;
 use hull_api::wire::network::{
-    EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkConnectRequest, NetworkCreateRequest,
-    NetworkCreateResponse, NetworkDisconnectRequest, NetworkPruneResponse,
+    ConfigReference, EndpointIpam, EndpointSettings, Ipam, IpamConfig, Network, NetworkConnectRequest,
+    NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest, NetworkPruneResponse,
 };
 
 /// `hull network create`.
@@ -31,6 +31,12 @@ pub(crate) mod create {
         /// Addresses that are never given out: name=address
         #[arg(long, value_name = "map")]
         aux_address: Vec<String>,
+        /// The network whose configuration to use
+        #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
+        config_from: String,
+        /// Make a configuration only, for networks that name it
+        #[arg(long)]
+        config_only: bool,
         /// Driver of the network
         #[arg(short, long, value_name = "string", default_value = "bridge")]
         driver: String,
@@ -81,6 +87,8 @@ pub(crate) mod create {
             enable_ipv6: flags.ipv6,
             internal: flags.internal,
             attachable: flags.attachable,
+            config_only: flags.config_only,
+            config_from: Some(ConfigReference { network: flags.config_from }),
             options: Some(pairs::map(&flags.opt)),
             labels: Some(pairs::map(&flags.label)),
             ..NetworkCreateRequest::default()

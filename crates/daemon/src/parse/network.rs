@@ -78,8 +78,15 @@ fn wrong_address(kind: &str, text: &str) -> Error {
 pub(crate) fn network_request(
     wire: wire::NetworkCreateRequest,
 ) -> Result<hull_network::NetworkRequest, Error> {
-    if wire.config_only || wire.config_from.is_some_and(|from| !from.network.is_empty()) {
-        return Err(Error::not_implemented("configuration-only networks are not supported yet"));
+    let config_from = wire.config_from.map(|from| from.network).filter(|name| !name.is_empty());
+    if wire.config_only && (wire.ingress || wire.internal || wire.attachable || !wire.scope.is_empty()) {
+        return Err(forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like [ ingress | \
+             internal | attachable | scope ] are not supported.",
+        ));
+    }
+    if wire.config_only && config_from.is_some() {
+        return Err(forbidden("a configuration network cannot depend on another configuration network"));
     }
     if wire.ingress {
         return Err(forbidden("Ingress network can only be global scope network"));
@@ -116,6 +123,8 @@ pub(crate) fn network_request(
         ipam_options: ipam.options,
         options: wire.options.unwrap_or_default(),
         labels: wire.labels.unwrap_or_default(),
+        config_only: wire.config_only,
+        config_from,
     })
 }
 

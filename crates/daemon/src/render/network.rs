@@ -6,15 +6,15 @@ use hull_network::{Driver, Endpoint, Ipam, Ipam6, Network};
 /// A network; with the containers in it for inspect.
 pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network {
     let endpoints = network.endpoints.iter().filter(|_| with_containers);
+    let [enable_ipv4, enable_ipv6] = families(network);
     wire::Network {
         name: network.name.clone(),
         id: network.id.clone(),
         created: jiff::Timestamp::try_from(network.created).map(super::time).unwrap_or_default(),
         scope: "local".to_owned(),
         driver: network.driver.name().to_owned(),
-        // Host and none have no subnets of theirs, and are said to have IPv4; so those whose plugins choose.
-        enable_ipv4: !network.ipam.is_empty() || network.predefined() || network.driver == Driver::Cni,
-        enable_ipv6: !network.ipam6.is_empty(),
+        enable_ipv4,
+        enable_ipv6,
         ipam: wire::Ipam {
             driver: "default".to_owned(),
             options: network.ipam_options.clone(),
@@ -25,8 +25,22 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         containers: endpoints.map(|endpoint| (endpoint.container.clone(), container(endpoint))).collect(),
         options: network.options.clone(),
         labels: network.labels.clone(),
+        config_from: wire::ConfigReference { network: network.config_from.clone().unwrap_or_default() },
+        config_only: network.configuration.is_some(),
         status: with_containers.then(|| super::subnets::status(network)),
         ..wire::Network::default()
+    }
+}
+
+/// Whether it has IPv4, and IPv6.
+fn families(network: &Network) -> [bool; 2] {
+    match &network.configuration {
+        Some(wished) => [!wished.without_ipv4, wished.ipv6.is_some()],
+        // Host and none have no subnets of theirs, and are said to have IPv4; so those whose plugins choose.
+        None => {
+            let has_ipv4 = !network.ipam.is_empty() || network.predefined() || network.driver == Driver::Cni;
+            [has_ipv4, !network.ipam6.is_empty()]
+        }
     }
 }
 

@@ -154,6 +154,10 @@ impl Networks {
         let id = new_id()?;
         self.records.change(|rows| {
             let network = rows.network(&request.network)?;
+            if network.driver == Driver::Configuration {
+                let text = "cannot create endpoint on configuration-only network";
+                return Err(Error::Forbidden(text.to_owned()));
+            }
             if matches!(network.driver, Driver::Host | Driver::Null) {
                 return Err(Error::Forbidden(format!(
                     "container cannot be connected to network {} or disconnected from it",

@@ -3,6 +3,7 @@
 use hull_sys::Result as SysResult;
 use rustix::io::Errno;
 
+use super::configuration::refuse_used;
 use super::departure::add_leftover;
 use super::driver::named_links;
 use super::vlan::shares_made_link;
@@ -12,7 +13,11 @@ use crate::{Driver, Error, NetworkRequest, Result};
 impl Networks {
     /// Makes a network and returns its id. The name must be free.
     pub fn create(&self, request: NetworkRequest) -> Result<String> {
+        let request = self.configured(request)?;
         let driver = check(&request)?;
+        if driver == Driver::Configuration {
+            return self.keep_configuration(request);
+        }
         let configuration = cni::configuration(&request, driver)?;
         for name in named_links(&request) {
             self.await_departure(name);
@@ -54,6 +59,7 @@ impl Networks {
                     network.name
                 )));
             }
+            refuse_used(rows, &network)?;
             let endpoints = rows.endpoints_of_network(&network.id)?;
             if !endpoints.is_empty() {
                 let users = endpoints.iter().map(|recorded| &recorded.endpoint);
@@ -114,6 +120,9 @@ fn check(request: &NetworkRequest) -> Result<Driver> {
             "operation is not permitted on predefined {} network ",
             request.name
         )));
+    }
+    if request.config_only {
+        return Ok(Driver::Configuration);
     }
     match Driver::parse(&request.driver)? {
         Driver::Bridge if request.without_ipv4 && request.ipv6.is_none() => {

@@ -42,7 +42,7 @@ impl Networks {
             Driver::Bridge => self.link_bridged(attachment, namespace),
             Driver::Macvlan | Driver::Ipvlan => self.link_upper(attachment, namespace),
             Driver::Cni => self.link_cni(attachment, namespace, request),
-            Driver::Host | Driver::Null => Ok(()),
+            Driver::Host | Driver::Null | Driver::Configuration => Ok(()),
         }
     }
 

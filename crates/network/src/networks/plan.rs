@@ -24,9 +24,7 @@ impl Networks {
         driver: Driver,
         occupied: &Occupied,
     ) -> Result<Network> {
-        if rows.has_name(&request.name)? {
-            return Err(Error::Conflict(format!("network with name {} already exists", request.name)));
-        }
+        refuse_known(rows, &request.name)?;
         let chooses = driver != Driver::Cni;
         let ipam = match request.without_ipv4 || !chooses {
             true => Vec::new(),
@@ -47,6 +45,7 @@ impl Networks {
             network.options.entry(name.clone()).or_insert_with(|| value.clone());
         }
         network.labels = request.labels;
+        network.config_from = request.config_from;
         let chosen = [request.gateway.is_some(), request.ipv6.is_some_and(|wish| wish.gateway.is_some())];
         drop_gateways(&mut network, chosen)?;
         check_bridge(rows, &network)?;
@@ -324,6 +323,13 @@ fn check_bridge(rows: &Rows<'_>, network: &Network) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn refuse_known(rows: &Rows<'_>, name: &str) -> Result<()> {
+    match rows.has_name(name)? {
+        true => Err(Error::Conflict(format!("network with name {name} already exists"))),
+        false => Ok(()),
+    }
+}
+
 pub(super) fn blank(name: &str, driver: Driver) -> Result<Network> {
     Ok(Network {
         id: new_id()?,
@@ -337,6 +343,8 @@ pub(super) fn blank(name: &str, driver: Driver) -> Result<Network> {
         attachable: false,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
+        configuration: None,
+        config_from: None,
         endpoints: Vec::new(),
     })
 }

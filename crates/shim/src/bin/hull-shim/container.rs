@@ -65,23 +65,9 @@ impl Container {
         cgroup: String,
         stdin_once: bool,
     ) -> Self {
-        let pid = created.pid;
-        let rootfs = created.rootfs.take();
+        let (pid, rootfs) = (created.pid, created.rootfs.take());
         let stage = Stage::Created(created);
-        Self {
-            pid,
-            cgroup,
-            streams,
-            stdin_once,
-            log,
-            started_at: None,
-            shared: BTreeMap::new(),
-            root: None,
-            oom: None,
-            foreign: None,
-            stage,
-            _rootfs: rootfs,
-        }
+        Self { pid, stage, _rootfs: rootfs, ..Self::unmade(streams, log, cgroup, stdin_once) }
     }
 
     /// One that another runtime has made.
@@ -92,20 +78,10 @@ impl Container {
         log: Option<Log>,
         config: Config,
     ) -> Self {
-        Self {
-            pid: created.pid,
-            cgroup: config.cgroup,
-            streams,
-            stdin_once: config.stdin_once,
-            log,
-            started_at: None,
-            shared: BTreeMap::new(),
-            root: None,
-            oom: None,
-            foreign: Some(runtime),
-            _rootfs: created.rootfs.take(),
-            stage: Stage::Waiting(created),
-        }
+        let unmade = Self::unmade(streams, log, config.cgroup, config.stdin_once);
+        let (pid, rootfs) = (created.pid, created.rootfs.take());
+        let stage = Stage::Waiting(created);
+        Self { pid, stage, foreign: Some(runtime), _rootfs: rootfs, ..unmade }
     }
 
     /// One that was made from a checkpoint.
@@ -115,19 +91,25 @@ impl Container {
         log: Option<Log>,
         config: Config,
     ) -> Self {
+        let unmade = Self::unmade(streams, log, config.cgroup, config.stdin_once);
+        Self { pid, stage: Stage::Restored(stopped), _rootfs: rootfs, ..unmade }
+    }
+
+    /// What is alike however a container is made.
+    fn unmade(streams: Streams, log: Option<Log>, cgroup: String, stdin_once: bool) -> Self {
         Self {
-            pid,
-            cgroup: config.cgroup,
+            pid: 0,
+            cgroup,
             streams,
-            stdin_once: config.stdin_once,
+            stdin_once,
             log,
             started_at: None,
             shared: BTreeMap::new(),
             root: None,
             oom: None,
             foreign: None,
-            stage: Stage::Restored(stopped),
-            _rootfs: rootfs,
+            stage: Stage::Between,
+            _rootfs: None,
         }
     }
 
