@@ -14,6 +14,8 @@ const DEFAULT_BRIDGE: &str = "com.docker.network.bridge.default_bridge";
 pub(crate) const NAME: &str = "com.docker.network.bridge.name";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+const SENDER_IPV4: &str = "com.docker.network.host_ipv4";
+const SENDER_IPV6: &str = "com.docker.network.host_ipv6";
 const HOST_IP: &str = "com.docker.network.bridge.host_binding_ipv4";
 const WAY_IPV4: &str = "com.docker.network.bridge.gateway_mode_ipv4";
 const WAY_IPV6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
@@ -34,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) icc: bool,
     /// What leaves gets the host's address.
     pub(crate) masquerade: bool,
+    /// Which of the host's addresses that is; the one of the interface it leaves by where absent.
+    pub(crate) senders: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     /// Where ports are published that name no address; the daemon's default where absent.
     pub(crate) host_ip: Option<Ipv4Addr>,
     /// 0 leaves the kernel's.
@@ -58,6 +62,7 @@ impl Settings {
             bridge,
             icc: flag(options, ICC)?.unwrap_or(true),
             masquerade: flag(options, MASQUERADE)?.unwrap_or(true),
+            senders: (option(options, SENDER_IPV4, "nil ip")?, option(options, SENDER_IPV6, "nil ip")?),
             host_ip: option(options, HOST_IP, "nil ip")?,
             mtu: option(options, MTU, "it must be a number of bytes")?.unwrap_or(0),
             ways: [way(options, WAY_IPV4)?, way(options, WAY_IPV6)?],
@@ -89,6 +94,7 @@ impl Settings {
             subnet6: network.ipam6.first().map(|ipam| ipam.subnet),
             icc: self.icc,
             masquerade: self.masquerade,
+            senders: self.senders,
             internal: network.internal,
             ways: self.ways,
         }
@@ -270,6 +276,8 @@ mod tests {
             (WAY_IPV4, "bridge"),
             (INHIBIT_IPV4, "no"),
             (HOST_IP, "everywhere"),
+            (SENDER_IPV4, "::1"),
+            (SENDER_IPV6, "10.0.0.1"),
             (NAME, "a/b"),
             (NAME, "sixteen-letters-"),
         ] {

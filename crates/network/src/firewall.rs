@@ -39,6 +39,8 @@ pub(crate) struct Passage {
     pub(crate) icc: bool,
     /// What leaves by another interface gets the host's address.
     pub(crate) masquerade: bool,
+    /// Which address that is; the one of the interface it leaves by where absent.
+    pub(crate) senders: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     /// Nothing leaves, nothing comes in.
     pub(crate) internal: bool,
     /// How containers are reached from outside, by IPv4 and by IPv6.

@@ -29,6 +29,29 @@ fn containers_get_out_under_the_hosts_address() {
 }
 
 #[test]
+fn a_network_may_leave_by_another_of_the_hosts_addresses() {
+    on_a_host(|world| {
+        let other = Ipv4Addr::new(198, 51, 100, 9);
+        address("wire0", other, 24);
+        let networks = world.open();
+        let options = [("com.docker.network.host_ipv4".to_owned(), other.to_string())];
+        networks.create(NetworkRequest { options: options.into(), ..network("blue") }).unwrap();
+        let chosen = Container::new(&networks, "a", "blue", &[publish(Protocol::Tcp, 8080, 80)]);
+        let usual = Container::new(&networks, "b", "bridge", &[]);
+        serve_tcp(world.client.as_fd(), 7000);
+        serve_udp(world.client.as_fd(), 7000);
+        serve_tcp(chosen.sandbox.as_fd(), 80);
+        for _ in 0..2 {
+            assert_eq!(ask_tcp(chosen.sandbox.as_fd(), CLIENT, 7000), Some(other));
+            assert_eq!(ask_udp(chosen.sandbox.as_fd(), CLIENT, 7000), Some(other));
+            assert_eq!(ask_tcp(usual.sandbox.as_fd(), CLIENT, 7000), Some(HOST));
+            assert_eq!(ask_tcp(world.client.as_fd(), HOST, 8080), Some(CLIENT));
+            networks.rebuild_firewall().unwrap();
+        }
+    });
+}
+
+#[test]
 fn published_ports_are_reached_from_everywhere() {
     on_both_kinds_of_host(|world| {
         let networks = world.open();

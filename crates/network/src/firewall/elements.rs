@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::rules::{
-    BOUND, BRIDGES, DIRECT, HAIRPIN, INTERNAL, NEIGHBOURS, OPEN, PORTS, RANGES, ROUTED, SHIFTED, SUBNETS,
-    UNPROTECTED,
+    BOUND, BRIDGES, DIRECT, HAIRPIN, INTERNAL, NEIGHBOURS, OPEN, PORTS, RANGES, ROUTED, SENDERS, SHIFTED,
+    SUBNETS, UNPROTECTED,
 };
 use super::{Passage, Target, Way};
 use crate::nft::{Element, Family};
@@ -41,9 +41,9 @@ pub(super) fn passage_elements(passage: &Passage, family: Family) -> Elements {
     if passage.internal {
         sets.push((INTERNAL, vec![one.clone()]));
     }
-    let (subnet, way) = match family {
-        Family::V4 => (passage.subnet.map(IpNet::V4), passage.ways[0]),
-        Family::V6 => (passage.subnet6.map(IpNet::V6), passage.ways[1]),
+    let (subnet, way, sender) = match family {
+        Family::V4 => (passage.subnet.map(IpNet::V4), passage.ways[0], passage.senders.0.map(IpAddr::V4)),
+        Family::V6 => (passage.subnet6.map(IpNet::V6), passage.ways[1], passage.senders.1.map(IpAddr::V6)),
     };
     let Some(subnet) = subnet else { return sets };
     let (first, last) = (octets(subnet.network()), octets(subnet.broadcast()));
@@ -57,6 +57,10 @@ pub(super) fn passage_elements(passage: &Passage, family: Family) -> Elements {
         let mut range = vec![Element::key(&[&first])];
         range.extend(behind(&last).map(|behind| Element::behind(&behind)));
         sets.push((SUBNETS, range));
+        if let Some(sender) = sender {
+            let range = Element::key(&[&first, &[0]]).to(&[&last, &[u8::MAX]]);
+            sets.push((SENDERS, vec![range.leads(&[&octets(sender)])]));
+        }
     }
     sets
 }

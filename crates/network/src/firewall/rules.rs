@@ -19,6 +19,7 @@ pub(super) const UNPROTECTED: &str = "unprotected";
 pub(super) const ROUTED: &str = "routed";
 pub(super) const OPEN: &str = "open";
 pub(super) const DIRECT: &str = "direct";
+pub(super) const SENDERS: &str = "senders";
 
 /// IPS_DST_NAT of `linux/netfilter/nf_conntrack_common.h`.
 const STATUS_DNAT: u32 = 1 << 5;
@@ -32,7 +33,7 @@ const PRIORITY_RAW: i32 = -300;
 const PRIORITY_DSTNAT: i32 = -100;
 const PRIORITY_FILTER: i32 = 0;
 const PRIORITY_SRCNAT: i32 = 100;
-pub(super) const SETS: [Set; 14] = [
+pub(super) const SETS: [Set; 15] = [
     Set { name: BRIDGES, id: 1, key: &[Field::Interface], data: &[], interval: false },
     Set { name: INTERNAL, id: 2, key: &[Field::Interface], data: &[], interval: false },
     Set { name: NEIGHBOURS, id: 3, key: &[Field::Interface, Field::Interface], data: &[], interval: false },
@@ -81,6 +82,14 @@ pub(super) const SETS: [Set; 14] = [
         id: 14,
         key: &[Field::Interface, Field::Address, Field::Protocol, Field::Port],
         data: &[],
+        interval: true,
+    },
+    // All protocols: the kernel has ranges that lead somewhere for keys of several fields.
+    Set {
+        name: SENDERS,
+        id: 15,
+        key: &[Field::Address, Field::Protocol],
+        data: &[Field::Address],
         interval: true,
     },
 ];
@@ -156,6 +165,9 @@ fn add_nat_rules(transaction: &mut Transaction, family: Family) {
             E::Masquerade,
         ],
     );
+    let leaves = [E::InterfaceOut(0), E::NotIn(BRIDGES, 0)];
+    let sender = [E::Source(0), E::TransportProtocol(second), E::Map(SENDERS, 0, 0), E::Originate(0)];
+    transaction.rule(chain::POSTROUTING, &[&leaves[..], &sender].concat());
     transaction.rule(
         chain::POSTROUTING,
         &[E::Source(0), E::In(SUBNETS, 0), E::InterfaceOut(0), E::NotIn(BRIDGES, 0), E::Masquerade],

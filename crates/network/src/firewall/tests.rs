@@ -72,6 +72,7 @@ fn the_highest_subnet_has_no_bound_behind_it() {
         subnet6: None,
         icc: true,
         masquerade: true,
+        senders: (None, None),
         internal: false,
         ways: [Way::Nat; 2],
     };

@@ -48,6 +48,7 @@ const PAYLOAD_NETWORK: u32 = 1;
 const PAYLOAD_TRANSPORT: u32 = 2;
 const FIB_TYPE: u32 = 3;
 const FIB_DADDR: u32 = 2;
+const NAT_SNAT: u32 = 0;
 const NAT_DNAT: u32 = 1;
 /// NF_NAT_RANGE_PROTO_OFFSET of `linux/netfilter/nf_nat.h` (Linux 4.18).
 const NAT_PORT_OFFSET: u32 = 1 << 5;
@@ -126,6 +127,8 @@ pub(crate) enum Expression<'a> {
     /// Sends it to the address in the first register, and within the ports from the one in the second register to the
     /// one in the third to as far from the first as its own port is from the last multiple of their number.
     DestineWithin(u32, u32, u32),
+    /// Gives it the source address in the register.
+    Originate(u32),
     /// Gives it the source address of the interface it leaves by.
     Masquerade,
     /// This value into a register.
@@ -164,7 +167,7 @@ impl Expression<'_> {
             Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::NotEqual(..) | Self::AtLeast(..) | Self::AtMost(..) => "cmp",
             Self::In(..) | Self::NotIn(..) | Self::Map(..) => "lookup",
-            Self::Destine(..) | Self::DestineWithin(..) => "nat",
+            Self::Destine(..) | Self::DestineWithin(..) | Self::Originate(_) => "nat",
             Self::Masquerade => "masq",
             Self::Then(_) | Self::Value(..) => "immediate",
             Self::Refuse | Self::Reset => "reject",
@@ -199,6 +202,7 @@ impl Expression<'_> {
             Self::NotIn(set, key) => put_lookup(data, set, key, None, LOOKUP_INVERTED),
             Self::Map(map, key, to) => put_lookup(data, map, key, Some(to), 0),
             Self::Destine(address, port) => put_nat(data, family, address, port),
+            Self::Originate(address) => put_numbers(data, &[NAT_SNAT, family as u32, REG32 + address]),
             Self::DestineWithin(address, first, last) => {
                 put_nat(data, family, address, Some(first));
                 data.put(6, &(REG32 + last).to_be_bytes()).put(7, &NAT_PORT_OFFSET.to_be_bytes());
