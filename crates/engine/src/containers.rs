@@ -42,7 +42,30 @@ pub(crate) struct Progress {
     pub(crate) removed: bool,
 }
 
+/// The first exit after a moment, or the end of the container. The moment has to come before its state is looked at:
+/// an exit in between would never be told.
+pub(crate) struct NextExit {
+    progress: watch::Receiver<Progress>,
+    exits: u64,
+}
+
+impl NextExit {
+    /// Returns when it has come. Cancel-safe.
+    pub(crate) async fn reached(&mut self) {
+        let reached = |progress: &Progress| progress.exits > self.exits || progress.removed;
+        // An error: the entry is gone, and the container with it.
+        let _ = self.progress.wait_for(reached).await;
+    }
+}
+
 impl Entry {
+    /// The exit that comes after now.
+    pub(crate) fn next_exit(&self) -> NextExit {
+        let progress = self.progress.subscribe();
+        let exits = progress.borrow().exits;
+        NextExit { progress, exits }
+    }
+
     pub(crate) fn new(container: Container) -> Arc<Self> {
         let last = Exit { code: container.state.exit_code, error: container.state.error.clone() };
         Arc::new(Self {

@@ -37,13 +37,11 @@ impl Engine {
             entry.change_in_memory(|container| container.state.health = Some(Health::default()));
         }
         let (engine, entry) = (Arc::clone(self), Arc::clone(entry));
+        let mut over = entry.next_exit();
         tokio::spawn(async move {
-            let mut progress = entry.progress.subscribe();
-            let exits = progress.borrow().exits;
-            let over = progress.wait_for(|progress| progress.exits > exits || progress.removed);
             tokio::select! {
                 () = engine.probe_for_ever(&entry, &check) => {}
-                _ = over => {}
+                () = over.reached() => {}
             }
         });
     }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::containers::Progress;
+use crate::containers::NextExit;
 use crate::model::{Container, LogOptions};
 use crate::{Engine, Error, Result};
 use cursor::Cursor;
@@ -45,7 +45,6 @@ impl LogStream {
 }
 
 type Sender = mpsc::Sender<io::Result<Vec<u8>>>;
-type Ends = tokio::sync::watch::Receiver<Progress>;
 
 impl Engine {
     /// The log of a container.
@@ -54,8 +53,8 @@ impl Engine {
         if !options.stdout && !options.stderr {
             return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
         }
-        // Subscribed before the state is looked at, so that an exit in between ends the following.
-        let ends = entry.progress.subscribe();
+        // Counted before the state is looked at, so that an exit in between ends the following.
+        let ends = entry.next_exit();
         let container = entry.now();
         let ends = (options.follow && container.state.status.is_running()).then_some(ends);
         self.read_logs(&container, options, ends)
@@ -66,7 +65,7 @@ impl Engine {
         &self,
         container: &Container,
         options: LogOptions,
-        ends: Option<Ends>,
+        ends: Option<NextExit>,
     ) -> Result<LogStream> {
         let Some((path, format)) = container.log_file() else {
             return Err(Error::not_implemented("configured logging driver does not support reading"));
@@ -121,11 +120,10 @@ impl Reader {
 async fn follow(
     mut reader: Reader,
     mut watch: Watch,
-    mut ends: Ends,
+    mut ends: NextExit,
     until: Option<Timestamp>,
     sender: Sender,
 ) {
-    let exits = ends.borrow().exits;
     let mut ended = false;
     loop {
         let blocking = sender.clone();
@@ -138,8 +136,8 @@ async fn follow(
         }
         tokio::select! {
             () = watch.changed() => {}
-            // It ended, or its entry is gone. One more look: the last lines were written before that was told.
-            _ = ends.wait_for(|progress| progress.exits > exits || progress.removed) => ended = true,
+            // One more look: the last lines were written before that was told.
+            () = ends.reached() => ended = true,
             () = sender.closed() => return,
             () = reached(until) => return,
         }

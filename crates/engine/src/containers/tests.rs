@@ -48,3 +48,14 @@ fn a_reserved_name_is_given_back_unless_kept() {
             .starts_with("Conflict. The container name \"/web\" is already in use by container \"2\".")
     );
 }
+
+#[tokio::test]
+async fn an_exit_is_told_that_comes_before_anybody_waits() {
+    let entry = Entry::new(fixture());
+    let mut next = entry.next_exit();
+    entry.progress.send_modify(|progress| progress.exits += 1);
+    tokio::time::timeout(Duration::from_secs(5), next.reached()).await.unwrap();
+    let mut later = entry.next_exit();
+    let none = tokio::time::timeout(Duration::from_millis(50), later.reached()).await;
+    assert!(none.is_err(), "an exit of before is none that comes");
+}
