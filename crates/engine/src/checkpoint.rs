@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::model::{CheckpointRequest, Container, Status};
-use crate::{Engine, Error, Result, names, stop, supervisor};
+use crate::{Engine, Error, Result, names, supervisor};
 
 /// Time between the end of a container's processes and its record of it.
 const ENDING: Duration = Duration::from_secs(10);
@@ -52,7 +52,6 @@ impl Engine {
     /// It does not run, there is one of that name, or it cannot be saved: then it runs on.
     pub async fn checkpoint_create(self: &Arc<Self>, name: &str, request: CheckpointRequest) -> Result<()> {
         let entry = self.containers.find(name)?;
-        let mut progress = entry.progress.subscribe();
         let gate = entry.gate.lock().await;
         let container = entry.now();
         if !container.state.status.is_running() {
@@ -65,14 +64,14 @@ impl Engine {
             .and_then(|()| private_directory(&place))
             .map_err(|error| error.within(format!("cannot checkpoint container {name}")))?;
         sweep(&place);
-        let exits = progress.borrow().exits;
+        let mut ended = entry.next_exit();
         self.save(&entry, &container, directory, request.exit)
             .await
             .map_err(|error| error.within(format!("Cannot checkpoint container {name}")))?;
         self.emit(&container, "checkpoint");
         drop(gate);
         if request.exit {
-            stop::ended(&mut progress, exits, Some(ENDING)).await;
+            ended.within(Some(ENDING)).await;
         }
         Ok(())
     }

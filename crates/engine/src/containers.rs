@@ -56,6 +56,17 @@ impl NextExit {
         // An error: the entry is gone, and the container with it.
         let _ = self.progress.wait_for(reached).await;
     }
+
+    /// The same; false if it has not come within `patience`.
+    pub(crate) async fn within(&mut self, patience: Option<Duration>) -> bool {
+        match patience {
+            Some(patience) => tokio::time::timeout(patience, self.reached()).await.is_ok(),
+            None => {
+                self.reached().await;
+                true
+            }
+        }
+    }
 }
 
 impl Entry {

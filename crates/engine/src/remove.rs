@@ -6,7 +6,7 @@ use hull_oci::Signal;
 
 use crate::containers::Entry;
 use crate::model::{Container, MountKind, Pruned, Status};
-use crate::stop::{AFTER_KILL, ended};
+use crate::stop::AFTER_KILL;
 use crate::{Engine, Error, Result};
 
 impl Engine {
@@ -38,12 +38,10 @@ impl Engine {
         }
         // The removal is ours; the exit must not remove it under us.
         entry.change_in_memory(|container| container.host.auto_remove = false);
-        let mut progress = entry.progress.subscribe();
-        let exits = progress.borrow().exits;
+        let mut exit = entry.next_exit();
         let Err(error) = self.kill(&entry.id, Some(Signal::KILL)).await else { return Ok(()) };
         // It ended by itself meanwhile; if its record does not say so yet, it will in a moment.
-        let over =
-            !entry.now().state.status.is_running() || ended(&mut progress, exits, Some(AFTER_KILL)).await;
+        let over = !entry.now().state.status.is_running() || exit.within(Some(AFTER_KILL)).await;
         if over { Ok(()) } else { Err(error) }
     }
 

@@ -7,9 +7,8 @@ use hull_cgroup::Cgroup;
 use hull_oci::Signal;
 use hull_shim::protocol::{self, Answer, Request};
 use jiff::Timestamp;
-use tokio::sync::watch;
 
-use crate::containers::{Entry, Progress};
+use crate::containers::Entry;
 use crate::error::Kind;
 use crate::model::{Container, Status};
 use crate::{Engine, Error, Result, supervisor};
@@ -46,8 +45,7 @@ impl Engine {
     /// Sends the stop signal, waits, kills, waits.
     async fn end(&self, entry: &Arc<Entry>, timeout: Option<i64>, signal: Option<Signal>) -> Result<()> {
         let container = entry.now();
-        let mut progress = entry.progress.subscribe();
-        let exits = progress.borrow().exits;
+        let mut exit = entry.next_exit();
         if !entry.now().state.status.is_running() {
             return Ok(());
         }
@@ -55,11 +53,11 @@ impl Engine {
         let signal = signal.unwrap_or_else(|| stop_signal(&container));
         self.deliver(entry, signal).await?;
         let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
-        if ended(&mut progress, exits, patience).await {
+        if exit.within(patience).await {
             return Ok(());
         }
         self.deliver(entry, Signal::KILL).await?;
-        if ended(&mut progress, exits, Some(AFTER_KILL)).await {
+        if exit.within(Some(AFTER_KILL)).await {
             return Ok(());
         }
         Err(Error::system(format!(
@@ -72,8 +70,7 @@ impl Engine {
     pub async fn kill(self: &Arc<Self>, name: &str, signal: Option<Signal>) -> Result<()> {
         let entry = self.containers.find(name)?;
         // Before its state is looked at: an exit in between is told.
-        let mut progress = entry.progress.subscribe();
-        let exits = progress.borrow().exits;
+        let mut exit = entry.next_exit();
         let container = entry.now();
         if !container.state.status.is_running() {
             return match self.cancel_restart(&entry).await? {
@@ -90,7 +87,7 @@ impl Engine {
         self.deliver(&entry, signal).await?;
         if signal == Signal::KILL {
             // Docker answers when the container is gone.
-            if !ended(&mut progress, exits, Some(AFTER_KILL)).await {
+            if !exit.within(Some(AFTER_KILL)).await {
                 return Err(Error::system("tried to kill container, but did not receive an exit event"));
             }
             // Its exit may have been judged before the kill.
@@ -206,18 +203,5 @@ fn stop_signal(container: &Container) -> Signal {
     match container.config.stop_signal.as_str() {
         "" => Signal::TERM,
         text => Signal::parse(text).unwrap_or(Signal::TERM),
-    }
-}
-
-/// Waits for an exit; false after `patience`.
-pub(crate) async fn ended(
-    progress: &mut watch::Receiver<Progress>,
-    exits: u64,
-    patience: Option<Duration>,
-) -> bool {
-    let over = progress.wait_for(|progress| progress.exits > exits || progress.removed);
-    match patience {
-        Some(patience) => tokio::time::timeout(patience, over).await.is_ok(),
-        None => over.await.is_ok(),
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
             let settings = settings.ok_or_else(|| within(invalid("EndpointsConfig is nil")))?;
             // Docker's daemon finds that before it knows what the address is for.
             check_mac(&settings.mac_address)?;
-            let settings = endpoint(settings).map_err(within)?;
+            let settings = of_checked(settings).map_err(within)?;
             Ok((network, settings))
         })
         .collect();
@@ -27,6 +27,11 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
 /// What is asked of one endpoint.
 pub(crate) fn endpoint(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, Error> {
     check_mac(&wire.mac_address)?;
+    of_checked(wire)
+}
+
+/// The same of one whose hardware address was checked.
+fn of_checked(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, Error> {
     let ipam_given = wire.ipam_config.is_some();
     let ipam = wire.ipam_config.unwrap_or_default();
     Ok(model::EndpointSettings {

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -170,8 +171,13 @@ pub(crate) fn ask_udp(namespace: BorrowedFd<'_>, ip: Ipv4Addr, port: u16) -> Opt
 /// Asks over UDP from the calling thread's namespace.
 pub(crate) fn ask_udp_here(ip: Ipv4Addr, port: u16) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.connect((ip, port)).ok()?;
+    ask_by(&socket, SocketAddr::from((ip, port)), PATIENCE)
+}
+
+/// Asks who the socket is to somebody else.
+fn ask_by<A: FromStr>(socket: &UdpSocket, whom: SocketAddr, patience: Duration) -> Option<A> {
+    socket.set_read_timeout(Some(patience)).unwrap();
+    socket.connect(whom).ok()?;
     socket.send(b"who am I").ok()?;
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).ok()?;

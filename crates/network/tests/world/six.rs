@@ -63,12 +63,7 @@ pub(crate) fn ask6_here(ip: Ipv6Addr, port: u16) -> [Option<IpAddr>; 2] {
     };
     let udp = || {
         let socket = UdpSocket::bind("[::]:0").unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.connect((ip, port)).ok()?;
-        socket.send(b"who am I").ok()?;
-        let mut buffer = [0; 64];
-        let length = socket.recv(&mut buffer).ok()?;
-        std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()
+        super::ask_by(&socket, SocketAddr::from((ip, port)), PATIENCE)
     };
     [tcp(), udp()]
 }
