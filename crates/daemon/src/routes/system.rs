@@ -110,6 +110,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             pids_limit: info.limits.is_some_and(|host| host.pids),
             ipv4_forwarding: forwarding(),
             debug: settings.debug,
+            n_goroutines: count(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
             n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
             oom_kill_disable: info.limits.is_some_and(|host| host.oom_kill_disable),
             system_time: render::time(Timestamp::now()),
@@ -224,7 +225,8 @@ pub(crate) fn os_release() -> (String, String) {
 }
 
 fn registries(settings: &Settings) -> wire::RegistryConfig {
-    let mirrors = settings.registry_mirrors.clone();
+    let with_end = |url: &String| format!("{}/", url.trim_end_matches('/'));
+    let mirrors: Vec<String> = settings.registry_mirrors.iter().map(with_end).collect();
     let index = |name: &str, secure: bool, official: bool| wire::IndexConfig {
         name: name.to_owned(),
         mirrors: if official { mirrors.clone() } else { Vec::new() },
