@@ -145,6 +145,16 @@ impl Routes {
         Ok(self.socket.ask(question)?.iter().filter_map(parse_address).collect())
     }
 
+    /// The addresses of one link, of both families, in the kernel's order.
+    pub(crate) fn addresses_of(&mut self, link: u32) -> Result<Vec<IpNet>> {
+        let question = Message::new(RTM_GETADDR, DUMP, "list addresses", "").fixed(&[0; ADDRESS_HEADER]);
+        let found = self.socket.ask(question)?;
+        let of_link = |(index, address)| (index == link).then_some(address);
+        let read =
+            |answer| parse_address6(answer).or(parse_address(answer).map(|(index, on)| (index, on.into())));
+        Ok(found.iter().filter_map(read).filter_map(of_link).collect())
+    }
+
     /// The destinations of the main table's IPv4 routes, without the default routes.
     pub(crate) fn destinations(&mut self) -> Result<Vec<Ipv4Net>> {
         Ok(self.socket.ask(list_routes(AF_INET))?.iter().filter_map(parse_destination).collect())
@@ -400,6 +410,15 @@ fn parse_address(answer: &Answer) -> Option<(u32, Ipv4Net)> {
     let local = attributes(answer.body.get(ADDRESS_HEADER..)?).find(|a| a.kind == IFA_LOCAL)?;
     let octets: [u8; 4] = local.payload.try_into().ok()?;
     Some((index, Ipv4Net::new(octets.into(), prefix).ok()?))
+}
+
+/// The same of IPv6, where the address of a link is in another attribute.
+fn parse_address6(answer: &Answer) -> Option<(u32, IpNet)> {
+    let prefix = *answer.body.get(1)?;
+    let index = u32::from_ne_bytes(answer.body.get(4..8)?.try_into().ok()?);
+    let address = attributes(answer.body.get(ADDRESS_HEADER..)?).find(|a| a.kind == IFA_ADDRESS)?;
+    let octets: [u8; 16] = address.payload.try_into().ok()?;
+    Some((index, Ipv6Net::new(octets.into(), prefix).ok()?.into()))
 }
 
 fn parse_destination(answer: &Answer) -> Option<Ipv4Net> {

@@ -86,15 +86,25 @@ fn a_refused_endpoint_leaves_nothing() {
 }
 
 #[test]
-fn addresses_are_given_in_turn_and_macs_follow_them() {
+fn the_lowest_free_address_is_given_and_macs_follow_it() {
     on_a_host(|world| {
         let networks = world.open();
-        for last in 2..6 {
-            let container = Container::new(&networks, "a", "bridge", &[]);
-            assert_eq!(container.ip(), Ipv4Addr::new(172, 17, 0, last));
+        let given = |name: &str| {
+            let container = Container::new(&networks, name, "bridge", &[]);
+            let [.., last] = container.ip().octets();
             assert_eq!(container.endpoint.mac.unwrap().to_string(), format!("02:42:ac:11:00:{last:02x}"));
-            networks.release(&container.id).unwrap();
-        }
+            last
+        };
+        let again = |name: &str| {
+            networks.release(&id(name)).unwrap();
+            given(name)
+        };
+        assert_eq!(["a", "b", "c", "d"].map(given), [2, 3, 4, 5]);
+        assert_eq!([again("d"), again("b"), again("a")], [5, 3, 2], "who starts again has its own");
+        networks.release(&id("c")).unwrap();
+        networks.release(&id("a")).unwrap();
+        assert_eq!(["e", "f", "g"].map(given), [2, 4, 6]);
+        ["b", "d", "e", "f", "g"].iter().for_each(|name| networks.release(&id(name)).unwrap());
     });
 }
 

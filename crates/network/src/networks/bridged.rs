@@ -81,7 +81,7 @@ impl Networks {
             namespace,
             mac: endpoint.mac,
             mtu: bridged.settings.mtu,
-            ipv6: self.ipv6,
+            ipv6: self.ipv6 && bridge::carries_ipv6(bridged.settings.mtu),
         })?;
         let filtered = self.filtered.load(Ordering::Relaxed);
         let mode = bridge::port_mode(&bridged.settings, !endpoint.ports.is_empty(), filtered, bridge != own);

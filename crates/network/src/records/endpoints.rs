@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use rusqlite::{Row, named_params, params};
+use rusqlite::{OptionalExtension, Row, named_params, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Rows, json, mistake, optional, parsed};
@@ -195,8 +195,27 @@ impl Rows<'_> {
 
     /// Forgets an endpoint: its address is free.
     pub(crate) fn remove_endpoint(&self, id: &str) -> Result<()> {
+        self.lower_last(id)?;
         self.db.prepare_cached("DELETE FROM network_endpoints WHERE id = ?1")?.execute([id])?;
         Ok(())
+    }
+
+    /// Has the search for a free address begin no later than at those that an endpoint gives back.
+    fn lower_last(&self, id: &str) -> Result<()> {
+        let update = "UPDATE networks SET last_address = min(last_address, e.address - 1) \
+                      FROM network_endpoints e WHERE e.id = ?1 AND networks.id = e.network AND e.address IS NOT NULL";
+        self.db.prepare_cached(update)?.execute([id])?;
+        let find = "SELECT network, address6 FROM network_endpoints WHERE id = ?1 AND address6 IS NOT NULL";
+        let row = |row: &Row<'_>| Ok::<(String, String), _>((row.get(0)?, row.get(1)?));
+        let Some((network, address)) = self.db.prepare_cached(find)?.query_row([id], row).optional()? else {
+            return Ok(());
+        };
+        let before =
+            address.parse::<Ipv6Addr>().ok().map(|address| u128::from(address).saturating_sub(1).into());
+        match (self.last_address6(&network)?, before) {
+            (Some(last), Some(before)) if before < last => self.set_last_address6(&network, before),
+            _ => Ok(()),
+        }
     }
 
     /// Records a container's new name.
