@@ -4,8 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::network::{Ipam, Ipam6};
 
-/// The next free address after `last`, around the end of the range. `last` is never behind a free one that was given
-/// before: the lowest is given again first, and a container that is started again finds its own, as in Docker.
+/// The next free address after `last`, around the end of the range.
 pub(crate) fn next<E>(
     ipam: &Ipam,
     last: Option<Ipv4Addr>,

@@ -25,6 +25,7 @@ const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -60,6 +61,11 @@ const AF_INET6: u16 = 10;
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const ROUTE_HEADER: usize = 12;
+// linux/neighbour.h: `struct ndmsg` has family, index, state, flags.
+const NEIGHBOUR_HEADER: usize = 12;
+const NUD_REACHABLE: u16 = 2;
+const NTF_MASTER: u8 = 4;
+const NDA_LLADDR: u16 = 2;
 
 /// A link as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,6 +235,23 @@ impl Routes {
                 .put(IFLA_BRPORT_ISOLATED, &[u8::from(mode.isolated)]);
         });
         self.socket.request(vec![message])
+    }
+
+    /// Tells a bridge behind which of its ports an Ethernet address is: by itself it would go on sending to a former
+    /// port for as long as that exists. Of a port that is not yet in use it cannot be told.
+    pub(crate) fn learn(&mut self, port: &str, mac: MacAddr) -> Result<()> {
+        let mut header = [0; NEIGHBOUR_HEADER];
+        header[0] = AF_BRIDGE;
+        header[4..8].copy_from_slice(&self.index(port)?.to_ne_bytes());
+        header[8..10].copy_from_slice(&NUD_REACHABLE.to_ne_bytes());
+        header[10] = NTF_MASTER;
+        let mut message =
+            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, "tell the bridge of port", port).fixed(&header);
+        message.put(NDA_LLADDR, &mac.0);
+        match self.socket.request(vec![message]) {
+            Err(error) if error.is(Errno::PERM) => Ok(()),
+            result => result,
+        }
     }
 
     /// Makes a link a port of a bridge.

@@ -104,7 +104,19 @@ fn the_lowest_free_address_is_given_and_macs_follow_it() {
         networks.release(&id("c")).unwrap();
         networks.release(&id("a")).unwrap();
         assert_eq!(["e", "f", "g"].map(given), [2, 4, 6]);
-        ["b", "d", "e", "f", "g"].iter().for_each(|name| networks.release(&id(name)).unwrap());
+        networks.release(&id("b")).unwrap();
+        // Neighbours still know another Ethernet address for the free one.
+        let chosen = || {
+            let sandbox = networks.sandbox().unwrap();
+            let mac = "02:00:00:00:00:09".parse().ok();
+            let request = hull_network::EndpointRequest { mac, ..request("own", "bridge", &[]) };
+            let endpoint = networks.connect(sandbox.as_fd(), request).unwrap();
+            networks.release(&id("own")).unwrap();
+            endpoint.address.unwrap().addr()
+        };
+        assert_eq!([chosen(), chosen()], [[172, 17, 0, 7], [172, 17, 0, 8]].map(Ipv4Addr::from));
+        assert_eq!(given("h"), 3);
+        ["d", "e", "f", "g", "h"].iter().for_each(|name| networks.release(&id(name)).unwrap());
     });
 }
 

@@ -96,6 +96,10 @@ impl Networks {
         for name in [&outside, &bridged.settings.bridge] {
             routes.find(name)?;
         }
+        // An address that was another container's a moment ago comes with that one's Ethernet address.
+        if let Some(mac) = attachment.recorded.endpoint.mac {
+            routes.learn(&outside, mac)?;
+        }
         drop(routes);
         attachment.await_heard(namespace)
     }

@@ -173,7 +173,8 @@ impl Networks {
             range: None,
             auxiliary: BTreeMap::new(),
             chosen: true,
-            names_gateway: false,
+            // Nobody could have named it.
+            names_gateway: true,
         })
     }
 
