@@ -204,10 +204,7 @@ fn runtimes(daemon: &Daemon) -> BTreeMap<String, wire::Runtime> {
 /// A proxy as it is set, or else as the environment has it; credentials in its URL are nobody's business.
 fn proxy(setting: Option<&String>, name: &str) -> String {
     let value = setting.cloned().or_else(|| crate::options::variable(name)).unwrap_or_default();
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://xxxxx:xxxxx@{host}"),
-        _ => value,
-    }
+    crate::options::masked(&value)
 }
 
 fn forwarding() -> bool {
