@@ -50,10 +50,8 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             .values()
             .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
             .collect(),
-        cdi_directories: match settings.cdi_spec_dirs.is_empty() {
-            true => defaults.cdi_directories,
-            false => settings.cdi_spec_dirs.clone(),
-        },
+        cdi_directories: settings.cdi_directories().unwrap_or(defaults.cdi_directories),
+        live_restore: settings.live_restore(),
         runtimes: runtimes(settings),
         default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or(defaults.default_ipc_mode),
         default_cgroupns_mode: settings.default_cgroupns_mode.clone(),

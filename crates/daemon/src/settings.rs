@@ -10,6 +10,7 @@ mod foreign;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::Deserialize;
@@ -153,9 +154,12 @@ pub(crate) struct Settings {
     #[arg(long = "host-gateway-ip", value_name = "list")]
     pub(crate) host_gateway_ips: Vec<String>,
     /// Directories with specifications of CDI devices
-    #[arg(long = "cdi-spec-dir", value_name = "list")]
+    #[arg(long = "cdi-spec-dir", value_name = "list", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     #[serde(rename = "cdi-spec-dirs")]
-    pub(crate) cdi_spec_dirs: Vec<PathBuf>,
+    pub(crate) cdi_spec_dirs: Option<Vec<PathBuf>>,
+    /// Whether containers run on when the daemon stops; they do unless that is switched off
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) live_restore: Option<bool>,
     /// MTU of the default bridge
     #[arg(long, value_name = "int")]
     pub(crate) mtu: Option<i64>,
@@ -296,6 +300,20 @@ impl Settings {
         // Less than nothing is for ever, as in dockerd.
         u64::try_from(self.shutdown_timeout.unwrap_or(SHUTDOWN)).ok()
     }
+
+    /// Whether containers run on without the daemon.
+    pub(crate) fn live_restore(&self) -> bool {
+        self.live_restore.unwrap_or(true)
+    }
+
+    /// Where specifications of CDI devices are; nowhere if that is switched off, `None` if nobody says.
+    pub(crate) fn cdi_directories(&self) -> Option<Vec<PathBuf>> {
+        if self.features.get("cdi") == Some(&false) {
+            return Some(Vec::new());
+        }
+        let named = self.cdi_spec_dirs.as_ref()?.iter().filter(|path| !path.as_os_str().is_empty());
+        Some(named.cloned().collect())
+    }
 }
 
 /// What the command line asks for.
@@ -417,7 +435,7 @@ impl Settings {
             ip_forward_no_drop allow_direct_routing bridge_accept_fwmark ip host_gateway_ips mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size storage_opts seccomp_profile no_new_privileges
             experimental shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
-            userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
+            userns_remap default_ipc_mode default_cgroupns_mode live_restore http_proxy https_proxy no_proxy
         }
     }
 }

@@ -13,7 +13,6 @@ pub(super) const WITHOUT_MEANING: &[(&str, bool, &str)] = &[
     ("firewall-backend", true, "hulld speaks nftables"),
     ("iptables", false, "hulld speaks nftables"),
     ("ip6tables", false, "hulld speaks nftables"),
-    ("live-restore", false, "containers always outlive the daemon"),
     ("network-diagnostic-port", true, "there is no swarm"),
     ("network-control-plane-mtu", true, "there is no swarm"),
     ("node-generic-resource", true, "there is no swarm"),

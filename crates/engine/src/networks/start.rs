@@ -82,9 +82,12 @@ impl Engine {
             NetworkMode::Host => Ok(None),
             NetworkMode::None | NetworkMode::Network(_) => Ok(Some(self.networks.sandbox()?.into_fd())),
             NetworkMode::Container(other) => {
-                let other = self
-                    .container(&other)
-                    .map_err(|error| error.within("joining network namespace of container"))?;
+                let other = self.container(&other).map_err(|error| {
+                    Error::system(error.within("joining network namespace of container").message)
+                })?;
+                if other.id == container.id {
+                    return Err(Error::system("cannot join own network namespace"));
+                }
                 if !other.state.status.is_running() {
                     return Err(Error::conflict(format!(
                         "cannot join network of a non running container: {}",
