@@ -91,12 +91,12 @@ fn a_configuration_is_checked_in_dockers_words() {
 fn what_has_no_meaning_is_said_once() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let file = directory.path().join("daemon.json");
-    std::fs::write(&file, r#"{"live-restore": true, "log-format": "json"}"#).expect("write");
+    std::fs::write(&file, r#"{"storage-driver": "overlay2", "log-format": "json"}"#).expect("write");
     let daemon =
         Daemon::start_with(&["--config-file", file.to_str().expect("utf-8"), "--userland-proxy-path=/x"]);
     let lines: Vec<serde_json::Value> =
         daemon.log().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-    for flag in ["live-restore has no effect", "--userland-proxy-path has no effect"] {
+    for flag in ["storage-driver has no effect", "--userland-proxy-path has no effect"] {
         let said = |line: &&serde_json::Value| line["level"] == "WARN" && line.to_string().contains(flag);
         assert_eq!(lines.iter().filter(said).count(), 1, "{flag}: {lines:?}");
     }

@@ -162,6 +162,9 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     if let Some(traces) = &daemon.traces {
         traces.finish().await;
     }
+    if !daemon.settings().live_restore() {
+        engine.stop_all().await;
+    }
     engine.shutdown().await;
     Ok(())
 }
