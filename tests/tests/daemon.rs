@@ -6,6 +6,7 @@ use hull_testkit::Daemon;
 use hull_testkit::daemon::binary;
 use hull_testkit::output::{PATIENCE, eventually};
 use rustix::process::{Pid, Signal};
+use serde_json::json;
 
 #[test]
 fn a_hang_up_reloads_the_configuration() {
@@ -287,6 +288,17 @@ fn registries_are_reached_by_the_proxy() {
     let info = daemon.api("GET", "/info", None).json();
     assert!(info["HttpsProxy"].as_str().expect("text").starts_with("http://xxxxx:xxxxx@127.0.0.1:"));
     assert_eq!(info["NoProxy"], "direct.test");
+}
+
+#[test]
+fn mirrors_are_told_of_as_directories() {
+    let mirrors = ["--registry-mirror", "https://192.0.2.2", "--registry-mirror", "http://mirror.test:5000/"];
+    let daemon = Daemon::start_with(&mirrors);
+    let info = daemon.api("GET", "/info", None).json();
+    let told = json!(["https://192.0.2.2/", "http://mirror.test:5000/"]);
+    assert_eq!(info["RegistryConfig"]["Mirrors"], told);
+    assert_eq!(info["RegistryConfig"]["IndexConfigs"]["docker.io"]["Mirrors"], told);
+    assert!(info["NGoroutines"].as_i64() > Some(0), "{}", info["NGoroutines"]);
 }
 
 /// A daemon with flags and the image `busybox`.

@@ -81,7 +81,7 @@ pub struct Options {
     /// Directories with specifications of CDI devices; of two devices of one name the later counts.
     pub cdi_directories: Vec<PathBuf>,
     /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
-    pub host_gateway: Option<String>,
+    pub host_gateways: Vec<std::net::IpAddr>,
 }
 
 impl Default for Options {
@@ -112,7 +112,7 @@ impl Default for Options {
             images: hull_image::Settings::default(),
             plugin_directories: Vec::new(),
             cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
-            host_gateway: None,
+            host_gateways: Vec::new(),
         }
     }
 }
