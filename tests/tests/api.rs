@@ -79,17 +79,60 @@ fn unknown_paths_and_methods_are_not_found() {
         ("DELETE", "/containers/json"),
         ("GET", "/containers/create"),
         ("PATCH", "/containers/a/start"),
+        ("GET", "/v9.9/nosuchpath"),
     ] {
         let answer = daemon.send(method, path, &[], b"");
         assert_eq!(answer.status, 404, "{method} {path}");
-        assert_eq!(answer.header("Api-Version"), "1.56");
-        if !["HEAD", "DELETE"].contains(&method) {
+        // This is the route of a container of that name.
+        if method == "DELETE" {
+            continue;
+        }
+        for absent in ["Api-Version", "Docker-Experimental", "Ostype", "Server"] {
+            assert_eq!(answer.header(absent), "", "{method} {path}");
+        }
+        if method != "HEAD" {
             assert_eq!(answer.json(), json!({"message": "page not found"}), "{method} {path}");
         }
     }
     assert_eq!(said(&get(&daemon, "/containers/a/b/json")), (404, "No such container: a/b".to_owned()));
     let options = daemon.send("OPTIONS", "/v1.43/any/route", &[], b"");
     assert_eq!((options.status, options.body.as_slice()), (200, b"".as_slice()));
+    assert_eq!(daemon.send("OPTIONS", "/v9.9/any", &[], b"").status, 400);
+}
+
+#[test]
+fn headers_are_written_as_go_writes_them() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    let stat = daemon.send("HEAD", "/containers/box/archive?path=/bin", &[], b"");
+    for name in ["Api-Version: ", "Ostype: ", "Date: ", "X-Docker-Container-Path-Stat: "] {
+        assert!(stat.head.lines().any(|line| line.starts_with(name)), "{name}: {}", stat.head);
+    }
+    let old = get(&daemon, "/v1.12/info");
+    assert!(old.head.contains("X-Content-Type-Options: nosniff"), "{}", old.head);
+}
+
+#[test]
+fn wrong_times_and_filters_are_named_as_docker_names_them() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    for (path, text) in [
+        ("/events?since=30s", r#"strconv.ParseInt: parsing "30s": invalid syntax"#),
+        ("/containers/box/logs?stdout=1&until=1.x", r#"strconv.ParseInt: parsing "x": invalid syntax"#),
+        ("/volumes?filters=garbage", "error reading volume filters: invalid filter"),
+        (
+            r#"/networks?filters={"dangling":["true","0"]}"#,
+            r#"got more than one value for filter key "dangling""#,
+        ),
+        (
+            r#"/networks?filters={"dangling":["maybe"]}"#,
+            r#"invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")"#,
+        ),
+    ] {
+        assert_eq!(said(&get(&daemon, path)), (400, text.to_owned()), "{path}");
+    }
+    let dangling = get(&daemon, r#"/networks?filters={"dangling":["1"]}"#);
+    assert_eq!(dangling.json(), json!([]));
 }
 
 #[test]

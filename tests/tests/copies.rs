@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use hull_testkit::Daemon;
 use hull_testkit::output::Output;
@@ -109,4 +110,25 @@ fn a_working_directory_is_there_before_the_start() {
         .hull(["create", "-w", "/etc/passwd", "busybox"])
         .complains("Cannot mkdir: /etc/passwd is not a directory");
     assert_eq!(daemon.hull(["ps", "-a", "--format", "{{.Names}}"]).ok(), "box");
+}
+
+#[test]
+fn archives_come_packed_in_any_way() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox"]).ok();
+    fs::write(daemon.dir().join("file"), "content\n").unwrap();
+    for (option, program) in [("-z", "gzip"), ("-j", "bzip2"), ("-J", "xz"), ("--zstd", "zstd")] {
+        let archive = daemon.dir().join("archive");
+        let made = Command::new("tar")
+            .args(["-c", option, "-f", text(&archive), "-C", text(daemon.dir()), "file"])
+            .status();
+        assert!(made.unwrap().success(), "{program}");
+        let mut put = daemon.command(Path::new("docker"));
+        put.args(["cp", "-", "box:/tmp"]).stdin(fs::File::open(&archive).unwrap());
+        let put = put.output().unwrap();
+        assert!(put.status.success(), "{program}: {}", String::from_utf8_lossy(&put.stderr));
+        let back = daemon.dir().join(program);
+        copy(&daemon, "box:/tmp/file", text(&back)).ok();
+        assert_eq!(fs::read_to_string(back).unwrap(), "content\n", "{program}");
+    }
 }

@@ -116,7 +116,7 @@ fn downgraded(answer: &[u8]) -> Vec<u8> {
         return answer.to_vec();
     }
     // Whatever the stream is: newer media types are for those who ask to upgrade.
-    let mut lines = vec!["HTTP/1.1 200 OK", "content-type: application/vnd.docker.raw-stream"];
+    let mut lines = vec!["HTTP/1.1 200 OK", "Content-Type: application/vnd.docker.raw-stream"];
     lines.extend(text.split("\r\n").skip(1).filter(|line| {
         let name = line.split(':').next().unwrap_or_default();
         !["connection", "upgrade", "content-type"].iter().any(|other| name.eq_ignore_ascii_case(other))
@@ -219,8 +219,8 @@ mod tests {
     #[test]
     fn the_answer_is_a_plain_success() {
         let answer =
-            b"HTTP/1.1 101 UPGRADED\r\nconnection: Upgrade\r\ncontent-type: a/b\r\nupgrade: tcp\r\n\r\nout";
-        let expected = b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.docker.raw-stream\r\n\r\nout";
+            b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nContent-Type: a/b\r\nUpgrade: tcp\r\n\r\nout";
+        let expected = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nout";
         assert_eq!(downgraded(answer), expected);
         let refusal = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n{}";
         assert_eq!(downgraded(refusal), refusal);

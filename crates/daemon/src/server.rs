@@ -1,5 +1,6 @@
 //! From a connection to a handler and back: version, route, call, answer, headers.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +60,8 @@ async fn converse(daemon: Arc<Daemon>, accepted: Accepted, mut stop: watch::Rece
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .half_close(true)
+        // As Docker writes them: scripts compare without folding case.
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(connection), service)
         .with_upgrades();
     tokio::pin!(conversation);
@@ -81,9 +84,7 @@ async fn answer(daemon: Arc<Daemon>, request: Request<Incoming>) -> io::Result<R
     let parent = daemon.traces.is_some().then(|| request.headers().get("traceparent").cloned()).flatten();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let head = method == http::Method::HEAD;
-    let experimental = daemon.settings().experimental;
     let (mut reply, pattern) = dispatch(daemon, request).await;
-    stamp(&mut reply, experimental);
     if head {
         *reply.body_mut() = crate::call::full("");
     }
@@ -103,26 +104,43 @@ async fn dispatch(daemon: Arc<Daemon>, request: Request<Incoming>) -> (Reply, &'
     }
     let path = request.uri().path().to_owned();
     let (asked, path) = router::split_version(&path);
-    let version = asked.map_or(MAX, ApiVersion::of_path);
-    if let Some(refusal) = refuse_version(version, asked.unwrap_or_default()) {
-        return (refusal, "");
-    }
-    if *request.method() == http::Method::OPTIONS {
-        return (http::Response::new(crate::call::full("")), "");
-    }
-    let Some((route, params)) = router::find(routes::TABLE, request.method(), path) else {
+    let found = router::find(routes::TABLE, request.method(), path);
+    let options = *request.method() == http::Method::OPTIONS;
+    // No route answers this one, so none of what they all say is in it: neither a version nor who is there.
+    if found.is_none() && !options {
         drop(RequestBody::from(request.into_body()));
         return (refusal_with(StatusCode::NOT_FOUND, "page not found"), "");
+    }
+    let version = asked.map_or(MAX, ApiVersion::of_path);
+    let experimental = daemon.settings().experimental;
+    let refused = refuse_version(version, asked.unwrap_or_default());
+    let (mut reply, pattern) = match (refused, found) {
+        (Some(refused), _) => (refused, ""),
+        (None, Some((route, params))) => {
+            (routed(route, params, daemon, request, version).await, route.pattern)
+        }
+        (None, None) => (http::Response::new(crate::call::full("")), ""),
     };
+    stamp(&mut reply, experimental);
+    (reply, pattern)
+}
+
+/// The answer of a route.
+async fn routed(
+    route: &Route,
+    params: HashMap<&'static str, String>,
+    daemon: Arc<Daemon>,
+    request: Request<Incoming>,
+    version: ApiVersion,
+) -> Reply {
     let outcome = match Call::new(request, version, params) {
         Ok(call) => handle(route, daemon, call).await,
         Err(error) => Err(error),
     };
-    let reply = outcome.unwrap_or_else(|error| {
+    outcome.unwrap_or_else(|error| {
         tracing::debug!(route = route.pattern, kind = ?error.kind, "{}", error.message);
         refusal(&error)
-    });
-    (reply, route.pattern)
+    })
 }
 
 /// What changes something runs to its end, whether its client stays or not: nobody has a use for half of a stop. What
@@ -157,13 +175,14 @@ fn refuse_version(version: ApiVersion, asked: &str) -> Option<Reply> {
         *reply.status_mut() = StatusCode::BAD_REQUEST;
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         reply.headers_mut().insert(header::CONTENT_TYPE, text);
+        reply.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         return Some(reply);
     }
     let message = format!("client version {asked} is too new. Maximum supported API version is {MAX}");
     (version > MAX).then(|| refusal_with(StatusCode::BAD_REQUEST, &message))
 }
 
-/// The headers that every answer of a Docker daemon carries.
+/// The headers that every answer of a Docker daemon's route carries.
 fn stamp(reply: &mut Reply, experimental: bool) {
     let headers = reply.headers_mut();
     if let Ok(version) = HeaderValue::from_str(&MAX.to_string()) {

@@ -46,11 +46,11 @@ use tokio_util::io::SyncIoBridge;
 use registry::{Host, Session, Target};
 use store::Store;
 
-/// The uncompressed content of an archive: plain, gzip or zstd, told by its first bytes.
+/// The uncompressed content of an archive: plain, gzip, zstd, bzip2 or xz, told by its first bytes.
 pub fn decompressed<'a>(
     source: impl std::io::Read + Send + 'a,
 ) -> Result<Box<dyn std::io::Read + Send + 'a>> {
-    compression::decompress(source).map(|(_, content)| content)
+    compression::decompress(source)
 }
 
 /// The images of one engine. Cheap to clone; all clones are the same store.

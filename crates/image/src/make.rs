@@ -9,7 +9,7 @@ use hull_oci::digest::{Algorithm, Hasher};
 use hull_oci::{Digest, Platform};
 
 use crate::change;
-use crate::compression::{Compression, decompress};
+use crate::compression::{Compression, as_layer, decompress};
 use crate::config::{Config, History, ImageConfig, RootFs};
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Manifest, media_type};
@@ -60,18 +60,25 @@ impl Store {
         Ok(self.register(&target, &names, None)?.id.clone())
     }
 
-    /// Keeps the archive as it comes; its diff id is found by decompressing it a second time, from the blob.
-    fn import_layer(&self, lease: &Lease<'_>, mut archive: impl Read + Send) -> Result<Layer> {
-        let (digest, size) = self.write_blob(lease, |out| out.fill(&mut archive))?;
-        let (compression, mut content) = decompress(self.blobs.file(&digest)?)?;
+    /// Keeps the archive as a layer may be stored; its diff id is found by decompressing the blob.
+    fn import_layer(&self, lease: &Lease<'_>, archive: impl Read + Send) -> Result<Layer> {
+        let blob = self.put_layer(lease, archive)?;
+        let mut content = decompress(self.blobs.file(&blob.digest)?)?;
         let mut hasher = BufWriter::with_capacity(BUFFER, Hasher::sha256());
         std::io::copy(&mut content, &mut hasher)
             .map_err(|error| Error::Invalid(format!("read archive: {error}")))?;
         let hasher = hasher.into_inner().map_err(|error| Error::System(format!("hash archive: {error}")))?;
         let diff_id = hasher.finish();
         lease.hold(&diff_id);
-        unpack::layer(self, &diff_id, &diff_id, self.blobs.file(&digest)?)?;
-        Ok(Layer { blob: Descriptor::new(layer_type(compression), digest, size), diff_id })
+        unpack::layer(self, &diff_id, &diff_id, self.blobs.file(&blob.digest)?)?;
+        Ok(Layer { blob, diff_id })
+    }
+
+    /// A layer's blob of an archive that may be packed in any way.
+    pub(crate) fn put_layer(&self, lease: &Lease<'_>, archive: impl Read + Send) -> Result<Descriptor> {
+        let (compression, mut content) = as_layer(archive)?;
+        let (digest, size) = self.write_blob(lease, |out| out.fill(&mut content))?;
+        Ok(Descriptor::new(layer_type(compression), digest, size))
     }
 
     /// Makes an image of what a container changed.
@@ -183,10 +190,10 @@ impl Store {
     }
 }
 
-/// The media type of a layer.
+/// The media type of a layer; what OCI has none for is stored unpacked.
 pub(crate) fn layer_type(compression: Compression) -> &'static str {
     match compression {
-        Compression::None => media_type::OCI_LAYER,
+        Compression::None | Compression::Bzip2 | Compression::Xz => media_type::OCI_LAYER,
         Compression::Gzip => media_type::OCI_LAYER_GZIP,
         Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
     }

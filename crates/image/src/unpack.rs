@@ -26,7 +26,7 @@ impl From<hull_snapshot::Error> for Error {
 
 /// Unpacks one packed layer as `chain`. If its content is not `diff_id`'s, nothing is kept.
 pub(crate) fn layer(store: &Store, chain: &Digest, diff_id: &Digest, packed: impl Read + Send) -> Result<()> {
-    let (_, content) = decompress(packed)?;
+    let content = decompress(packed)?;
     store.snapshotter.apply_verified(chain, diff_id, content, &store.settings().limits)?;
     Ok(())
 }

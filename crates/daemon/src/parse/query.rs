@@ -35,9 +35,17 @@ pub(crate) fn timestamp(query: &Query, key: &str) -> Result<Option<Timestamp>, E
     match query.get(key) {
         None | Some("0") => Ok(None),
         Some(text) => {
-            moment(text).map(Some).ok_or_else(|| invalid(format!("invalid value for {key:?}: {text}")))
+            let wrong =
+                || invalid(format!("strconv.ParseInt: parsing {:?}: invalid syntax", not_a_number(text)));
+            moment(text).map(Some).ok_or_else(wrong)
         }
     }
+}
+
+/// The part of a wrong time that Docker names: the seconds, or their decimals.
+fn not_a_number(text: &str) -> &str {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if seconds.parse::<i64>().is_ok() { fraction } else { seconds }
 }
 
 /// One point in time, in either form.
@@ -204,6 +212,7 @@ mod tests {
         assert_eq!(moment("1.1234567890123"), moment("1.123456789"));
         assert_eq!(moment("yesterday"), None);
         assert_eq!(moment("1.x"), None);
+        assert_eq!((not_a_number("30s"), not_a_number("x.1"), not_a_number("1.x")), ("30s", "x", "x"));
     }
 
     #[test]

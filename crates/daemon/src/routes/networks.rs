@@ -9,6 +9,7 @@ use hull_api::wire::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest,
     NetworkPruneResponse,
 };
+use hull_engine::Error;
 use hull_network::Network;
 
 use crate::Daemon;
@@ -20,7 +21,7 @@ const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope",
 
 pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(call.query(), FILTERS)?;
-    let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
+    let dangling = dangling(&filters)?;
     if let Some(other) = filters.values("type").find(|kind| !["builtin", "custom"].contains(kind)) {
         return Err(invalid(format!("invalid filter: 'type'='{other}'")));
     }
@@ -41,6 +42,19 @@ pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
     ok(&shown.map(|network| render::network(network, false)).collect::<Vec<_>>())
 }
 
+/// Other than volumes and images, networks have messages of their own for this filter.
+fn dangling(filters: &Filters) -> Result<Option<bool>, Error> {
+    match filters.values("dangling").collect::<Vec<_>>()[..] {
+        [] => Ok(None),
+        ["1" | "true"] => Ok(Some(true)),
+        ["0" | "false"] => Ok(Some(false)),
+        [_] => Err(invalid(
+            r#"invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")"#,
+        )),
+        _ => Err(invalid(r#"got more than one value for filter key "dangling""#)),
+    }
+}
+
 fn part_of(filters: &Filters, key: &str, text: &str) -> bool {
     !filters.has(key) || filters.values(key).any(|part| text.contains(part))
 }
@@ -50,7 +64,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         None | Some("local") => {
             spoken(call.version, render::network(&daemon.engine.network(call.param("id"))?, true))
         }
-        Some(_) => Err(hull_engine::Error::not_found(format!("network {} not found", call.param("id")))),
+        Some(_) => Err(Error::not_found(format!("network {} not found", call.param("id")))),
     }
 }
 

@@ -14,7 +14,9 @@ use crate::call::{Call, Outcome, invalid, json, no_content, ok};
 use crate::{parse, render};
 
 pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let filters = parse::filters(call.query(), &["dangling", "driver", "label", "name"])?;
+    let filters = parse::any_filters(call.query())
+        .map_err(|why| invalid(format!("error reading volume filters: {}", why.message)))?;
+    filters.accept(&["dangling", "driver", "label", "name"]).map_err(|why| invalid(why.to_string()))?;
     let dangling = filters.flag("dangling").map_err(|why| invalid(why.to_string()))?;
     let references = daemon.engine.volume_references();
     let wanted = |volume: &Volume| {

@@ -38,7 +38,7 @@ pub(super) struct File {
 impl Contents {
     /// Reads the whole archive into blobs.
     pub(super) fn read(store: &Store, lease: &Lease<'_>, archive: impl Read + Send) -> Result<Self> {
-        let (_, archive) = decompress(archive)?;
+        let archive = decompress(archive)?;
         let mut reader = tar::Reader::new(archive, u64::MAX);
         let mut contents = Self::default();
         while let Some(node) = reader.next_entry()? {

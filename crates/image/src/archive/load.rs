@@ -246,7 +246,10 @@ impl Load<'_> {
         let mut start = Vec::new();
         let read = self.store.blobs.file(&digest)?.take(8).read_to_end(&mut start);
         read.map_err(|error| Error::System(format!("read layer {digest}: {error}")))?;
-        Ok(Descriptor::new(layer_type(Compression::of(&start)?), digest, size))
+        match Compression::of(&start) {
+            kept if kept.is_of_layers() => Ok(Descriptor::new(layer_type(kept), digest, size)),
+            _ => self.store.put_layer(self.lease, self.store.blobs.file(&digest)?),
+        }
     }
 
     /// Sees that everything the image needs is here, and unpacks it.
