@@ -272,7 +272,7 @@ fn a_session_needs_its_directory() {
         answer.status,
         answer.message()
     );
-    assert_eq!(get(&daemon, &format!("/exec/{id}/json")).json()["ExitCode"], 126);
+    assert_eq!(get(&daemon, &format!("/exec/{id}/json")).json()["ExitCode"], 127);
     assert_eq!(daemon.send("HEAD", "/containers/box/archive?path=/nowhere", &[], b"").status, 404);
     // A part of a processor that is too small for the kernel is the caller's mistake.
     let update = daemon.api("POST", "/containers/box/update", Some(&json!({"NanoCpus": 1_000_000})));

@@ -198,21 +198,6 @@ fn what_runs_is_exported_as_it_sees_its_own_files() {
 }
 
 #[test]
-fn who_is_attached_is_counted_among_what_goes_on() {
-    let daemon = Daemon::with_busybox();
-    let script = "while true; do echo tick; sleep 0.1; done";
-    daemon.hull(["run", "-d", "--name", "box", "busybox", "sh", "-c", script]).ok();
-    let count = || daemon.api("GET", "/info", None).json()["NGoroutines"].as_i64().expect("a number");
-    let before = count();
-    let client = daemon.spawn_docker(["attach", "--no-stdin", "box"]);
-    assert!(eventually(PATIENCE, || count() > before));
-    client.signal(rustix::process::Signal::KILL);
-    client.finish();
-    assert!(eventually(PATIENCE, || count() <= before));
-    daemon.hull(["kill", "box"]).ok();
-}
-
-#[test]
 fn a_container_has_what_programs_look_for_and_that_is_no_change() {
     let daemon = Daemon::with_busybox();
     let look = "test -f /.dockerenv && readlink /etc/mtab && stat -c '%a %u:%g' /etc";

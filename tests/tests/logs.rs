@@ -339,7 +339,9 @@ fn a_destination_that_is_away_fails_the_start() {
     if !Path::new("/run/systemd/journal/socket").exists() {
         run(&daemon, "journald", &[], "true").complains("journald is not enabled on this host").fails(125);
     }
-    daemon.hull(["create", "--log-driver", "frob", "busybox"]).complains("no log driver named 'frob'");
+    daemon
+        .hull(["create", "--log-driver", "frob", "busybox"])
+        .complains("error looking up logging plugin frob: plugin \"frob\" not found");
 }
 
 fn unpack(kind: &str, bytes: &[u8]) -> Value {
