@@ -41,11 +41,9 @@ impl Error {
         Self::NotFound(format!("No such image: {name}"))
     }
 
-    /// Content that is not what its digest says.
+    /// Content that is not what its digest says; `what` is "manifest", "filesystem layer", …
     pub(crate) fn wrong_digest(what: &str, expected: &Digest, found: &Digest) -> Self {
-        Self::Invalid(format!(
-            "{what}: content does not match its digest: expected {expected}, found {found}"
-        ))
+        Self::Invalid(format!("{what} verification failed for digest {expected}: its content is {found}"))
     }
 
     /// Puts what was being done before the cause.

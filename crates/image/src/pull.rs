@@ -138,7 +138,7 @@ impl Pull<'_> {
         let first = self.session.manifest(wanted).await?;
         let digest = match self.name.digest() {
             Some(digest) => {
-                verify(&first.bytes, digest)?;
+                verify("manifest", &first.bytes, digest)?;
                 digest.clone()
             }
             None => Digest::sha256(&first.bytes),
@@ -167,7 +167,7 @@ impl Pull<'_> {
 
     async fn chosen(&self, chosen: &Descriptor) -> std::result::Result<Remote, Failure> {
         let fetched = self.session.manifest(&chosen.digest.to_string()).await?;
-        verify(&fetched.bytes, &chosen.digest)?;
+        verify("manifest", &fetched.bytes, &chosen.digest)?;
         let media_type = match chosen.media_type.as_str() {
             "" => &fetched.media_type,
             known => known,
@@ -192,7 +192,7 @@ impl Pull<'_> {
             );
         }
         let config = self.session.config(&manifest.config.digest).await?;
-        verify(&config, &manifest.config.digest)?;
+        verify("image config", &config, &manifest.config.digest)?;
         let record = Record::new(manifest.config, manifest.layers, parse_config(&config)?)?;
         self.check_platform(&record)?;
         let documents = [&record.id, &descriptor.digest];

@@ -49,7 +49,7 @@ async fn ask(session: &Session, name: &Reference) -> std::result::Result<Remote,
     let fetched = session.manifest(&wanted).await?;
     let digest = match name.digest() {
         Some(digest) => {
-            verify(&fetched.bytes, digest)?;
+            verify("manifest", &fetched.bytes, digest)?;
             digest.clone()
         }
         None => Digest::sha256(&fetched.bytes),
@@ -65,7 +65,7 @@ async fn ask(session: &Session, name: &Reference) -> std::result::Result<Remote,
         Document::Index(index) => index.manifests.into_iter().filter_map(|entry| entry.platform).collect(),
         Document::Manifest(manifest) => {
             let config = session.config(&manifest.config.digest).await?;
-            verify(&config, &manifest.config.digest)?;
+            verify("image config", &config, &manifest.config.digest)?;
             // Other artefacts than images have no platform, and that is no error.
             serde_json::from_slice::<PlatformFields>(&config).into_iter().collect()
         }

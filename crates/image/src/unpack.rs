@@ -111,9 +111,9 @@ impl<R: Read> Read for Expect<'_, R> {
             return Ok(count);
         }
         match self.hasher.take().map(Hasher::finish) {
-            Some(found) if found != *self.expected => {
-                Err(io::Error::other(Error::wrong_digest("layer", self.expected, &found).to_string()))
-            }
+            Some(found) if found != *self.expected => Err(io::Error::other(
+                Error::wrong_digest("filesystem layer", self.expected, &found).to_string(),
+            )),
             _ => Ok(0),
         }
     }

@@ -151,7 +151,8 @@ fn trusts_the_authorities_it_is_given() {
             matches!(&text, Error::Unauthorized(text) if text.contains("authentication required")),
             "{text}"
         );
-        assert!(target.store.login(name.domain(), wrong).await.is_err());
+        let refused = target.store.login(name.domain(), wrong).await.unwrap_err().to_string();
+        assert!(refused.ends_with("/v2/ failed with status: 401 Unauthorized"), "{refused}");
         target.store.login(name.domain(), me()).await.unwrap();
         target.store.pull(&name, None, me(), Sink::none()).await.unwrap();
         assert_eq!(target.read(&name.familiar(), "etc/motd"), "one");
@@ -383,6 +384,40 @@ fn refuses_content_that_is_not_what_was_asked_for() {
         assert!(fixture.store.pull(&wrong, None, Auth::default(), Sink::none()).await.is_err());
         fixture.store.pull(&fake.name("app:1"), None, Auth::default(), Sink::none()).await.unwrap();
         assert_eq!(fixture.store.list(true).unwrap().len(), 1);
+    });
+}
+
+/// Token servers that are not set up well answer in ways of their own; users are told what they said.
+#[test]
+fn tells_what_a_token_server_said() {
+    isolated(async || {
+        let said = |status: u16, body: &'static str| async move {
+            let server = Fake::start(move |_| Answer { body: body.into(), ..Answer::status(status) });
+            let realm = server.port;
+            let fake = Fake::start(move |_| {
+                Answer::error(401, "UNAUTHORIZED", "authentication required")
+                    .with("WWW-Authenticate", format!(r#"Bearer realm="http://127.0.0.1:{realm}/token""#))
+            });
+            let fixture = Fixture::new();
+            let name = fake.name("team/app:1");
+            fixture.store.pull(&name, None, Auth::default(), Sink::none()).await.unwrap_err().to_string()
+        };
+        let ends = [
+            (401, r#"{"error":"unauthorized"}"#, "unauthorized: authentication required"),
+            (401, r#"{"details":"incorrect username or password"}"#, "incorrect username or password"),
+            (
+                429,
+                r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"out of tokens"}]}"#,
+                "toomanyrequests: out of tokens",
+            ),
+            (403, "no way", r#"error parsing HTTP 403 response body: no error in it: "no way""#),
+            (400, "", "unexpected status from the registry: 400 Bad Request"),
+            (200, r#"{"something":"wrong"}"#, "authorization server did not include a token in the response"),
+        ];
+        for (status, body, end) in ends {
+            let text = said(status, body).await;
+            assert!(text.ends_with(end), "{status} {body}: {text}");
+        }
     });
 }
 

@@ -147,11 +147,7 @@ pub(super) async fn token(
     let status = answer.status();
     let body = bounded_body(answer, BODY_LIMIT).await?;
     if !status.is_success() {
-        let mut refusal = Refusal::new("GET", &url, status, &body);
-        if status == reqwest::StatusCode::UNAUTHORIZED && refusal.message.is_empty() {
-            refusal.message = "incorrect username or password".to_owned();
-        }
-        return Err(Failure::Refused(refusal));
+        return Err(Failure::Refused(Refusal::new("GET", &url, status, &body)));
     }
     let Token { token, access_token, refresh_token } =
         serde_json::from_slice(&body).map_err(|error| invalid_realm(realm, &error.to_string()))?;
@@ -160,7 +156,7 @@ pub(super) async fn token(
             value: format!("Bearer {token}"),
             identity: (!refresh_token.is_empty()).then_some(refresh_token),
         }),
-        None => Err(invalid_realm(realm, "it gave no token")),
+        None => Err(invalid_realm(realm, "authorization server did not include a token in the response")),
     }
 }
 

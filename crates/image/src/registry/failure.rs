@@ -11,6 +11,9 @@ use crate::error::Error;
 /// The most of an error's text that is read.
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
 
+/// The most of a text that is no error's of the protocol which users are shown.
+const SHOWN_BODY: usize = 256;
+
 /// A request without a usable answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -60,12 +63,21 @@ impl Refusal {
     /// Reads an error's body, in the protocol's form or in that of token servers.
     pub(super) fn new(method: &str, url: &Url, status: StatusCode, body: &[u8]) -> Self {
         let request = request(method, url);
-        let body: Body =
-            serde_json::from_slice(body).unwrap_or(Body { errors: Vec::new(), details: String::new() });
-        match body.errors.into_iter().next() {
-            Some(Item { code, message }) => Self { status, code, message, request },
-            None => Self { status, code: String::new(), message: body.details, request },
+        let known: Option<Body> = serde_json::from_slice(body).ok();
+        let (errors, details) = known.map(|known| (known.errors, known.details)).unwrap_or_default();
+        if let Some(Item { code, message }) = errors.into_iter().next() {
+            return Self { status, code, message, request };
         }
+        let message = match status {
+            _ if !details.is_empty() => details,
+            StatusCode::UNAUTHORIZED => "authentication required".to_owned(),
+            _ if body.is_empty() => format!("unexpected status from the registry: {status}"),
+            _ => {
+                let start = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BODY)]);
+                format!("error parsing HTTP {} response body: no error in it: {start:?}", status.as_u16())
+            }
+        };
+        Self { status, code: String::new(), message, request }
     }
 
     /// What a 401's challenge says, for it says more than the body.
@@ -87,7 +99,7 @@ impl Refusal {
         match (self.status, self.message.as_str()) {
             (StatusCode::UNAUTHORIZED, "") => format!("{}: no basic auth credentials", self.request),
             (StatusCode::UNAUTHORIZED, message) => format!("{}: unauthorized: {message}", self.request),
-            (status, _) => format!("{}: unexpected status from the registry: {status}", self.request),
+            (_, message) => format!("{}: {message}", self.request),
         }
     }
 

@@ -157,7 +157,15 @@ impl Session {
     /// Whether the credentials are good; what may stand for the password, if the registry gives such.
     pub(crate) async fn login(&self) -> std::result::Result<Option<String>, Failure> {
         let url = self.host.url("v2/")?;
-        self.expect(Request::new(Method::GET, url), &[StatusCode::OK]).await?;
+        let answer = self.send(Request::new(Method::GET, url.clone())).await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => {
+                let text = format!("login attempt to {url} failed with status: {}", answer.status());
+                return Err(Error::Unauthorized(text).into());
+            }
+            _ => return Err(refusal("GET", &url, answer).await),
+        }
         Ok(self.identity.lock().unwrap_or_else(PoisonError::into_inner).take())
     }
 

@@ -73,7 +73,7 @@ impl Blobs {
         let read = self.file(digest)?.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes);
         read.on("read", self.path(digest))?;
         check_document_size(bytes.len() as u64)?;
-        verify(&bytes, digest)?;
+        verify("document", &bytes, digest)?;
         Ok(bytes)
     }
 
@@ -212,7 +212,7 @@ impl Ingest<'_> {
         let found = self.hasher.clone().finish();
         match found == *expected {
             true => Ok(()),
-            false => Err(Error::wrong_digest("blob", expected, &found)),
+            false => Err(Error::wrong_digest("filesystem layer", expected, &found)),
         }
     }
 
@@ -220,7 +220,7 @@ impl Ingest<'_> {
     pub(crate) fn keep(mut self, expected: Option<&Digest>) -> Result<Digest> {
         let found = std::mem::take(&mut self.hasher).finish();
         if let Some(expected) = expected.filter(|expected| **expected != found) {
-            return Err(Error::wrong_digest("blob", expected, &found));
+            return Err(Error::wrong_digest("filesystem layer", expected, &found));
         }
         self.name(found)
     }
@@ -271,14 +271,14 @@ pub(crate) fn check_document_size(size: u64) -> Result<()> {
     }
 }
 
-/// Content in memory against its digest.
-pub(crate) fn verify(bytes: &[u8], expected: &Digest) -> Result<()> {
+/// Content in memory against its digest; `what` it is, for the error.
+pub(crate) fn verify(what: &str, bytes: &[u8], expected: &Digest) -> Result<()> {
     let mut hasher = Hasher::new(expected.algorithm());
     hasher.update(bytes);
     let found = hasher.finish();
     match found == *expected {
         true => Ok(()),
-        false => Err(Error::wrong_digest("document", expected, &found)),
+        false => Err(Error::wrong_digest(what, expected, &found)),
     }
 }
 
