@@ -169,3 +169,37 @@ fn the_hosts_users_are_for_who_asks() {
     assert_eq!(daemon.hull(["exec", "donor", "id", "-u"]).ok(), "0");
     daemon.hull(["restart", "-t", "0", "donor"]).ok();
 }
+
+#[test]
+fn a_host_without_the_default_user_gets_it() {
+    namespaces::enter();
+    let own = tempfile::tempdir().expect("temporary directory");
+    let part = |name: &str| {
+        let path = own.path().join(name);
+        fs::create_dir_all(&path).expect("a directory");
+        path.to_str().expect("utf-8").to_owned()
+    };
+    // An /etc of the test's own; its directory may not be on an overlay itself.
+    let run = |program: &str, arguments: &[&str]| {
+        let done = std::process::Command::new(program).args(arguments).status().expect("tests need mount");
+        assert!(done.success(), "{program} {arguments:?}");
+    };
+    run("mount", &["-t", "tmpfs", "own", &part("room")]);
+    let layers = format!("lowerdir=/etc,upperdir={},workdir={}", part("room/upper"), part("room/work"));
+    run("mount", &["-t", "overlay", "-o", &layers, "etc", "/etc"]);
+    // The overlay holds it; the directory is to go.
+    run("umount", &["-l", &part("room")]);
+    let line = |file: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().find(|line| line.starts_with("dockremap:")).map(str::to_owned)
+    };
+    assert_eq!(line("/etc/passwd"), None, "this host has it already");
+    let mut daemon = Daemon::start_with(&["--userns-remap=default"]);
+    assert!(line("/etc/passwd").is_some() && line("/etc/group").is_some());
+    let ranges = [line("/etc/subuid"), line("/etc/subgid")].map(|line| line.expect("a range"));
+    assert!(ranges.iter().all(|range| range.ends_with(":65536")), "{ranges:?}");
+    let root = daemon.data_root();
+    daemon.restart();
+    assert_eq!(daemon.data_root(), root, "the same ids");
+    assert_eq!([line("/etc/subuid"), line("/etc/subgid")], ranges.map(Some));
+}

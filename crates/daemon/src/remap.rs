@@ -1,14 +1,19 @@
 //! `userns-remap`: which ids of the host the users of containers get, by passwd(5) and subuid(5).
 //!
 //! Forms, as dockerd's: `default` (the user and group `dockremap`), `name[:group]`, `uid[:gid]`. The ranges of that user
-//! and that group follow each other, from id 0 inside.
+//! and that group follow each other, from id 0 inside. A host without `dockremap` gets it, from its own programs.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use hull_engine::{IdRange, Remap};
 
 /// The user that `default` means.
 const DEFAULT: &str = "dockremap";
+
+/// How many ids it gets, and from which on.
+const SIZE: u32 = 65536;
+const FIRST: u32 = 100_000;
 
 /// The maps.
 ///
@@ -24,12 +29,49 @@ pub(crate) fn of(setting: &str) -> Result<Remap, String> {
     } else {
         String::new()
     };
+    if setting == "default" && Known::find(user, "/etc/passwd", "user").is_err() {
+        make_default().map_err(|why| format!("{why}{hint}"))?;
+    }
     let user = Known::find(user, "/etc/passwd", "user").map_err(|why| format!("{why}{hint}"))?;
     // One name alone, or one number, is the user's; a group of that name or number is his.
     let group = Known::find(group, "/etc/group", "group").map_err(|why| format!("{why}{hint}"))?;
     let users = user.ranges(Path::new("/etc/subuid"), "subuid").map_err(|why| format!("{why}{hint}"))?;
     let groups = group.ranges(Path::new("/etc/subgid"), "subgid").map_err(|why| format!("{why}{hint}"))?;
     Ok(Remap { users, groups })
+}
+
+/// Makes the user and group that `default` means, with ranges of ids that nobody has.
+fn make_default() -> Result<(), String> {
+    let own = ["--system", "--user-group", "--no-create-home", "--shell", "/bin/false", DEFAULT];
+    run("useradd", &own)?;
+    for (file, option) in [("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")] {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let (has, first) = (text.lines().any(|line| line.starts_with("dockremap:")), free_from(&text));
+        if !has {
+            run("usermod", &[option, &format!("{first}-{}", first.saturating_add(SIZE - 1)), DEFAULT])?;
+        }
+    }
+    Ok(())
+}
+
+/// The first id that no range of subuid(5) has, and none behind it.
+fn free_from(text: &str) -> u32 {
+    let ends = text.lines().filter_map(|line| {
+        let mut fields = line.split(':').skip(1).map(|field| field.trim().parse::<u32>().ok());
+        fields.next()??.checked_add(fields.next()??)
+    });
+    ends.max().unwrap_or(FIRST).max(FIRST)
+}
+
+/// Runs a program of the host's whose business its users are.
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let failed = |why: String| format!("userns-remap: {program} {}: {why}", arguments.join(" "));
+    let done = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let done = done.map_err(|why| failed(why.to_string()))?;
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_owned())),
+    }
 }
 
 /// A user or group by name and number.
@@ -85,6 +127,12 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_ranges_are_behind_all_others() {
+        assert_eq!(free_from(""), 100_000);
+        assert_eq!(free_from("a:5:10\nb:100000:65536\nbroken\nc:165536:65536\n"), 231_072);
+    }
 
     #[test]
     fn ranges_follow_each_other() {
