@@ -197,3 +197,121 @@ fn direct_routing_and_marks_open_what_the_flags_say() {
     daemon.hull(["rm", "-f", "open", "shut"]).ok();
     daemon.hull(["network", "rm", "blue"]).ok();
 }
+
+#[test]
+fn the_hosts_name_means_all_its_addresses() {
+    let hosts = |daemon: &Daemon, more: &[&str]| {
+        let run = ["run", "--rm", "--add-host", "gw:host-gateway"];
+        daemon.hull([&run[..], more, &["busybox", "cat", "/etc/hosts"]].concat()).ok().to_owned()
+    };
+    let flags = ["--ipv6", "--bip", "10.214.0.1/24", "--bip6", "fd79::1/64"];
+    let daemon = start(&[&flags[..], &["--default-gateway", "10.214.0.9"]].concat());
+    let text = hosts(&daemon, &[]);
+    assert!(text.contains("10.214.0.1\tgw\nfd79::1\tgw\n"), "{text}");
+    let run = ["run", "-d", "--name", "web", "busybox", "sleep", "1000"];
+    daemon.hull(run).ok();
+    assert_eq!(of(&daemon, "web", ".Gateway"), "10.214.0.9");
+    daemon.hull(["exec", "web", "ip", "route"]).says("default via 10.214.0.9");
+    let template = "{{(index .IPAM.Config 0).AuxiliaryAddresses}}";
+    daemon.hull(["network", "inspect", "-f", template, "bridge"]).says("10.214.0.9");
+    daemon.hull(["rm", "-f", "web"]).ok();
+    // A container without IPv6 in a network with it.
+    let off = ["--sysctl", "net.ipv6.conf.all.disable_ipv6=1"];
+    let text = hosts(&daemon, &off);
+    assert!(text.starts_with("127.0.0.1\tlocalhost\n10.214.0.1\tgw\n"), "{text}");
+    daemon.hull([&["run", "-d", "--name", "four"], &off[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    assert_eq!(of(&daemon, "four", ".GlobalIPv6Address"), "");
+    daemon.hull(["rm", "-f", "four"]).ok();
+    drop(daemon);
+    // Of a flag with one value the last one holds; of a list all.
+    let named =
+        ["--host-gateway-ip", "fd80::7", "--host-gateway-ip", "10.7.0.7", "--icc=true", "--icc=false"];
+    let daemon = start(&named);
+    let text = hosts(&daemon, &[]);
+    assert!(text.contains("10.7.0.7\tgw\nfd80::7\tgw\n"), "{text}");
+    let icc = "{{index .Options \"com.docker.network.bridge.enable_icc\"}}";
+    assert_eq!(daemon.hull(["network", "inspect", "-f", icc, "bridge"]).ok(), "false");
+}
+
+#[test]
+fn options_say_which_families_a_network_has() {
+    let option = |family: &str, value: &str| {
+        format!("--default-network-opt=bridge=com.docker.network.enable_{family}={value}")
+    };
+    let daemon = start(&[&option("ipv4", "false"), &option("ipv6", "true")]);
+    let made = |body: serde_json::Value, version: &str| {
+        let answer = daemon.api("POST", &format!("/{version}/networks/create"), Some(&body));
+        assert_eq!(answer.status, 201, "{body}");
+        let made = daemon.api("GET", "/networks/made", None).json();
+        daemon.hull(["network", "rm", "made"]).ok();
+        let has = |field: &str| made[field].as_bool().expect("a flag");
+        (has("EnableIPv4"), has("EnableIPv6"), made["Options"].as_object().expect("options").len())
+    };
+    let now = "v1.51";
+    assert_eq!(made(serde_json::json!({"Name": "made"}), now), (false, true, 2));
+    assert_eq!(made(serde_json::json!({"Name": "made", "EnableIPv4": true}), now), (true, true, 1));
+    let both = serde_json::json!({"Name": "made", "EnableIPv4": true, "EnableIPv6": false});
+    assert_eq!(made(both, now), (true, false, 0));
+    let own = serde_json::json!({"Name": "made", "Options": {"com.docker.network.enable_ipv4": "1"}});
+    assert_eq!(made(own, now), (true, true, 2));
+    // Before that version of the API nobody could be without IPv4.
+    let daemon = start(&[]);
+    let body = serde_json::json!({"Name": "old", "EnableIPv4": false, "EnableIPv6": true});
+    assert_eq!(daemon.api("POST", "/v1.46/networks/create", Some(&body)).status, 201);
+    assert_eq!(daemon.api("GET", "/networks/old", None).json()["EnableIPv4"], true);
+    let wrong = serde_json::json!({"Name": "x", "Options": {"com.docker.network.enable_ipv6": "maybe"}});
+    let refused = daemon.api("POST", "/networks/create", Some(&wrong));
+    let why = "driver-opt \"com.docker.network.enable_ipv6\" is not a valid bool";
+    assert_eq!((refused.status, refused.json()["message"].as_str()), (400, Some(why)));
+    daemon.hull(["network", "rm", "old"]).ok();
+}
+
+#[test]
+fn endpoints_are_what_the_request_says() {
+    let daemon = start(&[]);
+    for (name, subnet) in [("red", "10.215.0.0/24"), ("blue", "10.215.1.0/24")] {
+        daemon.hull(["network", "create", "--subnet", subnet, name]).ok();
+        // Nobody has named a gateway.
+        let template = "{{json .IPAM.Config}}";
+        let found = daemon.hull(["network", "inspect", "-f", template, name]);
+        assert_eq!(found.ok(), format!("[{{\"Subnet\":\"{subnet}\"}}]"));
+    }
+    let create = |endpoints: serde_json::Value| {
+        let body = serde_json::json!({
+            "Image": "busybox", "Cmd": ["sleep", "1000"], "NetworkingConfig": {"EndpointsConfig": endpoints}
+        });
+        daemon.api("POST", "/v1.51/containers/create?name=box", Some(&body))
+    };
+    // Who names networks and no mode is in those alone.
+    let options = serde_json::json!({"com.docker.network.endpoint.ifname": "eth1"});
+    let made = create(serde_json::json!({
+        "red": {"DriverOpts": options}, "blue": {"MacAddress": "02:00:00:00:00:09"}
+    }));
+    assert_eq!(made.status, 201);
+    daemon.hull(["start", "box"]).ok();
+    daemon.hull(["exec", "box", "ip", "addr", "show", "eth1"]).says("10.215.0.2/24");
+    daemon.hull(["exec", "box", "ip", "addr", "show", "eth0"]).says("10.215.1.2/24");
+    daemon.hull(["exec", "box", "ip", "addr", "show", "eth2"]).fails(1);
+    let taken =
+        ["network", "connect", "--driver-opt", "com.docker.network.endpoint.ifname=eth0", "bridge", "box"];
+    daemon.hull(taken).complains("error renaming interface to \"eth0\": file exists");
+    daemon.hull(["rm", "-f", "box"]).ok();
+    let wrong = serde_json::json!({"com.docker.network.endpoint.sysctls": "net.ipv4.ip_forward=1"});
+    let refused = create(serde_json::json!({"red": {"DriverOpts": wrong}}));
+    let why = refused.json()["message"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(refused.status, 400, "{why}");
+    assert!(why.contains("unrecognised network interface sysctl 'net.ipv4.ip_forward=1'"), "{why}");
+    let right =
+        serde_json::json!({"com.docker.network.endpoint.sysctls": "net.ipv4.conf.ifname.log_martians=1"});
+    assert_eq!(create(serde_json::json!({"red": {"DriverOpts": right}})).status, 201);
+    daemon.hull(["start", "box"]).ok();
+    daemon.hull(["exec", "box", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians"]).says("1");
+    daemon.hull(["rm", "-f", "box"]).ok();
+    // Older clients look for the hardware address there.
+    let run = ["run", "-d", "--name", "box", "--network", "red", "--mac-address", "02:00:00:00:00:07"];
+    daemon.hull([&run[..], &["busybox", "sleep", "1000"]].concat()).ok();
+    let old = daemon.api("GET", "/v1.51/containers/box/json", None).json();
+    assert_eq!(old["Config"]["MacAddress"], "02:00:00:00:00:07");
+    daemon.hull(["rm", "-f", "box"]).ok();
+    daemon.hull(["network", "rm", "red", "blue"]).ok();
+}

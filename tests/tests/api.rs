@@ -369,9 +369,9 @@ fn fields_come_and_go_with_the_versions() {
     for (path, field, since) in [
         ("/containers/json?all=1", "/HostConfig/Annotations", 46),
         ("/containers/json?all=1", "/Health", 52),
-        ("/images/json", "/Descriptor", 48),
+        ("/images/json?manifests=1", "/Descriptor", 48),
         ("/images/json?manifests=1", "/Manifests", 47),
-        ("/images/busybox/json", "/Descriptor", 48),
+        ("/images/busybox/json?manifests=1", "/Descriptor", 48),
         ("/images/busybox/json?manifests=1", "/Manifests", 48),
         ("/info", "/FirewallBackend", 49),
         ("/info", "/DiscoveredDevices", 50),

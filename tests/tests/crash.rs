@@ -107,3 +107,37 @@ fn a_daemon_that_stops_leaves_containers_alone() {
     let taken = daemon.hull(["run", "--rm", "-p", "18080:80", "busybox", "true"]);
     taken.complains("port is already allocated").fails(125);
 }
+
+/// Whether it runs.
+fn runs(daemon: &Daemon, name: &str) -> bool {
+    daemon.hull(["inspect", "-f", "{{.State.Running}}", name]).ok() == "true"
+}
+
+#[test]
+fn a_daemon_that_keeps_nothing_alive_ends_its_containers_and_starts_those_that_are_to_run() {
+    let mut daemon = Daemon::start_with(&["--live-restore=false"]);
+    let archive = hull_testkit::images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    assert_eq!(daemon.api("GET", "/info", None).json()["LiveRestoreEnabled"], false);
+    let polite = "trap 'echo asked; exit 3' TERM; while true; do sleep 0.05; done";
+    daemon.hull(["run", "-d", "--name", "once", "busybox", "sh", "-c", polite]).ok();
+    let always = ["run", "-d", "--name", "always", "--restart", "always", "--stop-timeout", "0"];
+    daemon.hull(always.into_iter().chain(["busybox", "sleep", "1000"])).ok();
+    daemon.stop();
+    assert!(daemon.processes().is_empty(), "nothing outlives it: {:?}", daemon.processes());
+    daemon.restart();
+    assert_eq!(daemon.hull(["logs", "once"]).ok(), "asked");
+    assert_eq!(
+        daemon.hull(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "once"]).ok(),
+        "exited 3"
+    );
+    assert!(eventually(PATIENCE, || runs(&daemon, "always")));
+    // What it could not end itself, the next one does.
+    daemon.hull(["start", "once"]).ok();
+    let pid = daemon.hull(["inspect", "-f", "{{.State.Pid}}", "always"]).ok().to_owned();
+    daemon.kill9();
+    daemon.restart();
+    assert!(!runs(&daemon, "once"));
+    assert!(eventually(PATIENCE, || runs(&daemon, "always")));
+    assert_ne!(daemon.hull(["inspect", "-f", "{{.State.Pid}}", "always"]).ok(), pid);
+}

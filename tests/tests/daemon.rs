@@ -6,6 +6,7 @@ use hull_testkit::Daemon;
 use hull_testkit::daemon::binary;
 use hull_testkit::output::{PATIENCE, eventually};
 use rustix::process::{Pid, Signal};
+use serde_json::json;
 
 #[test]
 fn a_hang_up_reloads_the_configuration() {
@@ -90,12 +91,12 @@ fn a_configuration_is_checked_in_dockers_words() {
 fn what_has_no_meaning_is_said_once() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let file = directory.path().join("daemon.json");
-    std::fs::write(&file, r#"{"live-restore": true, "log-format": "json"}"#).expect("write");
+    std::fs::write(&file, r#"{"storage-driver": "overlay2", "log-format": "json"}"#).expect("write");
     let daemon =
         Daemon::start_with(&["--config-file", file.to_str().expect("utf-8"), "--userland-proxy-path=/x"]);
     let lines: Vec<serde_json::Value> =
         daemon.log().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
-    for flag in ["live-restore has no effect", "--userland-proxy-path has no effect"] {
+    for flag in ["storage-driver has no effect", "--userland-proxy-path has no effect"] {
         let said = |line: &&serde_json::Value| line["level"] == "WARN" && line.to_string().contains(flag);
         assert_eq!(lines.iter().filter(said).count(), 1, "{flag}: {lines:?}");
     }
@@ -287,6 +288,17 @@ fn registries_are_reached_by_the_proxy() {
     let info = daemon.api("GET", "/info", None).json();
     assert!(info["HttpsProxy"].as_str().expect("text").starts_with("http://xxxxx:xxxxx@127.0.0.1:"));
     assert_eq!(info["NoProxy"], "direct.test");
+}
+
+#[test]
+fn mirrors_are_told_of_as_directories() {
+    let mirrors = ["--registry-mirror", "https://192.0.2.2", "--registry-mirror", "http://mirror.test:5000/"];
+    let daemon = Daemon::start_with(&mirrors);
+    let info = daemon.api("GET", "/info", None).json();
+    let told = json!(["https://192.0.2.2/", "http://mirror.test:5000/"]);
+    assert_eq!(info["RegistryConfig"]["Mirrors"], told);
+    assert_eq!(info["RegistryConfig"]["IndexConfigs"]["docker.io"]["Mirrors"], told);
+    assert!(info["NGoroutines"].as_i64() > Some(0), "{}", info["NGoroutines"]);
 }
 
 /// A daemon with flags and the image `busybox`.

@@ -33,6 +33,10 @@ fn devices_have_their_path_and_their_permissions() {
     run(&daemon, &missing, "true").complains(
         "error gathering device information while adding custom device \"/dev/nosuch\": no such file or directory",
     );
+    for none in ["/etc", "/etc/passwd"] {
+        let none_at_all = json!({"Devices": [{"PathOnHost": none, "CgroupPermissions": "rwm"}]});
+        run(&daemon, &none_at_all, "true").complains(&format!("custom device \"{none}\": not a device node"));
+    }
 }
 
 #[test]

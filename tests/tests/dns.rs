@@ -129,6 +129,29 @@ fn internal_networks_ask_nobody() {
     daemon.hull(["network", "rm", "vault"]).ok();
 }
 
+/// A server that the user names may be a neighbour, also where nothing leads outside.
+#[test]
+fn an_internal_network_may_have_its_own_server() {
+    let host = Host::with_stub("127.0.0.53");
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "--internal", "vault"]).ok();
+    start(&daemon, "server", &["--network", "vault"]);
+    let server = address_of(&daemon, "server").to_string();
+    let stub = inside(&daemon, "server", || Host::stub("0.0.0.0"));
+    start(&daemon, "one", &["--network", "vault", "--dns", &server]);
+    assert_eq!(ask(&daemon, "one", "outside.example", TYPE::A).addresses, [Host::ADDRESS]);
+    assert_eq!((stub.asked("outside.example"), host.asked("outside.example")), (1, 0));
+    // The name server itself is nobody to ask.
+    daemon.hull(["network", "create", "blue"]).ok();
+    start(&daemon, "two", &["--network", "blue", "--dns", "127.0.0.11"]);
+    let begun = std::time::Instant::now();
+    assert_eq!(ask(&daemon, "two", "outside.example", TYPE::A).code, RCODE::ServerFailure);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(host.asked("outside.example"), 0);
+    daemon.hull(["rm", "-f", "server", "one", "two"]).ok();
+    daemon.hull(["network", "rm", "vault", "blue"]).ok();
+}
+
 #[test]
 fn the_users_servers_are_asked_from_the_container() {
     let _host = Host::with_stub("127.0.0.53");

@@ -149,3 +149,87 @@ fn diff_export_and_commit_show_what_was_written() {
     daemon.hull(["rm", "author"]).ok();
     daemon.hull(["rmi", "noted:1"]).ok();
 }
+
+#[test]
+fn an_exec_is_refused_before_it_starts_where_that_can_be_known() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    let create = |config: serde_json::Value| {
+        let answer = daemon.api("POST", "/containers/box/exec", Some(&config));
+        (answer.status, answer.message())
+    };
+    let user = |user: &str| create(serde_json::json!({"Cmd": ["true"], "User": user}));
+    let unknown = "unable to find user nobody-here: no matching entries in passwd file";
+    assert_eq!(user("nobody-here"), (400, unknown.to_owned()));
+    let unknown = "unable to find group nowhere: no matching entries in group file";
+    assert_eq!(user("0:nowhere"), (400, unknown.to_owned()));
+    assert_eq!(user("4711").0, 201);
+    let keys = create(serde_json::json!({"Cmd": ["true"], "DetachKeys": "ctrl-%"}));
+    assert_eq!(keys, (400, "Invalid escape keys (ctrl-%) provided".to_owned()));
+    let session = serde_json::json!({"Cmd": ["sleep", "1000"], "Tty": true});
+    let id = daemon.api("POST", "/containers/box/exec", Some(&session)).json()["Id"].clone();
+    let start = format!("/exec/{}/start", id.as_str().expect("an id"));
+    assert_eq!(daemon.api("POST", &start, Some(&serde_json::json!({"Detach": true}))).status, 200);
+    let resize = || daemon.api("POST", &format!("/exec/{}/resize?h=5&w=5", id.as_str().unwrap_or("")), None);
+    assert_eq!(resize().status, 200);
+    daemon.docker(["exec", "-w", "/nosuch", "box", "true"]).fails(127);
+    let box_id = daemon.hull(["inspect", "-f", "{{.Id}}", "box"]).ok().to_owned();
+    daemon.hull(["kill", "box"]).ok();
+    let late = resize();
+    assert_eq!((late.status, late.message()), (409, format!("container {box_id} is not running")));
+}
+
+#[test]
+fn what_runs_is_exported_as_it_sees_its_own_files() {
+    let daemon = Daemon::with_busybox();
+    let mounts = ["-v", "/volume", "--tmpfs", "/scratch"];
+    daemon
+        .hull(["run", "-d", "--name", "box"].into_iter().chain(mounts).chain(["busybox", "sleep", "1000"]))
+        .ok();
+    daemon
+        .hull(["exec", "box", "sh", "-c", "echo text >/root/note; touch /volume/v /scratch/s; rm /etc/group"])
+        .ok();
+    let archive = daemon.dir().join("running.tar");
+    daemon.hull(["export", "-o", archive.to_str().expect("utf-8"), "box"]).ok();
+    let listed = std::process::Command::new("tar").arg("-tf").arg(&archive).output().expect("tar");
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(names.contains("root/note") && !names.contains("etc/group"), "{names}");
+    assert!(!names.contains("volume/v") && !names.contains("scratch/s"), "{names}");
+}
+
+#[test]
+fn who_is_attached_is_counted_among_what_goes_on() {
+    let daemon = Daemon::with_busybox();
+    let script = "while true; do echo tick; sleep 0.1; done";
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sh", "-c", script]).ok();
+    let count = || daemon.api("GET", "/info", None).json()["NGoroutines"].as_i64().expect("a number");
+    let before = count();
+    let client = daemon.spawn_docker(["attach", "--no-stdin", "box"]);
+    assert!(eventually(PATIENCE, || count() > before));
+    client.signal(rustix::process::Signal::KILL);
+    client.finish();
+    assert!(eventually(PATIENCE, || count() <= before));
+    daemon.hull(["kill", "box"]).ok();
+}
+
+#[test]
+fn a_container_has_what_programs_look_for_and_that_is_no_change() {
+    let daemon = Daemon::with_busybox();
+    let look = "test -f /.dockerenv && readlink /etc/mtab && stat -c '%a %u:%g' /etc";
+    assert_eq!(
+        daemon.hull(["run", "--name", "box", "busybox", "sh", "-c", look]).ok(),
+        "/proc/mounts\n755 0:0"
+    );
+    assert_eq!(daemon.hull(["diff", "box"]).ok(), "");
+    // What an image has of its own stays, and so does its absence in a layer above.
+    let change = "chmod 700 /etc; chown 7:8 /etc; rm /etc/mtab /.dockerenv; echo own >/etc/mtab; echo own >/.dockerenv";
+    daemon.hull(["run", "--name", "author", "busybox", "sh", "-c", change]).ok();
+    daemon.hull(["commit", "author", "own:1"]).ok();
+    let look = "cat /.dockerenv /etc/mtab; stat -c '%a %u:%g' /etc";
+    assert_eq!(daemon.hull(["run", "--rm", "own:1", "sh", "-c", look]).ok(), "own\nown\n700 7:8");
+    daemon.hull(["run", "--name", "remover", "own:1", "rm", "/etc/mtab", "/.dockerenv"]).ok();
+    assert_eq!(daemon.hull(["diff", "remover"]).lines(), ["D /.dockerenv", "C /etc", "D /etc/mtab"]);
+    daemon.hull(["commit", "remover", "own:2"]).ok();
+    let look = "readlink /etc/mtab; stat -c '%a %u:%g' /etc";
+    assert_eq!(daemon.hull(["run", "--rm", "own:2", "sh", "-c", look]).ok(), "/proc/mounts\n700 7:8");
+}

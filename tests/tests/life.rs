@@ -293,3 +293,48 @@ fn what_is_not_probed_is_not_healthy() {
     assert!(probe["Output"].as_str().is_some_and(|text| text.ends_with("$PATH: unknown")), "{probe}");
     assert_eq!(wrong("FROB")(), Value::Null);
 }
+
+#[test]
+fn a_stop_right_after_the_start_is_heard() {
+    let daemon = Daemon::with_busybox();
+    // The kernel drops what a process 1 does not listen to, and this one listens late.
+    let late = "sleep 0.05; trap 'exit 3' TERM; while true; do sleep 0.02; done";
+    daemon.hull(["run", "-d", "--name", "late", "busybox", "sh", "-c", late]).ok();
+    assert_eq!(daemon.api("POST", "/containers/late/stop?t=30", None).status, 204);
+    assert_eq!(daemon.hull(["inspect", "-f", "{{.State.ExitCode}}", "late"]).ok(), "3");
+    // Who never listens is not waited for longer than a moment.
+    daemon.hull(["run", "-d", "--name", "deaf", "busybox", "sleep", "1000"]).ok();
+    let asked = std::time::Instant::now();
+    assert_eq!(daemon.api("POST", "/containers/deaf/kill?signal=USR1", None).status, 204);
+    assert!(asked.elapsed() < std::time::Duration::from_secs(3));
+}
+
+#[test]
+fn one_that_waits_for_its_next_try_counts_as_running() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "looping", "--restart", "always", "busybox", "false"]).ok();
+    assert!(eventually(PATIENCE, || status(&daemon, "looping") == "restarting"));
+    let count =
+        || daemon.hull(["inspect", "-f", "{{.RestartCount}}", "looping"]).ok().parse::<u32>().unwrap();
+    assert!(eventually(PATIENCE, || count() >= 5), "the pauses are long by now");
+    assert_eq!(daemon.api("POST", "/containers/looping/start", None).status, 304);
+    let id = daemon.hull(["inspect", "-f", "{{.Id}}", "looping"]).ok().to_owned();
+    let text = format!("Container {id} is restarting, wait until the container is running");
+    let exec = daemon.api("POST", "/containers/looping/exec", Some(&json!({"Cmd": ["true"]})));
+    assert_eq!((exec.status, exec.message()), (409, text));
+}
+
+#[test]
+fn what_the_kernel_says_of_a_program_is_its_output() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox", "/script"]).ok();
+    let script = daemon.dir().join("script");
+    std::fs::write(&script, "#!/nosuch\n").expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).expect("chmod");
+    daemon.docker(["cp", script.to_str().expect("utf-8"), "box:/script"]).ok();
+    daemon.docker(["start", "-a", "box"]).complains("exec /script: no such file or directory").fails(255);
+    let state =
+        daemon.docker(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "box"]);
+    assert_eq!(state.stdout.trim(), "exited 255");
+}

@@ -105,6 +105,10 @@ fn limits_change_while_a_container_runs() {
     update(serde_json::json!({"Memory": 256 << 20, "MemorySwap": 512 << 20}));
     let limit = cgroup_file(&daemon, &id, "memory", "memory.limit_in_bytes", "memory.max");
     assert_eq!(limit, (256 << 20).to_string());
+    // Another limit has nothing to do with that, also where swap has none.
+    update(serde_json::json!({"Memory": 256 << 20, "MemorySwap": -1}));
+    update(serde_json::json!({"CpuShares": 512}));
+    update(serde_json::json!({"Memory": 256 << 20, "MemorySwap": 512 << 20}));
     // What the kernel refuses is not written down.
     let used = serde_json::json!({"Memory": 6 << 20, "MemorySwap": 6 << 20, "CpusetMems": "7"});
     let answer = daemon.api("POST", &format!("/containers/{id}/update"), Some(&used));

@@ -270,3 +270,26 @@ fn where_the_daemon_keeps_its_own_new_mounts_go_as_well() {
     // Nobody asked for it, so a host whose mounts stay where they are is no obstacle.
     daemon.hull(["run", "--rm", "-v", "/:/host:ro", "busybox", "cat", "/host/proc/version"]).ok();
 }
+
+#[test]
+fn a_volume_does_not_hide_the_files_that_are_the_engines() {
+    let daemon = Daemon::with_busybox();
+    let run = |more: &[&str], file: &str| {
+        let all = [&["run", "--rm", "-v", "/etc"], more, &["busybox", "cat", file]].concat();
+        daemon.hull(all).ok().to_owned()
+    };
+    assert!(run(&["--dns", "192.0.2.1"], "/etc/resolv.conf").contains("nameserver 192.0.2.1"));
+    assert_eq!(run(&["--hostname", "inner"], "/etc/hostname"), "inner");
+    assert!(run(&["--add-host", "other:192.0.2.7"], "/etc/hosts").contains("192.0.2.7\tother"));
+}
+
+#[test]
+fn anonymous_volumes_go_with_the_last_container_that_has_them() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "donor", "-v", "/anon", "-v", "named:/named", "busybox"]).ok();
+    daemon.hull(["create", "--name", "heir", "--volumes-from", "donor", "busybox"]).ok();
+    daemon.hull(["rm", "donor"]).ok();
+    assert_eq!(daemon.hull(["volume", "ls", "-q"]).lines().len(), 2);
+    daemon.hull(["rm", "-v", "heir"]).ok();
+    assert_eq!(daemon.hull(["volume", "ls", "-q"]).ok(), "named");
+}

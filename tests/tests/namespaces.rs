@@ -84,4 +84,24 @@ fn processes_are_seen_from_a_joined_namespace() {
         .hull(["start", "two"])
         .complains(&format!("failed to join PID namespace: container {id} is not running"))
         .fails(1);
+    assert_eq!(daemon.api("POST", "/containers/two/start", None).status, 500);
+    let own = ["run", "--name", "me", "--network", "container:me", "busybox", "true"];
+    daemon.docker(own).complains("cannot join own network namespace").fails(125);
+}
+
+#[test]
+fn older_clients_get_the_hosts_cgroups_where_they_always_did() {
+    let daemon = Daemon::start_with(&["--default-cgroupns-mode", "private"]);
+    let archive = hull_testkit::images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    let v1 = daemon.api("GET", "/info", None).json()["CgroupVersion"] == "1";
+    let mode = |version: &str| {
+        let body = serde_json::json!({"Image": "busybox"});
+        let made = daemon.api("POST", &format!("/{version}/containers/create"), Some(&body)).json();
+        let id = made["Id"].as_str().expect("an id").to_owned();
+        daemon.api("GET", &format!("/containers/{id}/json"), None).json()["HostConfig"]["CgroupnsMode"]
+            .clone()
+    };
+    assert_eq!(mode("v1.40"), if v1 { "host" } else { "private" });
+    assert_eq!(mode("v1.41"), "private");
 }

@@ -160,7 +160,8 @@ fn answer(method: &str, body: &Value, facts: &mut Facts, home: &Path) -> (u16, V
             fs::create_dir_all(&place).expect("mkdir");
             facts.options = body["Opts"].clone();
             facts.volumes.insert(name, Vec::new());
-            json!({})
+            // What Go's encoders make of nothing.
+            Value::Null
         }
         "List" => {
             json!({"Volumes": facts.volumes.iter().map(|(name, ids)| shown(name, ids)).collect::<Vec<_>>()})

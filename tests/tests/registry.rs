@@ -40,7 +40,7 @@ fn a_registry_is_asked_without_pulling() {
     let name = "127.0.0.1:5000/team/box:1";
     daemon.hull(["tag", "busybox", name]).ok();
     daemon.hull(["push", name]).ok();
-    let image = daemon.api("GET", &format!("/images/{name}/json"), None).json();
+    let image = daemon.api("GET", &format!("/images/{name}/json?manifests=1"), None).json();
     let found = daemon.api("GET", &format!("/distribution/{name}/json"), None);
     assert_eq!(found.status, 200, "{}", found.message());
     let found = found.json();

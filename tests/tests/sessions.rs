@@ -100,3 +100,39 @@ fn states_of_a_session() {
     let stopped = post(&daemon, "/containers/box/exec", &json!({ "Cmd": ["true"] }));
     assert_eq!(stopped.status, 409);
 }
+
+/// Who sees the end of the output and asks at once finds the container as it ended, and its networks free.
+#[test]
+fn an_outputs_end_comes_with_the_exit() {
+    let daemon = with_box();
+    for _ in 0..5 {
+        daemon.hull(["network", "create", "short"]).ok();
+        let config = json!({
+            "Image": "busybox", "Cmd": ["sh", "-c", "sleep 0.5; echo said; exit 7"], "HostConfig": {"NetworkMode": "short"}
+        });
+        let id = create_container(&daemon, &config);
+        let path = format!("/containers/{id}/attach?stream=1&stdout=1&stderr=1");
+        let attached = std::thread::scope(|scope| {
+            let attached = scope.spawn(|| post(&daemon, &path, &Value::Null));
+            // Attached before the start or after it: the end is the same.
+            assert_eq!(post(&daemon, &format!("/containers/{id}/start"), &Value::Null).status, 204);
+            attached.join().expect("an answer")
+        });
+        let path = format!("/containers/{id}/json");
+        let state = daemon.api("GET", &path, None).json()["State"].clone();
+        assert_eq!(
+            (&state["Status"], &state["ExitCode"]),
+            (&json!("exited"), &json!(7)),
+            "{}",
+            attached.head
+        );
+        daemon.hull(["network", "rm", "short"]).ok();
+        daemon.hull(["rm", &id]).ok();
+    }
+}
+
+fn create_container(daemon: &Daemon, config: &Value) -> String {
+    let made = post(daemon, "/containers/create", config);
+    assert_eq!(made.status, 201, "{}", made.head);
+    made.json()["Id"].as_str().expect("an id").to_owned()
+}

@@ -4,6 +4,7 @@
 //! moment, it starts again and the engine finds every container.
 
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -90,7 +91,8 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .map_err(|why| format!("start the worker threads: {why}"))?;
-        runtime.block_on(run(line, &matches))
+        // It ends with the process, and not before: a thread that still waits for a plugin must not find its clock gone.
+        ManuallyDrop::new(runtime).block_on(run(line, &matches))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -159,6 +161,9 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     let _ = tokio::time::timeout(patience, servers.join_all()).await;
     if let Some(traces) = &daemon.traces {
         traces.finish().await;
+    }
+    if !daemon.settings().live_restore() {
+        engine.stop_all().await;
     }
     engine.shutdown().await;
     Ok(())

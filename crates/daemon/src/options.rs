@@ -1,5 +1,6 @@
 //! From the daemon's settings to the engine's options.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use hull_engine::model::{LogConfig, Ulimit};
@@ -49,14 +50,12 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             .values()
             .map(|limit| Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard })
             .collect(),
-        cdi_directories: match settings.cdi_spec_dirs.is_empty() {
-            true => defaults.cdi_directories,
-            false => settings.cdi_spec_dirs.clone(),
-        },
+        cdi_directories: settings.cdi_directories().unwrap_or(defaults.cdi_directories),
+        live_restore: settings.live_restore(),
         runtimes: runtimes(settings),
         default_ipc_mode: settings.default_ipc_mode.clone().unwrap_or(defaults.default_ipc_mode),
         default_cgroupns_mode: settings.default_cgroupns_mode.clone(),
-        host_gateway: settings.host_gateway_ip.clone(),
+        host_gateways: host_gateways(&settings.host_gateway_ips)?,
         dns: settings.dns.clone(),
         dns_options: settings.dns_opts.clone(),
         dns_search: settings.dns_search.clone(),
@@ -128,6 +127,14 @@ pub(crate) fn proxies(settings: &Settings) -> Option<Proxies> {
     })
 }
 
+/// The URL of a proxy without its credentials, which are nobody's business.
+pub(crate) fn masked(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://xxxxx:xxxxx@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
 /// A variable of the environment, in either case.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).or_else(|_| std::env::var(name.to_ascii_lowercase())).ok()
@@ -159,10 +166,6 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
             _ => return Err(format!("invalid default-address-pool base: {}", pool.base)),
         }
     }
-    let mut default_options = settings.default_network_opts.clone();
-    for (driver, name, value) in &settings.default_network_opt {
-        default_options.entry(driver.clone()).or_default().insert(name.clone(), value.clone());
-    }
     Ok(hull_network::Config {
         bridge: match settings.bridge.as_deref() {
             None => defaults.bridge,
@@ -188,9 +191,23 @@ fn network(settings: &Settings) -> Result<hull_network::Config, String> {
         mtu: some(settings.mtu).unwrap_or(defaults.mtu),
         pools: if pools.is_empty() { defaults.pools } else { pools },
         pools6,
-        default_options,
+        default_gateway: parsed(settings.default_gateway.as_deref(), "default-gateway")?,
+        default_gateway6: parsed(settings.default_gateway_v6.as_deref(), "default-gateway-v6")?,
         ..hull_network::Config::default()
     })
+}
+
+/// What host-gateway means: at most an address of each family, in dockerd's words.
+pub(crate) fn host_gateways(texts: &[String]) -> Result<Vec<IpAddr>, String> {
+    let read = |text: &String| text.parse().map_err(|_| format!("invalid host-gateway-ip: {text}"));
+    let mut addresses = texts.iter().map(read).collect::<Result<Vec<IpAddr>, _>>()?;
+    for (is_of, family) in [(IpAddr::is_ipv4 as fn(&IpAddr) -> bool, "IPv4"), (IpAddr::is_ipv6, "IPv6")] {
+        if addresses.iter().filter(|address| is_of(address)).count() > 1 {
+            return Err(format!("only one {family} host gateway IP address can be specified"));
+        }
+    }
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    Ok(addresses)
 }
 
 /// A number that was given; zero is the default, as for dockerd.

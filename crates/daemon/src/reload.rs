@@ -38,6 +38,7 @@ fn taking_over(old: Settings, new: Settings) -> Settings {
         max_concurrent_uploads: new.max_concurrent_uploads,
         max_download_attempts: new.max_download_attempts,
         shutdown_timeout: new.shutdown_timeout,
+        live_restore: new.live_restore,
         features: new.features,
         runtimes: new.runtimes,
         default_runtime: new.default_runtime,
@@ -75,8 +76,7 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
         ("max-download-attempts", images.max_download_attempts.to_string()),
         ("shutdown-timeout", settings.shutdown_timeout.unwrap_or(crate::settings::SHUTDOWN).to_string()),
         ("features", features(settings)),
-        // Containers always outlive the daemon.
-        ("live-restore", "true".to_owned()),
+        ("live-restore", settings.live_restore().to_string()),
         ("default-runtime", options::runtimes(settings).default),
         ("runtimes", runtimes(settings)),
         ("allow-nondistributable-artifacts", "[]".to_owned()),

@@ -10,6 +10,7 @@ mod foreign;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use serde::Deserialize;
@@ -112,6 +113,12 @@ pub(crate) struct Settings {
     /// IPv6 subnet of the default bridge, or with --bip6 the part of it that containers get addresses from
     #[arg(long, value_name = "string")]
     pub(crate) fixed_cidr_v6: Option<String>,
+    /// Gateway of the default bridge's containers; the bridge itself if none is named
+    #[arg(long, value_name = "ipSlice")]
+    pub(crate) default_gateway: Option<String>,
+    /// IPv6 gateway of the default bridge's containers
+    #[arg(long, value_name = "ipSlice")]
+    pub(crate) default_gateway_v6: Option<String>,
     /// Options that networks of a driver have unless they say otherwise: bridge=com.docker.network.driver.mtu=1400
     #[arg(skip)]
     pub(crate) default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
@@ -143,13 +150,16 @@ pub(crate) struct Settings {
     /// Host address of published ports that name none
     #[arg(long, value_name = "ip")]
     pub(crate) ip: Option<String>,
-    /// Address that host-gateway means
-    #[arg(long, value_name = "ip")]
-    pub(crate) host_gateway_ip: Option<String>,
+    /// Addresses that host-gateway means, one of each family; the default bridge's if none is named
+    #[arg(long = "host-gateway-ip", value_name = "list")]
+    pub(crate) host_gateway_ips: Vec<String>,
     /// Directories with specifications of CDI devices
-    #[arg(long = "cdi-spec-dir", value_name = "list")]
+    #[arg(long = "cdi-spec-dir", value_name = "list", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     #[serde(rename = "cdi-spec-dirs")]
-    pub(crate) cdi_spec_dirs: Vec<PathBuf>,
+    pub(crate) cdi_spec_dirs: Option<Vec<PathBuf>>,
+    /// Whether containers run on when the daemon stops; they do unless that is switched off
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) live_restore: Option<bool>,
     /// MTU of the default bridge
     #[arg(long, value_name = "int")]
     pub(crate) mtu: Option<i64>,
@@ -290,6 +300,20 @@ impl Settings {
         // Less than nothing is for ever, as in dockerd.
         u64::try_from(self.shutdown_timeout.unwrap_or(SHUTDOWN)).ok()
     }
+
+    /// Whether containers run on without the daemon.
+    pub(crate) fn live_restore(&self) -> bool {
+        self.live_restore.unwrap_or(true)
+    }
+
+    /// Where specifications of CDI devices are; nowhere if that is switched off, `None` if nobody says.
+    pub(crate) fn cdi_directories(&self) -> Option<Vec<PathBuf>> {
+        if self.features.get("cdi") == Some(&false) {
+            return Some(Vec::new());
+        }
+        let named = self.cdi_spec_dirs.as_ref()?.iter().filter(|path| !path.as_os_str().is_empty());
+        Some(named.cloned().collect())
+    }
 }
 
 /// What the command line asks for.
@@ -307,6 +331,8 @@ pub(crate) fn command() -> Command {
     let command = Command::new("hulld")
         .about("The daemon of the Hull container engine")
         .version(env!("CARGO_PKG_VERSION"))
+        // As for dockerd: of a flag that takes one value and is given twice, the last one holds.
+        .args_override_self(true)
         .arg(Arg::new("config-file").long("config-file").value_name("string").help("Configuration file"))
         .arg(
             Arg::new("print")
@@ -356,6 +382,9 @@ pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
     settings.default_ulimits = ulimits.map(|limit| (limit.name.clone(), limit)).collect();
     settings.log_opts = std::mem::take(&mut settings.log_opt).into_iter().collect();
     settings.features = std::mem::take(&mut settings.feature).into_iter().collect();
+    for (driver, name, value) in std::mem::take(&mut settings.default_network_opt) {
+        settings.default_network_opts.entry(driver).or_default().insert(name, value);
+    }
     for (name, runtime) in std::mem::take(&mut settings.add_runtime) {
         if settings.runtimes.insert(name.clone(), runtime).is_some() {
             return Err(format!("runtime '{name}' was already defined"));
@@ -401,11 +430,12 @@ impl Settings {
             hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
             insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
             default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_network_opts icc ip_masq userland_proxy ip_forward
-            ip_forward_no_drop allow_direct_routing bridge_accept_fwmark ip host_gateway_ip mtu dns dns_search dns_opts
+            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_gateway
+            default_gateway_v6 default_network_opts icc ip_masq userland_proxy ip_forward
+            ip_forward_no_drop allow_direct_routing bridge_accept_fwmark ip host_gateway_ips mtu dns dns_search dns_opts
             log_driver log_opts labels init init_path default_shm_size storage_opts seccomp_profile no_new_privileges
             experimental shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
-            userns_remap default_ipc_mode default_cgroupns_mode http_proxy https_proxy no_proxy
+            userns_remap default_ipc_mode default_cgroupns_mode live_restore http_proxy https_proxy no_proxy
         }
     }
 }

@@ -6,12 +6,13 @@
 mod place;
 mod view;
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use hull_snapshot::{Change, Extraction, Limits};
-use hull_sys::Error as SysError;
+use hull_sys::{Error as SysError, mntns};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, DuplexStream};
@@ -36,7 +37,8 @@ impl Engine {
     pub async fn export(&self, name: &str) -> Result<DuplexStream> {
         let container = self.container(name)?;
         let mounts = self.snapshots.mounts(&container.id)?;
-        let root = tokio::task::spawn_blocking(move || mounts.mount_readonly()).await??;
+        let pid = container.state.status.is_running().then_some(container.state.pid);
+        let root = tokio::task::spawn_blocking(move || own_files(&mounts, pid)).await??;
         self.emit(&container, "export");
         Ok(piped(container.id.clone(), move |writer| hull_snapshot::export(root.as_fd(), writer)))
     }
@@ -89,6 +91,17 @@ impl Engine {
         self.emit(&container, "extract-to-dir");
         Ok(())
     }
+}
+
+/// A container's files without what is mounted into them. Those of one that runs are seen as it sees them: the kernel
+/// promises nothing of a second mount of what it writes to.
+fn own_files(mounts: &hull_snapshot::Mounts, pid: Option<i32>) -> Result<OwnedFd> {
+    let running = pid.and_then(|pid| File::open(format!("/proc/{pid}/ns/mnt")).ok());
+    // One that ends in this moment, or whose mounts its own user namespace holds fast, is mounted once more.
+    if let Some(root) = running.and_then(|namespace| mntns::bare_root(namespace.as_fd()).ok()) {
+        return Ok(root);
+    }
+    Ok(mounts.mount_readonly()?)
 }
 
 /// Why nothing was unpacked.

@@ -10,6 +10,7 @@ mod streams;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use hull_shim::protocol::{self, Answer, Request};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -24,6 +25,9 @@ pub(crate) use detach::DetachKeys;
 pub(crate) use frames::Frames;
 pub(crate) use streams::detach_by;
 pub use streams::{AttachInput, AttachOutput};
+
+/// By then the exit is known of a container whose output has ended; one that has closed its output and goes on is left.
+const KNOWN_BY: Duration = Duration::from_secs(5);
 
 /// Both directions of an attached client.
 pub struct Attachment {
@@ -115,7 +119,16 @@ impl Engine {
         let leaves_with_input = streams.stdin && (tty || !container.config.stdin_once);
         // Who wants none of them is not attached to anything.
         if options.stream && (streams.stdin || streams.stdout || streams.stderr) {
+            let (ran, mut exit) = (Arc::clone(&entry), entry.next_exit());
             (output, input) = self.streams(&entry, streams, tty).await?;
+            // The output ends a moment before the exit is recorded, and whoever sees its end asks how it was.
+            output.ends_after(Box::pin(async move {
+                // A start that is under way first comes to its end, or fails.
+                drop(ran.gate.lock().await);
+                if ran.now().state.status.is_running() {
+                    exit.within(Some(KNOWN_BY)).await;
+                }
+            }));
         }
         if options.logs {
             output.put_first(self.logged_so_far(&container, &options)?);

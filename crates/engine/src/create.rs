@@ -44,10 +44,17 @@ impl Engine {
     }
 
     fn create_now(&self, request: CreateRequest) -> Result<Created> {
-        let CreateRequest { name, platform, mut config, mut host, networking, shallow_read_only } = request;
+        let CreateRequest { name, platform, mut config, mut host, networking, shallow_read_only, .. } =
+            request;
+        if request.hosts_cgroups && !self.machine.cgroup_v2 && host.cgroupns_mode.is_empty() {
+            host.cgroupns_mode = "host".to_owned();
+        }
         let mut warnings = check::request(&config, &mut host, &self.machine)?;
         self.check_runtime(&mut host.runtime)?;
         self.check_users(&host)?;
+        if config.image.is_empty() && merge::command(&config).is_none() {
+            return Err(no_command());
+        }
         let image = self.images.get_for(&config.image, platform.as_ref())?;
         warnings.extend(platform_warning(&config.image, &image, platform.as_ref())?);
         let id = identity::fresh()?;
@@ -61,6 +68,7 @@ impl Engine {
         let wanted = container.host.storage_opt.as_ref();
         let size = storage::size(wanted, self.options.default_storage_size, &self.snapshots)?;
         let snapshot = Snapshot::prepare(&self.snapshots, id.clone(), &image.chain_ids, size)?;
+        self.snapshots.mounts(&id)?.furnish()?;
         let (mounts, volumes) = self.resolve_mounts(&container, shallow_read_only)?;
         container.mounts = mounts;
         let images = self.hold_images(&container)?;
@@ -193,7 +201,7 @@ impl Engine {
         config: ContainerConfig,
         host: HostConfig,
     ) -> Result<Container> {
-        let (path, args) = merge::command(&config).ok_or_else(|| Error::invalid("no command specified"))?;
+        let (path, args) = merge::command(&config).ok_or_else(no_command)?;
         let directory = self.options.data_root.join("containers").join(id);
         let file = |name: &str| directory.join(name);
         let logged = host.log_config.driver == "json-file";
@@ -235,6 +243,10 @@ impl Engine {
             container.config.hostname.clone_from(&other.config.hostname);
         }
     }
+}
+
+fn no_command() -> Error {
+    Error::invalid("no command specified")
 }
 
 /// Says what is hidden in it, so that inspect can tell.

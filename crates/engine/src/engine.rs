@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use hull_cgroup::Cgroup;
@@ -70,6 +70,8 @@ pub struct Options {
     pub dns_options: Vec<String>,
     /// DNS search domains of containers that name none.
     pub dns_search: Vec<String>,
+    /// Whether containers that a former daemon left are to run on; those that do not are ended by the opening.
+    pub live_restore: bool,
     /// How networks are made.
     pub network: hull_network::Config,
     /// How registries are reached.
@@ -79,7 +81,7 @@ pub struct Options {
     /// Directories with specifications of CDI devices; of two devices of one name the later counts.
     pub cdi_directories: Vec<PathBuf>,
     /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
-    pub host_gateway: Option<String>,
+    pub host_gateways: Vec<std::net::IpAddr>,
 }
 
 impl Default for Options {
@@ -105,11 +107,12 @@ impl Default for Options {
             dns: Vec::new(),
             dns_options: Vec::new(),
             dns_search: Vec::new(),
+            live_restore: true,
             network: hull_network::Config::default(),
             images: hull_image::Settings::default(),
             plugin_directories: Vec::new(),
             cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
-            host_gateway: None,
+            host_gateways: Vec::new(),
         }
     }
 }
@@ -135,6 +138,8 @@ pub struct Engine {
     /// Health checks that ran, and that failed.
     pub(crate) probes: AtomicU64,
     pub(crate) failed_probes: AtomicU64,
+    /// Whether all containers are being ended: no policy starts one again.
+    pub(crate) ending: AtomicBool,
     shim: OnceLock<Program>,
 }
 
@@ -192,6 +197,7 @@ impl Engine {
             reaper: Reaper::default(),
             probes: AtomicU64::new(0),
             failed_probes: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
             shim: OnceLock::new(),
         })
     }

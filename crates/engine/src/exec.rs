@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hull_shim::protocol::{self, Answer, Request, Terminal};
+use hull_sys::root::Root;
 
 use crate::attach::{AttachInput, AttachOutput, Attachment, DetachKeys, detach_by};
 use crate::containers::Entry;
@@ -35,6 +36,7 @@ impl Engine {
         if config.cmd.is_empty() {
             return Err(Error::invalid("No exec command specified"));
         }
+        require_user(&container, &config.user).await?;
         self.exec_register(&container, config, true)
     }
 
@@ -48,7 +50,10 @@ impl Engine {
     fn exec_register(&self, container: &Container, config: ExecConfig, keep: bool) -> Result<String> {
         let detach_keys = match config.detach_keys.as_deref() {
             None | Some("") => Vec::new(),
-            keys => DetachKeys::parse(keys)?.bytes().to_vec(),
+            Some(keys) => match DetachKeys::parse(Some(keys)) {
+                Ok(keys) => keys.bytes().to_vec(),
+                Err(_) => return Err(Error::invalid(format!("Invalid escape keys ({keys}) provided"))),
+            },
         };
         let id = identity::fresh()?;
         self.emit_exec(container, &format!("exec_create: {}", spelled(&config.cmd)), &id, None);
@@ -218,6 +223,8 @@ impl Engine {
     /// Sets the size of its terminal.
     pub async fn exec_resize(&self, id: &str, rows: u16, cols: u16) -> Result<()> {
         let session = self.execs.find(id)?;
+        let container = self.container(&session.now().container_id)?;
+        require_running(&container, &container.id)?;
         // Clients ask for it beside the start, not after it.
         let asked = tokio::time::Instant::now();
         while session.may_start() && asked.elapsed() < START_PATIENCE {
@@ -254,6 +261,16 @@ fn told(why: &Error, tty: bool) -> Attachment {
     Attachment { tty, output, input: AttachInput::closed(), leaves_with_input: false }
 }
 
+/// Whether a running container knows him; who is not named is the container's own.
+async fn require_user(container: &Container, user: &str) -> Result<()> {
+    if user.is_empty() {
+        return Ok(());
+    }
+    let (root, user) = (format!("/proc/{}/root", container.state.pid), user.to_owned());
+    let known = move || hull_runtime::owner(&Root::open(&root)?, &user).map(drop);
+    tokio::task::spawn_blocking(known).await?.map_err(|why| Error::invalid(why.to_string()))
+}
+
 fn not_running(container: &Container) -> Error {
     Error::conflict(format!("container {} is not running", container.id))
 }
@@ -267,7 +284,7 @@ fn require_running(container: &Container, name: &str) -> Result<()> {
             Err(Error::conflict(format!("Container {name} is paused, unpause the container before exec")))
         }
         Status::Restarting => {
-            Err(Error::conflict(format!("container {id} is restarting, wait until the container is running")))
+            Err(Error::conflict(format!("Container {id} is restarting, wait until the container is running")))
         }
         _ => Err(not_running(container)),
     }

@@ -16,6 +16,9 @@ use crate::name_server::has_name_server;
 use crate::resolv_conf::{self, Asks, ResolvConf};
 use crate::{Engine, Error, Result};
 
+/// The names that a container without IPv6 has.
+const LOCAL4: &str = "127.0.0.1\tlocalhost\n";
+
 const LOCAL: &str = "127.0.0.1\tlocalhost\n\
     ::1\tlocalhost ip6-localhost ip6-loopback\n\
     fe00::\tip6-localnet\n\
@@ -27,26 +30,30 @@ const LOCAL: &str = "127.0.0.1\tlocalhost\n\
 const HOST_NAMES: [&str; 2] = ["host.docker.internal", "host.hull.internal"];
 
 /// The content of /etc/hosts: the loopback names, the user's, the container's own.
-pub(crate) fn hosts(container: &Container, gateway: Option<&str>) -> Result<String> {
-    let mut text = String::from(LOCAL);
+pub(crate) fn hosts(container: &Container, gateways: &[IpAddr]) -> Result<String> {
+    let mut text = String::from(if container.host.forgoes_ipv6() { LOCAL4 } else { LOCAL });
     for entry in container.host.extra_hosts.iter().flatten() {
         let (name, address) = split_host(entry)?;
-        let address = match (address, gateway) {
-            ("host-gateway", Some(gateway)) => gateway,
-            ("host-gateway", None) => {
+        match (address, gateways) {
+            ("host-gateway", []) => {
                 return Err(Error::invalid("unable to derive the IP value for host-gateway"));
             }
-            (address, _) => address,
-        };
-        line(&mut text, address, name);
+            ("host-gateway", gateways) => {
+                gateways.iter().for_each(|gateway| line(&mut text, &gateway.to_string(), name));
+            }
+            (address, _) => line(&mut text, address, name),
+        }
     }
     // Elsewhere the name server knows it.
     if let Some(bridge) = container.network.networks.get("bridge").filter(|_| !has_name_server(container)) {
         let free =
             |name: &&str| !container.host.extra_hosts.iter().flatten().any(|entry| names_host(entry, name));
         let names: Vec<_> = HOST_NAMES.into_iter().filter(free).collect();
-        let address = gateway.unwrap_or(&bridge.gateway);
-        if !names.is_empty() && !address.is_empty() {
+        let mut addresses: Vec<String> = gateways.iter().map(IpAddr::to_string).collect();
+        if addresses.is_empty() {
+            addresses.push(bridge.gateway.clone());
+        }
+        for address in addresses.iter().filter(|address| !names.is_empty() && !address.is_empty()) {
             line(&mut text, address, &names.join(" "));
         }
     }
@@ -132,12 +139,11 @@ impl Engine {
             return put(&container.hosts_path, &host);
         }
         let wanted = container.host.extra_hosts.iter().flatten().any(|entry| entry.ends_with("host-gateway"));
-        let gateway = match &self.options.host_gateway {
-            Some(gateway) => Some(gateway.clone()),
-            None if wanted => self.default_gateway(),
-            None => None,
+        let gateways = match self.options.host_gateways.as_slice() {
+            [] if wanted => self.default_gateways(),
+            gateways => gateways.to_vec(),
         };
-        let mut text = hosts(container, gateway.as_deref())?;
+        let mut text = hosts(container, &gateways)?;
         for linked in self.linked(container) {
             let (address, names) = linked.host();
             line(&mut text, address, &names);
@@ -176,16 +182,16 @@ mod tests {
             ..EndpointSettings::default()
         };
         container.network.networks.insert("bridge".into(), endpoint);
-        let text = hosts(&container, Some("172.17.0.1")).unwrap();
+        let text = hosts(&container, &["172.17.0.1".parse().unwrap()]).unwrap();
         let own = "10.0.0.1\tdb\n172.17.0.1\tgw\n::1\tsix\n\
             172.17.0.1\thost.docker.internal host.hull.internal\n\
             172.17.0.2\t0123456789ab.example.org 0123456789ab\n";
         assert_eq!(text, format!("{LOCAL}{own}"));
         container.host.extra_hosts = Some(vec!["host.docker.internal:10.0.0.9".into()]);
-        let text = hosts(&container, None).unwrap();
+        let text = hosts(&container, &[]).unwrap();
         assert!(text.contains("10.0.0.9\thost.docker.internal\n172.17.0.1\thost.hull.internal\n"), "{text}");
         (container.config.hostname, container.config.domainname) = ("a.b".into(), String::new());
-        assert!(hosts(&container, None).unwrap().ends_with("172.17.0.2\ta.b a\n"));
+        assert!(hosts(&container, &[]).unwrap().ends_with("172.17.0.2\ta.b a\n"));
     }
 
     #[test]

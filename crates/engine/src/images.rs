@@ -29,6 +29,8 @@ pub struct CommitRequest {
     pub pause: bool,
     /// Dockerfile instructions, applied to the configuration.
     pub changes: Vec<String>,
+    /// The container's configuration, as documents of images keep it.
+    pub container_config: serde_json::Value,
 }
 
 impl Engine {
@@ -177,6 +179,7 @@ impl Engine {
             author: request.author,
             comment: request.comment.clone(),
             container: container.id.clone(),
+            container_config: request.container_config,
             created_by: [std::slice::from_ref(&container.path), &container.args].concat().join(" "),
         };
         let frozen = request.pause
@@ -206,9 +209,16 @@ impl Engine {
     /// Which image each container stands on.
     fn image_uses(&self) -> Vec<Use> {
         let containers = self.containers();
-        let uses = containers.iter().filter_map(|container| {
-            let image = Digest::parse(&container.image_id).ok()?;
-            Some(Use { image, container: container.id.clone(), running: container.state.status.is_running() })
+        let uses = containers.iter().flat_map(|container| {
+            let own = Digest::parse(&container.image_id).ok();
+            let own = own.map(|image| (image, container.state.status.is_running()));
+            // A mounted image can go by force: its layers stay.
+            let mounted = container.image_mounts().filter_map(|(_, mount)| {
+                let image = self.images.get(&mount.name).ok()?;
+                (*image.chain_ids == *mount.layers).then_some((image.id, false))
+            });
+            let used = mounted.chain(own);
+            used.map(|(image, running)| Use { image, container: container.id.clone(), running })
         });
         uses.collect()
     }

@@ -52,7 +52,7 @@ impl From<Error> for NotStarted {
 fn exit_code(failure: &Failure) -> i32 {
     match failure.step.as_str() {
         "runtime" => exit_code_told(&failure.op),
-        "exec" if failure.is(Errno::NOENT) => NOT_FOUND,
+        "exec" | "cwd" if failure.is(Errno::NOENT) => NOT_FOUND,
         "exec" | "user" | "cwd" => NOT_EXECUTABLE,
         _ => NOT_STARTED,
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::model::{Container, HostConfig};
+use crate::model::{Container, HostConfig, NetworkMode};
 use crate::{Engine, Error, Result};
 
 /// Variables of the other container that are its own business.
@@ -89,6 +89,10 @@ pub(crate) fn aliases(container: &Container) -> BTreeMap<String, String> {
 impl Engine {
     /// Finds those that a container on its way wants links to.
     pub(crate) fn adapt_links(&self, host: &mut HostConfig) -> Result<()> {
+        if NetworkMode::parse(&host.network_mode).is_user_defined() {
+            // There a link is but a name, that one may have who comes later: see `aliases`.
+            return host.links.iter().flatten().try_for_each(|link| parse(link).map(drop));
+        }
         let own_network = host.network_mode != "host";
         for link in host.links.iter_mut().flatten() {
             let (name, alias) = parse(link)?;
@@ -108,11 +112,14 @@ impl Engine {
 
     /// Refuses the start of a container whose links lead nowhere.
     pub(crate) fn require_links(&self, container: &Container) -> Result<()> {
+        if NetworkMode::parse(&container.host.network_mode).is_user_defined() {
+            return Ok(());
+        }
         for link in container.host.links.iter().flatten() {
             let (id, alias) = parse(link)?;
-            let other = self.container(id)?;
+            let other = self.container(id).map_err(|error| Error::system(error.message))?;
             if !other.state.status.is_running() {
-                return Err(Error::conflict(format!(
+                return Err(Error::system(format!(
                     "Cannot link to a non running container: /{} AS /{}/{alias}",
                     other.name, container.name
                 )));
@@ -189,8 +196,11 @@ impl Engine {
         }
     }
 
-    /// A container's links as `inspect` shows them: "/name:/owner/alias".
+    /// A container's links as `inspect` shows them: "/name:/owner/alias". Those of a user's network are its endpoint's.
     pub fn links(&self, container: &Container) -> Option<Vec<String>> {
+        if NetworkMode::parse(&container.host.network_mode).is_user_defined() {
+            return None;
+        }
         let shown = |link: &String| {
             let (id, alias) = parse(link).ok()?;
             let other = self.container(id).ok()?;

@@ -146,17 +146,17 @@ fn map_device(mapping: &DeviceMapping, nodes: &mut Vec<HostDevice>) -> Result<()
     };
     // Symbolic links are the administrator's own way of naming devices.
     let host = fs::canonicalize(&mapping.path_on_host).map_err(gone)?;
-    if host.is_dir() {
-        gather(&host, inside, access, nodes);
-        return Ok(());
+    let before = nodes.len();
+    match host.is_dir() {
+        true => gather(&host, inside, access, nodes),
+        false => nodes.extend(device(&host, inside, access)),
     }
-    let node = device(&host, inside, access).ok_or_else(|| {
-        Error::system(format!(
+    if nodes.len() == before {
+        return Err(Error::system(format!(
             "error gathering device information while adding custom device \"{}\": not a device node",
             mapping.path_on_host
-        ))
-    })?;
-    nodes.push(node);
+        )));
+    }
     Ok(())
 }
 

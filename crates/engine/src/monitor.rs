@@ -2,6 +2,7 @@
 //! to its next state: exited, restarting, or gone.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hull_cgroup::Cgroup;
@@ -96,7 +97,7 @@ impl Engine {
         }
         self.tidy_up(entry, &before).await;
         let finished = exit.at.parse().unwrap_or_else(|_| Timestamp::now());
-        let restarts = should_restart(&before, exit.code);
+        let restarts = !self.ending.load(Ordering::Relaxed) && should_restart(&before, exit.code);
         let changed = self.change(entry, |container| {
             let state = &mut container.state;
             state.status = if restarts { Status::Restarting } else { Status::Exited };
@@ -174,7 +175,7 @@ impl Engine {
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             let _gate = entry.gate.lock().await;
-            if entry.now().state.status != Status::Restarting {
+            if entry.now().state.status != Status::Restarting || engine.ending.load(Ordering::Relaxed) {
                 return;
             }
             if let Err(error) = engine.restart_now(&entry).await {

@@ -112,15 +112,15 @@ impl Engine {
 
     fn name_settings(&self, container: &Container) -> NameSettings {
         let daemon = self.daemon_resolv_conf();
-        let (mut servers, ndots) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
-        if servers.is_empty() {
+        let (mut servers, ndots, alone) = resolv_conf::beyond(container, &daemon, &host_resolv_conf());
+        if servers.is_empty() && !alone {
             // Nobody has chosen others than the networks know.
             servers = self.networks.name_servers(&container.id).unwrap_or_default();
         }
-        let host = self.options.host_gateway.as_ref().and_then(|address| address.parse().ok());
+        let hosts = self.options.host_gateways.clone();
         // It was read when the container was made.
         let egress = Egress::parse(container.host.egress.as_deref().unwrap_or_default()).ok().flatten();
-        NameSettings { servers, links: links::aliases(container), ndots, egress, host }
+        NameSettings { servers, links: links::aliases(container), ndots, egress, hosts, alone }
     }
 }
 

@@ -7,6 +7,7 @@ mod ports;
 mod start;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,10 +34,11 @@ impl Engine {
         self.networks.find(name).map_or_else(|_| name.to_owned(), |network| network.name)
     }
 
-    /// The gateway of the default bridge: the host, as containers see it.
-    pub(crate) fn default_gateway(&self) -> Option<String> {
-        let bridge = self.networks.find("bridge").ok()?;
-        bridge.ipam.first()?.gateway.map(|gateway| gateway.to_string())
+    /// The addresses of the default bridge: the host, as containers see it.
+    pub(crate) fn default_gateways(&self) -> Vec<IpAddr> {
+        let Ok(bridge) = self.networks.find("bridge") else { return Vec::new() };
+        let v4 = bridge.ipam.iter().filter_map(|ipam| ipam.gateway).map(IpAddr::from);
+        v4.chain(bridge.ipam6.iter().filter_map(|ipam| ipam.gateway).map(IpAddr::from)).collect()
     }
 
     /// Looks after the firewall for as long as the engine lives: what somebody else has changed is made again.

@@ -23,7 +23,7 @@ impl Engine {
             }
             Status::Restarting => {
                 return Err(Error::conflict(format!(
-                    "container {} is restarting, wait until the container is running",
+                    "Container {} is restarting, wait until the container is running",
                     container.id
                 )));
             }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hull_network::Driver;
@@ -54,6 +55,10 @@ impl Engine {
             self.exited(&entry, exit).await;
         }
         self.sweep(&live).await?;
+        if !self.options.live_restore {
+            self.stop_all().await;
+            self.ending.store(false, Ordering::Relaxed);
+        }
         self.finish_halves(&entries).await;
         self.start_by_policy(&entries);
         Ok(())

@@ -73,7 +73,8 @@ impl Engine {
         let gate = entry.gate.lock().await;
         let container = entry.now();
         match container.state.status {
-            Status::Running => {
+            // One that waits for its policy's next try counts as running, as in Docker.
+            Status::Running | Status::Restarting => {
                 return Err(Error::new(crate::Kind::NotModified, "container is already running"));
             }
             Status::Paused => {
@@ -82,7 +83,7 @@ impl Engine {
             Status::Removing | Status::Dead => {
                 return Err(Error::conflict("container is marked for removal and cannot be started"));
             }
-            Status::Created | Status::Exited | Status::Restarting => {}
+            Status::Created | Status::Exited => {}
         }
         if !directory.is_empty() {
             return Err(Error::new(crate::Kind::Forbidden, "custom checkpointdir is not supported"));
@@ -327,7 +328,9 @@ impl Engine {
     /// The process whose pid namespace a container joins.
     fn joined_pid(&self, container: &Container) -> Result<Option<i32>> {
         let Some(other) = container.host.pid_mode.strip_prefix("container:") else { return Ok(None) };
-        let other = self.donor(other).map_err(|error| error.within("failed to join PID namespace"))?;
+        // As in Docker, where a specification that cannot be made is the daemon's failure.
+        let within = |error: Error| Error::system(error.within("failed to join PID namespace").message);
+        let other = self.donor(other).map_err(within)?;
         Ok(Some(other.state.pid))
     }
 

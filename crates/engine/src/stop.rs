@@ -1,12 +1,14 @@
 //! Ending containers: stop, kill, restart.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hull_cgroup::Cgroup;
 use hull_oci::Signal;
 use hull_shim::protocol::{self, Answer, Request};
 use jiff::Timestamp;
+use tokio::task::JoinSet;
 
 use crate::containers::Entry;
 use crate::error::Kind;
@@ -15,6 +17,9 @@ use crate::{Engine, Error, Result, supervisor};
 
 /// Seconds between the stop signal and SIGKILL, if nobody says otherwise.
 const TIMEOUT: i64 = 10;
+/// How long a program that has begun is given to listen to signals, and how often that is looked at.
+const LISTENS_WITHIN: Duration = Duration::from_millis(300);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long a killed container may take to end.
 pub(crate) const AFTER_KILL: Duration = Duration::from_secs(10);
 
@@ -42,6 +47,25 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends all containers, for a daemon that does not leave them running: each as its own stop signal and time-out say.
+    /// None is started again by its policy; that is for the next daemon.
+    pub async fn stop_all(self: &Arc<Self>) {
+        self.ending.store(true, Ordering::Relaxed);
+        let mut ends = JoinSet::new();
+        for entry in self.containers.all() {
+            if entry.now().state.status.is_running() {
+                let engine = Arc::clone(self);
+                ends.spawn(async move {
+                    match engine.end(&entry, None, None).await {
+                        Ok(()) => engine.emit(&entry.now(), "stop"),
+                        Err(error) => tracing::error!(container = entry.id, "stop with the daemon: {error}"),
+                    }
+                });
+            }
+        }
+        ends.join_all().await;
+    }
+
     /// Sends the stop signal, waits, kills, waits.
     async fn end(&self, entry: &Arc<Entry>, timeout: Option<i64>, signal: Option<Signal>) -> Result<()> {
         let container = entry.now();
@@ -51,6 +75,10 @@ impl Engine {
         }
         let timeout = timeout.or(container.config.stop_timeout).unwrap_or(TIMEOUT);
         let signal = signal.unwrap_or_else(|| stop_signal(&container));
+        // Who gives it no time to end does not mean the program.
+        if timeout != 0 {
+            let_it_listen(&container, signal).await;
+        }
         self.deliver(entry, signal).await?;
         let patience = u64::try_from(timeout).ok().map(Duration::from_secs);
         if exit.within(patience).await {
@@ -83,6 +111,7 @@ impl Engine {
         if is_final {
             self.change(&entry, |container| container.state.stopped_by_user = true)?;
         }
+        let_it_listen(&container, signal).await;
         // One that has ended by itself in this moment got what it was to get.
         self.deliver(&entry, signal).await?;
         if signal == Signal::KILL {
@@ -196,6 +225,31 @@ impl Engine {
         entry.change_in_memory(|container| container.host.auto_remove = auto_remove);
         stopped
     }
+}
+
+/// What a process 1 does not listen to, the kernel drops; and a program that has begun in this moment does not listen
+/// yet. Who starts a container and stops it at once means the program, so it gets a moment.
+async fn let_it_listen(container: &Container, signal: Signal) {
+    let own_pids = matches!(container.host.pid_mode.as_str(), "" | "private");
+    let state = &container.state;
+    if signal == Signal::KILL || !own_pids || state.status != Status::Running {
+        return;
+    }
+    let age = || state.started_at.and_then(|at| Timestamp::now().duration_since(at).try_into().ok());
+    while age().is_some_and(|age: Duration| age < LISTENS_WITHIN) && !listens(state.pid, signal) {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether a process catches, ignores or holds back a signal (proc_pid_status(5)); also if it is gone.
+fn listens(pid: i32, signal: Signal) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let sets = status.lines().filter_map(|line| {
+        let (name, bits) = line.split_once(':')?;
+        matches!(name, "SigCgt" | "SigIgn" | "SigBlk").then(|| u64::from_str_radix(bits.trim(), 16).ok())?
+    });
+    let all = sets.fold(0, |all, set| all | set);
+    all >> (signal.number() - 1) & 1 == 1
 }
 
 /// The signal that asks a container to end.

@@ -67,6 +67,11 @@ impl ImageConfig {
         let variant = (!self.variant.is_empty()).then_some(self.variant.as_str());
         Platform::new(&self.os, &self.architecture, variant)
     }
+
+    /// The moment of its creation, where the document says one.
+    pub(crate) fn created(&self) -> Option<jiff::Timestamp> {
+        self.created.as_deref()?.parse().ok()
+    }
 }
 
 /// The layers of an image.

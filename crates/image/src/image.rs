@@ -49,8 +49,7 @@ impl Image {
 
     /// The moment of its creation; the beginning of 1970 where the image does not say.
     pub fn created(&self) -> jiff::Timestamp {
-        let created = self.config.created.as_deref().and_then(|text| text.parse().ok());
-        created.unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        self.config.created().unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
     /// Seconds since 1970 of its creation; 0 where the image does not say.
@@ -123,10 +122,19 @@ pub struct Loaded {
     pub reference: Option<Reference>,
     /// Its id.
     pub id: Digest,
+    /// The image that had the name before, if it was another one.
+    pub replaced: Option<Digest>,
 }
 
 impl std::fmt::Display for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let (Some(name), Some(before)) = (&self.reference, &self.replaced) {
+            let name = name.familiar();
+            writeln!(
+                f,
+                "The image {name} already exists, renaming the old one with ID {before} to empty string"
+            )?;
+        }
         match &self.reference {
             Some(reference) => write!(f, "Loaded image: {}", reference.familiar()),
             None => write!(f, "Loaded image ID: {}", self.id),

@@ -32,6 +32,11 @@ impl Store {
     pub(crate) fn import(&self, import: Import, archive: impl Read + Send) -> Result<Digest> {
         let mut config = Config::default();
         change::apply(&mut config, &import.changes)?;
+        let host = Platform::host();
+        let platform = import.platform.unwrap_or_else(|| host.clone());
+        if platform.os != host.os {
+            return Err(Error::Invalid("operating system is not supported".to_owned()));
+        }
         let lease = Lease::new(self);
         let layer = self.import_layer(&lease, archive).map_err(|error| error.within("import"))?;
         let created = Some(jiff::Timestamp::now().to_string());
@@ -39,7 +44,6 @@ impl Store {
             true => format!("Imported from {}", import.source),
             false => import.message,
         };
-        let platform = import.platform.unwrap_or_else(Platform::host);
         let image = ImageConfig {
             created: created.clone(),
             comment: comment.clone(),
@@ -95,13 +99,15 @@ impl Store {
             None => (blank(), Vec::new()),
         };
         let created = Some(jiff::Timestamp::now().to_string());
+        let of_container = Some(commit.container_config).filter(|config| !config.is_null());
+        let extra = of_container.map(|config| ("container_config".to_owned(), config)).into_iter().collect();
         let mut image = ImageConfig {
             created: created.clone(),
             author: commit.author.clone(),
             comment: commit.comment.clone(),
             container: commit.container,
             config,
-            extra: serde_json::Map::new(),
+            extra,
             ..base
         };
         let layer = self.commit_layer(&lease, &commit.mounts, &image.rootfs.diff_ids)?;

@@ -87,6 +87,7 @@ impl From<&Platform> for PlatformFields {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
+    #[serde(default)]
     pub(crate) schema_version: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) media_type: String,
@@ -101,6 +102,7 @@ pub(crate) struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Index {
+    #[serde(default)]
     pub(crate) schema_version: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) media_type: String,
@@ -141,7 +143,8 @@ impl Document {
             return Err(Error::NotSupported(text.to_owned()));
         }
         let image = shape.config.is_some() || shape.layers.is_some();
-        if shape.schema_version != 2 || image == shape.manifests.is_some() {
+        // Archives of some makers leave the version out.
+        if !matches!(shape.schema_version, 0 | 2) || image == shape.manifests.is_some() {
             return Err(Error::Invalid(
                 "invalid manifest: neither an image manifest nor an index alone".to_owned(),
             ));
@@ -303,7 +306,8 @@ mod tests {
             let types = ["", media_type::OCI_INDEX, media_type::DOCKER_MANIFEST, "text/plain"];
             if let Ok(document) = Document::parse(text.as_bytes(), types[declared]) {
                 let index = matches!(document, Document::Index(_));
-                proptest::prop_assert_eq!((version, index), (2, manifests));
+                proptest::prop_assert!(matches!(version, 0 | 2));
+                proptest::prop_assert_eq!(index, manifests);
                 proptest::prop_assert!(!(manifests && (config || layers)));
             }
         }

@@ -9,7 +9,7 @@ use hull_oci::{Digest, Platform, Reference};
 
 use crate::error::{Error, Result};
 use crate::image::{Image, Pruned, Removed, Use};
-use crate::query::{by_name, has_children, image, is_id_of, meant, resolve};
+use crate::query::{best, by_name, has_children, image, is_id_of, meant, resolve};
 use crate::store::{Named, Store, drop_name, drop_needless, group};
 
 /// A removal that is being decided: the table as it will be, and what was done to it.
@@ -208,12 +208,25 @@ impl Removal<'_> {
             let found = image(self.table, current);
             // A name stays as long as a container uses any platform's image of it.
             let is_used = |named: &Named| used.contains(&named.record.id);
-            let stays = group(self.table, current).any(is_used) || has_children(self.table, &found.id);
-            if stays || !wanted(&found) || (!all && !found.is_dangling()) {
+            let is_used = group(self.table, current).any(is_used);
+            let is_meant =
+                best(group(self.table, current)).is_none_or(|best| best.record.id == current.record.id);
+            let mut names = self.references(&found.id);
+            let is_parent = has_children(self.table, &found.id) && (!all || names.is_empty());
+            if is_parent || !is_meant || !wanted(&found) || (!all && !found.is_dangling()) {
                 continue;
             }
-            // It conflicts with nothing: neither used, nor a parent, and names are no obstacle here.
-            let _ = self.delete(&found.id, true, true, true);
+            if names.is_empty() {
+                // Refused if something uses it, and then it stays.
+                let _ = self.delete(&found.id, false, true, true);
+            }
+            names.sort();
+            for name in names {
+                // The last name of what is used stays, in the order of the alphabet.
+                if !is_used || !is_single(&self.references(&found.id)) {
+                    let _ = self.remove(&name.to_string(), false, true);
+                }
+            }
         }
     }
 

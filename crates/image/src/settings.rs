@@ -108,6 +108,8 @@ pub struct Commit {
     pub comment: String,
     /// The container's id.
     pub container: String,
+    /// The container's configuration, which the document keeps as it is; null is none.
+    pub container_config: serde_json::Value,
     /// The step, for the history: the container's command.
     pub created_by: String,
 }

@@ -92,6 +92,58 @@ async fn bzip2_and_xz_are_for_archives_and_not_for_layers() {
 }
 
 #[tokio::test]
+async fn a_name_that_moves_leaves_an_image_without_one() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    let before = fixture.store.get("app:1").unwrap().id;
+    let said = fixture.load(docker_archive("app:1", &[&layer("two")])).await.unwrap();
+    let moved =
+        format!("The image app:1 already exists, renaming the old one with ID {before} to empty string");
+    assert_eq!(said, [format!("{moved}\nLoaded image: app:1")]);
+    assert!(fixture.store.by_id(&before).unwrap().is_dangling());
+    let again = fixture.load(docker_archive("app:1", &[&layer("two")])).await.unwrap();
+    assert_eq!(again, ["Loaded image: app:1"]);
+}
+
+#[tokio::test]
+async fn a_parent_that_is_none_is_refused() {
+    let fixture = Fixture::new();
+    let (base, other) = (kit::config(&[&layer("one")]), kit::config(&[&layer("two")]));
+    let id = Digest::sha256(base.to_string().as_bytes()).to_string();
+    let manifest = json!([
+        {"Config": "base.json", "RepoTags": ["base:1"], "Layers": ["one.tar"]},
+        {"Config": "other.json", "RepoTags": ["other:1"], "Layers": ["two.tar"], "Parent": id},
+    ]);
+    let bytes = archive(&[
+        ("base.json", base.to_string().as_bytes()),
+        ("other.json", other.to_string().as_bytes()),
+        ("one.tar", &layer("one")),
+        ("two.tar", &layer("two")),
+        ("manifest.json", manifest.to_string().as_bytes()),
+    ]);
+    let refused = fixture.load(bytes).await.unwrap_err().to_string();
+    assert!(refused.contains("is not a valid parent for"), "{refused}");
+    assert_eq!(fixture.remains(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test]
+async fn what_is_saved_is_as_old_as_the_image() {
+    let fixture = Fixture::new();
+    fixture.load(docker_archive("app:1", &[&layer("one")])).await.unwrap();
+    let image = fixture.store.get("app:1").unwrap();
+    let saved = fixture.save(&["app:1"]).await.unwrap();
+    let mut reader = hull_snapshot::tar::Reader::new(&saved[..], u64::MAX);
+    let mut times = std::collections::BTreeMap::new();
+    while let Some(node) = reader.next_entry().unwrap() {
+        times.insert(node.path.to_string_lossy().into_owned(), node.modified.seconds);
+    }
+    let created = image.created_unix();
+    assert_eq!(times[&format!("blobs/sha256/{}", image.id.hex())], created);
+    assert_eq!(times[&format!("blobs/sha256/{}", image.layers[0].digest.hex())], created);
+    assert_eq!((times["manifest.json"], times["index.json"]), (0, 0));
+}
+
+#[tokio::test]
 async fn saved_images_load_again_unchanged() {
     let source = Fixture::new();
     let layout = Layout::new(Some("docker.io/library/app:1"), &[&layer("x")], gzip);
@@ -401,6 +453,7 @@ async fn commits_what_a_container_changed() {
         comment: "why".to_owned(),
         container: "c".repeat(64),
         created_by: "sh".to_owned(),
+        container_config: json!({"Cmd": ["sh"]}),
     };
     fixture.store.commit(commit(Some("same"))).await.unwrap();
     assert_eq!(fixture.store.get("same").unwrap().chain_ids, base.chain_ids, "no change, no layer");
@@ -411,6 +464,16 @@ async fn commits_what_a_container_changed() {
     let image = fixture.store.by_id(&id).unwrap();
     assert_eq!((image.parent.as_ref(), image.layers.len()), (Some(&base.id), 2));
     assert_eq!(fixture.read("app:2", "etc/motd"), "two");
+    assert_eq!(image.config.extra["container_config"]["Cmd"][0], "sh");
+
+    // Saved with the image below it, it is still known what it was committed on.
+    let (both, alone) =
+        (fixture.save(&["app:1", "app:2"]).await.unwrap(), fixture.save(&["app:2"]).await.unwrap());
+    for (archive, parent) in [(both, Some(&base.id)), (alone, None)] {
+        let copy = Fixture::new();
+        copy.load(archive).await.unwrap();
+        assert_eq!(copy.store.get("app:2").unwrap().parent.as_ref(), parent);
+    }
     let history = fixture.store.history("app:2", None).unwrap();
     assert_eq!((history[0].comment.as_str(), history[0].tags[0].as_str()), ("why", "app:2"));
     assert_eq!((history[1].id.as_ref(), history[1].tags[0].as_str()), (Some(&base.id), "app:1"));

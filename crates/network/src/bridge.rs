@@ -127,7 +127,7 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network
     if made {
         routes.add_bridge(name, MacAddr::random()?, settings.mtu)?;
     }
-    match configure(routes, settings, network) {
+    match configure(routes, settings, network, made) {
         Ok(()) => Ok(made),
         Err(error) => {
             if made {
@@ -141,19 +141,23 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network
 
 /// The host's side takes nothing from what containers send about routers (CVE-2020-13401), and has IPv6 there only
 /// where the network has (CVE-2024-32473).
-fn configure(routes: &mut Routes, settings: &Settings, network: &Network) -> Result<()> {
+fn configure(routes: &mut Routes, settings: &Settings, network: &Network, made: bool) -> Result<()> {
     let (name, [v4, v6]) = (settings.bridge.as_str(), settings.has_addresses());
-    if sysctl::has_ipv6() {
+    let ipv6 = sysctl::has_ipv6() && (carries_ipv6(settings.mtu) || !network.ipam6.is_empty());
+    if ipv6 {
         sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
         // We have drawn its Ethernet address: nobody has to be asked, and neighbours can be looked for at once.
         sysctl::write(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
-        let ipam6 = network.ipam6.first().filter(|_| v6);
-        let off = if ipam6.is_some() { "0" } else { "1" };
-        sysctl::write(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
+        let switch = format!("ipv6/conf/{name}/disable_ipv6");
+        let off = if network.ipam6.iter().any(|_| v6) { "0" } else { "1" };
+        // Addresses that somebody else has given to his bridge would be lost.
+        if sysctl::read(&switch)? != off && (off == "0" || made || !has_ipv6(routes, name)?) {
+            sysctl::write(&switch, off)?;
+        }
     }
     routes.up(name)?;
     let wanted = |address: &IpNet| if address.addr().is_ipv4() { v4 } else { v6 };
-    let has_ipv6 = sysctl::has_ipv6() && v6 && !network.ipam6.is_empty();
+    let has_ipv6 = ipv6 && v6 && !network.ipam6.is_empty();
     let on_link = host_address(ON_LINK, 64).into_iter().filter(|_| has_ipv6);
     for address in addresses(network)?.into_iter().filter(wanted).chain(on_link) {
         match routes.configure(name, address, None) {
@@ -177,6 +181,18 @@ pub(crate) fn addresses(network: &Network) -> Result<Vec<IpNet>> {
         addresses.push(host_address(gateway, ipam.subnet.prefix_len())?);
     }
     Ok(addresses)
+}
+
+/// Whether a link has IPv6 addresses but those that the kernel makes by itself.
+fn has_ipv6(routes: &mut Routes, name: &str) -> Result<bool> {
+    let Some(link) = routes.find(name)? else { return Ok(false) };
+    let addresses = routes.addresses_of(link.index)?;
+    Ok(addresses.iter().any(|on| matches!(on.addr(), IpAddr::V6(ip) if !ip.is_unicast_link_local())))
+}
+
+/// Whether the kernel lets a link of this MTU have IPv6 (RFC 8200); 0 is the kernel's own.
+pub(crate) fn carries_ipv6(mtu: u32) -> bool {
+    mtu == 0 || mtu >= 1280
 }
 
 fn host_address(address: impl Into<IpAddr>, prefix: u8) -> Result<IpNet> {

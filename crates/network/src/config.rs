@@ -1,11 +1,13 @@
 //! What the daemon's configuration says about networks.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+
+/// The default bridge that Hull makes itself.
+pub(crate) const OWN_BRIDGE: &str = "hull0";
 
 /// A range from which networks without a `--subnet` get theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +109,16 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// The same for IPv6; empty: pieces of a prefix of unique local addresses that this host draws.
     pub pools6: Vec<Pool6>,
-    /// Options that new networks of a driver have unless they say otherwise, by the driver's name.
-    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
+    /// The gateway of the default bridge's containers (`--default-gateway`); the bridge where absent.
+    pub default_gateway: Option<Ipv4Addr>,
+    /// The same for IPv6 (`--default-gateway-v6`).
+    pub default_gateway6: Option<Ipv6Addr>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            bridge: Some("hull0".to_owned()),
+            bridge: Some(OWN_BRIDGE.to_owned()),
             bip: None,
             fixed_cidr: None,
             ipv6: false,
@@ -132,7 +136,8 @@ impl Default for Config {
             mtu: 1500,
             pools: default_pools(),
             pools6: Vec::new(),
-            default_options: BTreeMap::new(),
+            default_gateway: None,
+            default_gateway6: None,
         }
     }
 }

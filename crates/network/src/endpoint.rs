@@ -67,6 +67,8 @@ pub struct EndpointRequest {
     pub ipv4: Option<Ipv4Addr>,
     /// The IPv6 address (`--ip6`); the next free one where absent, none where the network has none.
     pub ipv6: Option<Ipv6Addr>,
+    /// The container has no IPv6, whatever the network has.
+    pub without_ipv6: bool,
     /// Addresses that it had before: it gets them again, where it wishes for no others and nobody else has them now.
     pub before: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     /// The Ethernet address (`--mac-address`); that of the IPv4 address where absent.

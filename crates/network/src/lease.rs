@@ -4,8 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::network::{Ipam, Ipam6};
 
-/// The next free address after `last`, around the end of the range. An address that has just become free is
-/// thus the last one to be given again: connections and ARP entries that still mean its old owner fade first.
+/// The next free address after `last`, around the end of the range.
 pub(crate) fn next<E>(
     ipam: &Ipam,
     last: Option<Ipv4Addr>,
@@ -83,6 +82,7 @@ mod tests {
             range: range.map(|range| range.parse().unwrap()),
             auxiliary: BTreeMap::from([("router".to_owned(), Ipv4Addr::new(10, 0, 0, 3))]),
             chosen: true,
+            names_gateway: false,
         }
     }
 

@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Endpoint, Error, bridge, vlan};
 
+/// The auxiliary address that is the gateway of a bridge's containers in the bridge's place, as Docker calls it.
+pub(crate) const GATEWAY: &str = "DefaultGatewayIPv4";
+/// The same for IPv6.
+pub(crate) const GATEWAY6: &str = "DefaultGatewayIPv6";
+
 /// How a network is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,6 +73,11 @@ impl fmt::Display for Driver {
     }
 }
 
+/// What is recorded from before is shown as it was.
+fn shown() -> bool {
+    true
+}
+
 /// One subnet of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ipam {
@@ -82,6 +92,9 @@ pub struct Ipam {
     pub auxiliary: BTreeMap<String, Ipv4Addr>,
     /// Whether the user chose the subnet; only then containers may ask for addresses.
     pub chosen: bool,
+    /// Whether the user named the gateway; of a subnet that he chose himself, only then it is shown.
+    #[serde(default = "shown")]
+    pub names_gateway: bool,
 }
 
 /// The IPv6 subnet of a network.
@@ -97,6 +110,9 @@ pub struct Ipam6 {
     pub auxiliary: BTreeMap<String, Ipv6Addr>,
     /// Whether the user chose the subnet; only then containers may ask for addresses.
     pub chosen: bool,
+    /// Whether the user named the gateway; of a subnet that he chose himself, only then it is shown.
+    #[serde(default = "shown")]
+    pub names_gateway: bool,
 }
 
 /// The wish for a further IPv4 subnet.
@@ -228,14 +244,18 @@ impl Network {
         all.filter(|_| self.driver != Driver::Configuration)
     }
 
-    /// The gateway of the subnet that an address is in.
+    /// The gateway of the subnet that an address is in: the bridge itself, or who is named instead.
     pub(crate) fn gateway_of(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.ipam.iter().find(|ipam| ipam.subnet.contains(&address))?.gateway
+        let ipam = self.ipam.iter().find(|ipam| ipam.subnet.contains(&address))?;
+        let named = ipam.auxiliary.get(GATEWAY).filter(|_| self.driver == Driver::Bridge);
+        named.copied().or(ipam.gateway)
     }
 
     /// The same for IPv6.
     pub(crate) fn gateway6_of(&self, address: Ipv6Addr) -> Option<Ipv6Addr> {
-        self.ipam6.iter().find(|ipam| ipam.subnet.contains(&address))?.gateway
+        let ipam = self.ipam6.iter().find(|ipam| ipam.subnet.contains(&address))?;
+        let named = ipam.auxiliary.get(GATEWAY6).filter(|_| self.driver == Driver::Bridge);
+        named.copied().or(ipam.gateway)
     }
 
     /// The host's addresses in it. The gateway of a link of the host's is somebody else.

@@ -18,6 +18,7 @@ mod departure;
 mod driver;
 mod extension;
 mod interface;
+mod layout;
 mod pace;
 mod plan;
 mod ports;
@@ -45,6 +46,7 @@ use crate::{Config, Endpoint, Error, Listeners, Network, Result, Sandbox};
 
 use bridged::Bridged;
 use departure::Departing;
+pub use interface::is_switch;
 pub use pace::Rates;
 pub use reconcile::Reconciled;
 

@@ -65,7 +65,8 @@ DROP TABLE network_endpoints_before;
 ";
 
 /// Columns that came later: table, name, type.
-const LATER: [(&str, &str, &str); 7] = [
+const LATER: [(&str, &str, &str); 8] = [
+    ("networks", "search_from", "INTEGER"),
     ("networks", "ipam6", "TEXT"),
     ("networks", "last_address6", "TEXT"),
     ("networks", "ipam_options", "TEXT"),

@@ -79,7 +79,7 @@ pub(crate) struct Reservation<'a> {
 }
 
 impl Reservation<'_> {
-    /// What has been reserved, in the order of the wishes.
+    /// What has been reserved: first what names its ports, each in the order of the wishes.
     pub(crate) fn published(&self) -> &[Published] {
         &self.published
     }
@@ -113,7 +113,9 @@ impl Ports {
     ) -> Result<Reservation<'_>, Error> {
         let mut reservation = self.nothing(owner.endpoint);
         let hold = already + wishes.iter().map(PortBinding::count).sum::<usize>() <= HELD_AT_MOST;
-        for wish in wishes {
+        // Who names no port does not get the one that another wish names.
+        let (named, any): (Vec<_>, Vec<_>) = wishes.iter().partition(|wish| wish.host_ports.is_some());
+        for wish in named.into_iter().chain(any) {
             let before = reservation.published.len();
             let places = host_ips(wish, owner, self.relays && hold && wish.protocol != Protocol::Sctp)?;
             let (routed, places): (Vec<IpAddr>, Vec<IpAddr>) =

@@ -25,6 +25,7 @@ const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -60,6 +61,11 @@ const AF_INET6: u16 = 10;
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const ROUTE_HEADER: usize = 12;
+// linux/neighbour.h: `struct ndmsg` has family, index, state, flags.
+const NEIGHBOUR_HEADER: usize = 12;
+const NUD_REACHABLE: u16 = 2;
+const NTF_MASTER: u8 = 4;
+const NDA_LLADDR: u16 = 2;
 
 /// A link as the kernel lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +151,16 @@ impl Routes {
         Ok(self.socket.ask(question)?.iter().filter_map(parse_address).collect())
     }
 
+    /// The addresses of one link, of both families, in the kernel's order.
+    pub(crate) fn addresses_of(&mut self, link: u32) -> Result<Vec<IpNet>> {
+        let question = Message::new(RTM_GETADDR, DUMP, "list addresses", "").fixed(&[0; ADDRESS_HEADER]);
+        let found = self.socket.ask(question)?;
+        let of_link = |(index, address)| (index == link).then_some(address);
+        let read =
+            |answer| parse_address6(answer).or(parse_address(answer).map(|(index, on)| (index, on.into())));
+        Ok(found.iter().filter_map(read).filter_map(of_link).collect())
+    }
+
     /// The destinations of the main table's IPv4 routes, without the default routes.
     pub(crate) fn destinations(&mut self) -> Result<Vec<Ipv4Net>> {
         Ok(self.socket.ask(list_routes(AF_INET))?.iter().filter_map(parse_destination).collect())
@@ -219,6 +235,23 @@ impl Routes {
                 .put(IFLA_BRPORT_ISOLATED, &[u8::from(mode.isolated)]);
         });
         self.socket.request(vec![message])
+    }
+
+    /// Tells a bridge behind which of its ports an Ethernet address is: by itself it would go on sending to a former
+    /// port for as long as that exists. Of a port that is not yet in use it cannot be told.
+    pub(crate) fn learn(&mut self, port: &str, mac: MacAddr) -> Result<()> {
+        let mut header = [0; NEIGHBOUR_HEADER];
+        header[0] = AF_BRIDGE;
+        header[4..8].copy_from_slice(&self.index(port)?.to_ne_bytes());
+        header[8..10].copy_from_slice(&NUD_REACHABLE.to_ne_bytes());
+        header[10] = NTF_MASTER;
+        let mut message =
+            Message::new(RTM_NEWNEIGH, CREATE | REPLACE, "tell the bridge of port", port).fixed(&header);
+        message.put(NDA_LLADDR, &mac.0);
+        match self.socket.request(vec![message]) {
+            Err(error) if error.is(Errno::PERM) => Ok(()),
+            result => result,
+        }
     }
 
     /// Makes a link a port of a bridge.
@@ -400,6 +433,15 @@ fn parse_address(answer: &Answer) -> Option<(u32, Ipv4Net)> {
     let local = attributes(answer.body.get(ADDRESS_HEADER..)?).find(|a| a.kind == IFA_LOCAL)?;
     let octets: [u8; 4] = local.payload.try_into().ok()?;
     Some((index, Ipv4Net::new(octets.into(), prefix).ok()?))
+}
+
+/// The same of IPv6, where the address of a link is in another attribute.
+fn parse_address6(answer: &Answer) -> Option<(u32, IpNet)> {
+    let prefix = *answer.body.get(1)?;
+    let index = u32::from_ne_bytes(answer.body.get(4..8)?.try_into().ok()?);
+    let address = attributes(answer.body.get(ADDRESS_HEADER..)?).find(|a| a.kind == IFA_ADDRESS)?;
+    let octets: [u8; 16] = address.payload.try_into().ok()?;
+    Some((index, Ipv6Net::new(octets.into(), prefix).ok()?.into()))
 }
 
 fn parse_destination(answer: &Answer) -> Option<Ipv4Net> {

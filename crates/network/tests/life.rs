@@ -86,15 +86,37 @@ fn a_refused_endpoint_leaves_nothing() {
 }
 
 #[test]
-fn addresses_are_given_in_turn_and_macs_follow_them() {
+fn the_lowest_free_address_is_given_and_macs_follow_it() {
     on_a_host(|world| {
         let networks = world.open();
-        for last in 2..6 {
-            let container = Container::new(&networks, "a", "bridge", &[]);
-            assert_eq!(container.ip(), Ipv4Addr::new(172, 17, 0, last));
+        let given = |name: &str| {
+            let container = Container::new(&networks, name, "bridge", &[]);
+            let [.., last] = container.ip().octets();
             assert_eq!(container.endpoint.mac.unwrap().to_string(), format!("02:42:ac:11:00:{last:02x}"));
-            networks.release(&container.id).unwrap();
-        }
+            last
+        };
+        let again = |name: &str| {
+            networks.release(&id(name)).unwrap();
+            given(name)
+        };
+        assert_eq!(["a", "b", "c", "d"].map(given), [2, 3, 4, 5]);
+        assert_eq!([again("d"), again("b"), again("a")], [5, 3, 2], "who starts again has its own");
+        networks.release(&id("c")).unwrap();
+        networks.release(&id("a")).unwrap();
+        assert_eq!(["e", "f", "g"].map(given), [2, 4, 6]);
+        networks.release(&id("b")).unwrap();
+        // Neighbours still know another Ethernet address for the free one.
+        let chosen = || {
+            let sandbox = networks.sandbox().unwrap();
+            let mac = "02:00:00:00:00:09".parse().ok();
+            let request = hull_network::EndpointRequest { mac, ..request("own", "bridge", &[]) };
+            let endpoint = networks.connect(sandbox.as_fd(), request).unwrap();
+            networks.release(&id("own")).unwrap();
+            endpoint.address.unwrap().addr()
+        };
+        assert_eq!([chosen(), chosen()], [[172, 17, 0, 7], [172, 17, 0, 8]].map(Ipv4Addr::from));
+        assert_eq!(given("h"), 3);
+        ["d", "e", "f", "g", "h"].iter().for_each(|name| networks.release(&id(name)).unwrap());
     });
 }
 

@@ -17,9 +17,19 @@ pub struct Platform {
 /// Why a text is not a platform; the messages are those that Docker's users know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A component with other characters than letters, digits, `_` and `-`.
+    /// A system with other characters than letters, digits, `_` and `-`.
     #[error(
-        "{component:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+(?:\\\\([A-Za-z0-9_.-]*\\\\))?$\": invalid argument"
+        "{component:?} is an invalid OS component of {text:?}: OSAndVersion specifier component must match \"^([A-Za-z0-9_-]+)(?:\\\\(([A-Za-z0-9_.-]*)\\\\))?$\": invalid argument"
+    )]
+    System {
+        /// The component.
+        component: String,
+        /// The whole text.
+        text: String,
+    },
+    /// A processor or variant with other characters than those and `.`.
+    #[error(
+        "{component:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument"
     )]
     Component {
         /// The component.
@@ -46,6 +56,9 @@ impl Platform {
     /// Parses `os`, `architecture`, `os/architecture` or `os/architecture/variant`; what is missing is the host's.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let parts: Vec<&str> = text.split('/').collect();
+        if !is_component(parts[0]) || parts[0].contains('.') {
+            return Err(Error::System { component: parts[0].to_owned(), text: text.to_owned() });
+        }
         if let Some(component) = parts.iter().find(|part| !is_component(part)) {
             return Err(Error::Component { component: (*component).to_owned(), text: text.to_owned() });
         }

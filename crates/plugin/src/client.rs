@@ -105,7 +105,7 @@ impl Client {
         let refusal =
             serde_json::from_slice::<Refusal>(&bytes).map(|refusal| refusal.err).unwrap_or_default();
         match (status.is_success(), refusal.as_str()) {
-            (true, "") => serde_json::from_slice(&bytes)
+            (true, "") => serde_json::from_slice(content(&bytes))
                 .map_err(|why| Error::Refused(format!("{method}: error reading plugin resp: {why}"))),
             (true, why) => Err(Error::Refused(why.to_owned())),
             (false, "") => {
@@ -126,6 +126,14 @@ impl Client {
             Address::Tcp(host) | Address::Tls(host, _) => format!("dial tcp {host}"),
         };
         Error::Unreachable(format!("Post \"http://plugin/{method}\": {address}: {cause}"))
+    }
+}
+
+/// Go's encoders write `null` for an answer that has nothing to say.
+fn content(answer: &[u8]) -> &[u8] {
+    match answer.trim_ascii() {
+        b"null" => b"{}",
+        answer => answer,
     }
 }
 

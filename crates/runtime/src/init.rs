@@ -17,6 +17,7 @@ mod program;
 pub(crate) mod rootfs;
 mod task;
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -37,6 +38,9 @@ use crate::plan::Plan;
 
 use mounts::Prepared;
 use task::Task;
+
+/// The exit code of a process whose program the kernel does not take.
+const NOT_EXECUTED: i32 = 255;
 
 /// A named step.
 type Step<T> = (&'static str, fn(&mut T) -> Result<()>);
@@ -238,7 +242,18 @@ pub(crate) fn run(init: std::result::Result<Init<'_>, Failure>, channel: Channel
     let _end = EndWithoutReturn;
     let mut channel = channel;
     let Err(failure) = init.and_then(|init| live(init, &mut channel));
-    channel.failed(&failure);
+    end(&channel, &failure)
+}
+
+/// Ends a process that has not become its program. What the kernel says of the program itself is output of the process, as
+/// with runc: everything that could be asked before was in order, and so the process has been started.
+fn end(channel: &Channel, failure: &Failure) -> ! {
+    if failure.step == "exec" && failure.op == "execve" {
+        // Nobody else is left to tell.
+        let _ = writeln!(std::io::stderr(), "{failure}");
+        exit_now(NOT_EXECUTED)
+    }
+    channel.failed(failure);
     exit_now(1)
 }
 
@@ -267,8 +282,7 @@ pub(crate) fn run_join(mut join: Join<'_>, channel: Channel) -> ! {
         .and_then(|()| channel.ready(join.task.master()).step("console"))
         .and_then(|()| execute(&mut join.task, &channel));
     let Err(failure) = lived;
-    channel.failed(&failure);
-    exit_now(1)
+    end(&channel, &failure)
 }
 
 fn walk<T>(steps: &[Step<T>], subject: &mut T) -> std::result::Result<(), Failure> {

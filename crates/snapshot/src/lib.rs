@@ -33,6 +33,7 @@ pub use changes::{Change, ChangeKind, changes};
 pub use copy::copy_up;
 pub use diff::{archive, diff, export};
 pub use error::{Error, Result};
+pub use hull_sys::root::Time;
 pub use limits::Limits;
 pub use mounts::Mounts;
 pub use node::{Kind, Node};

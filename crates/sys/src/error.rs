@@ -13,7 +13,7 @@ pub struct Error {
     pub op: &'static str,
     /// The object it was done to: a path, a name, a pid. Empty where there is none.
     pub object: String,
-    /// The kernel's answer, as in errno(3).
+    /// The kernel's answer, as in errno(3); 0 where the operation and its object say it all.
     pub errno: i32,
 }
 
@@ -31,10 +31,11 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = std::io::Error::from_raw_os_error(self.errno);
-        match self.object.as_str() {
-            "" => write!(f, "{}: {reason}", self.op),
-            object => write!(f, "{} {object}: {reason}", self.op),
+        let Self { op, object, errno } = self;
+        let space = if object.is_empty() { "" } else { " " };
+        match errno {
+            0 => write!(f, "{op}{space}{object}"),
+            _ => write!(f, "{op}{space}{object}: {}", std::io::Error::from_raw_os_error(*errno)),
         }
     }
 }

@@ -42,11 +42,7 @@ pub fn create<T: Send>(inside: impl FnOnce() -> T + Send) -> Result<(OwnedFd, T)
 /// A detached copy of the file system that a namespace of [`alone`] keeps, or of what is at a path in it: a link that
 /// leads out of it is refused (`EXDEV`).
 pub fn copy_of(namespace: BorrowedFd<'_>, part: &Path) -> Result<OwnedFd> {
-    on_a_thread(|| {
-        // SAFETY: only CLONE_FS is given: the thread gets a root and a working directory of its own, no more.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.op("unshare working directory")?;
-        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
-            .op("setns mounts")?;
+    within(namespace, || {
         if part.as_os_str().is_empty() {
             return mount::open_tree_clone(CWD, "/", true);
         }
@@ -55,6 +51,25 @@ pub fn copy_of(namespace: BorrowedFd<'_>, part: &Path) -> Result<OwnedFd> {
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let place = rustix::fs::openat2(top, part, flags, Mode::empty(), stay).on("open", part)?;
         mount::open_tree_clone(place.as_fd(), "", true)
+    })
+}
+
+/// A detached copy of the file system at the root of a namespace, without what is mounted below it.
+///
+/// # Errors
+/// `EINVAL` where a user namespace holds what is mounted there fast.
+pub fn bare_root(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    within(namespace, || mount::open_tree_clone(CWD, "/", false))
+}
+
+/// Runs `inside` in a namespace.
+fn within<T: Send>(namespace: BorrowedFd<'_>, inside: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_a_thread(|| {
+        // SAFETY: only CLONE_FS is given: the thread gets a root and a working directory of its own, no more.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.op("unshare working directory")?;
+        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
+            .op("setns mounts")?;
+        inside()
     })
 }
 

@@ -4,7 +4,7 @@
 //! promise something that the client would miss.
 
 use hull_api::version::ApiVersion;
-use hull_api::wire::container::{ContainerConfig, ContainerCreateRequest};
+use hull_api::wire::container::ContainerCreateRequest;
 use hull_api::wire::host::HostConfig;
 use hull_api::wire::mount::{BindOptions, Mount};
 use hull_api::wire::network::{EndpointSettings, NetworkingConfig, PortBinding};
@@ -19,7 +19,7 @@ use crate::call::invalid;
 /// The option of an endpoint's driver that sets kernel parameters of its interface.
 const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
-/// The body's two halves, which share one object; none of `null`.
+/// The body's two halves, which share one object; none of `null`, nor without any field of a configuration.
 pub(crate) fn create_body(document: &Value) -> Result<Option<ContainerCreateRequest>, Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -27,7 +27,8 @@ pub(crate) fn create_body(document: &Value) -> Result<Option<ContainerCreateRequ
         host_config: Option<HostConfig>,
         networking_config: Option<NetworkingConfig>,
     }
-    if document.is_null() {
+    let beside = |name: &String| ["hostconfig", "networkingconfig"].contains(&name.to_lowercase().as_str());
+    if document.is_null() || document.as_object().is_some_and(|fields| fields.keys().all(beside)) {
         return Ok(None);
     }
     let beside: Beside = json::read(document).map_err(invalid)?;
@@ -45,10 +46,7 @@ pub(crate) fn create_request(
     body: Option<ContainerCreateRequest>,
     version: ApiVersion,
 ) -> Result<(model::CreateRequest, Vec<String>), Error> {
-    let mut body = body.unwrap_or_default();
-    if body.config == ContainerConfig::default() {
-        return Err(invalid("config cannot be empty in order to create a container"));
-    }
+    let mut body = body.ok_or_else(|| invalid("config cannot be empty in order to create a container"))?;
     name_the_default_network(&mut body);
     let before = |minor| version < ApiVersion { major: 1, minor };
     forget_unknown(&mut body, &before);
@@ -72,6 +70,7 @@ pub(crate) fn create_request(
         host: host::config(body.host_config)?,
         networking: network::networking(body.networking_config)?,
         shallow_read_only: before(44),
+        hosts_cgroups: before(41),
     };
     Ok((request, warnings))
 }
@@ -323,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_body_without_a_configuration_is_none() {
-        for body in [json!(null), json!({}), json!({"HostConfig": {}})] {
+        assert!(read(51, json!({"Image": ""})).is_ok(), "it is empty, and it is there");
+        for body in [json!(null), json!({}), json!({"HostConfig": {}}), json!({"networkingconfig": {}})] {
             assert_eq!(read(51, body).unwrap_err(), "config cannot be empty in order to create a container");
         }
     }
@@ -334,6 +334,9 @@ mod tests {
         assert_eq!(host(40, json!({})).unwrap().0.host.ipc_mode, "");
         assert!(host(43, json!({})).unwrap().0.shallow_read_only);
         assert!(!host(44, json!({})).unwrap().0.shallow_read_only);
+        assert!(
+            host(40, json!({})).unwrap().0.hosts_cgroups && !host(41, json!({})).unwrap().0.hosts_cgroups
+        );
         let named = host(42, json!({"Annotations": {"a": "b"}})).unwrap().0;
         assert!(named.host.annotations.is_empty());
     }

@@ -79,9 +79,14 @@ fn wrong_address(kind: &str, text: &str) -> Error {
     invalid(format!("invalid endpoint settings:\ninvalid {kind} address: {text}"))
 }
 
-/// The body of `/networks/create`.
+/// Options that say whether a network has a family where the request does not.
+const ENABLE_IPV4: &str = "com.docker.network.enable_ipv4";
+const ENABLE_IPV6: &str = "com.docker.network.enable_ipv6";
+
+/// The body of `/networks/create`; `defaults` are the options that networks of a driver have unless they say otherwise.
 pub(crate) fn network_request(
     wire: wire::NetworkCreateRequest,
+    defaults: &BTreeMap<String, BTreeMap<String, String>>,
 ) -> Result<hull_network::NetworkRequest, Error> {
     let config_from = wire.config_from.map(|from| from.network).filter(|name| !name.is_empty());
     if wire.config_only && (wire.ingress || wire.internal || wire.attachable || !wire.scope.is_empty()) {
@@ -106,15 +111,23 @@ pub(crate) fn network_request(
             ipam.driver
         )));
     }
+    let mut options = wire.options.unwrap_or_default();
+    if config_from.is_none() {
+        let driver = if wire.driver.is_empty() { "bridge" } else { &wire.driver };
+        for (name, value) in defaults.get(driver).into_iter().flatten() {
+            options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    let has_ipv4 = family(wire.enable_ipv4, &mut options, ENABLE_IPV4)?.unwrap_or(true);
+    let has_ipv6 = family(wire.enable_ipv6, &mut options, ENABLE_IPV6)?.unwrap_or(false);
     let pools = pools(ipam.config, &wire.driver)?;
     let mut v6 = pools.v6.into_iter().map(pool6).collect::<Result<Vec<_>, _>>()?.into_iter();
     let mut v4 = pools.v4.into_iter();
     let first = v4.next().unwrap_or_default();
-    let has_ipv6 = wire.enable_ipv6.unwrap_or(false);
     Ok(hull_network::NetworkRequest {
         name: wire.name,
         driver: wire.driver,
-        without_ipv4: wire.enable_ipv4 == Some(false),
+        without_ipv4: !has_ipv4,
         subnet: part(&first.subnet, "subnet")?,
         gateway: part(&first.gateway, "gateway")?,
         range: part(&first.ip_range, "ip-range")?,
@@ -126,11 +139,29 @@ pub(crate) fn network_request(
         ipv6: has_ipv6.then(|| v6.next().unwrap_or_default()),
         more6: v6.filter(|_| has_ipv6).collect(),
         ipam_options: ipam.options,
-        options: wire.options.unwrap_or_default(),
+        options,
         labels: wire.labels.unwrap_or_default(),
         config_only: wire.config_only,
         config_from,
     })
+}
+
+/// Whether somebody has said that a network has a family. An option that does not count is not shown.
+fn family(
+    said: Option<bool>,
+    options: &mut BTreeMap<String, String>,
+    option: &str,
+) -> Result<Option<bool>, Error> {
+    if said.is_some() {
+        options.remove(option);
+        return Ok(said);
+    }
+    let read = |text: &String| match text.as_str() {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(invalid(format!("driver-opt {option:?} is not a valid bool"))),
+    };
+    options.get(option).map(read).transpose()
 }
 
 fn forbidden(message: &str) -> Error {

@@ -35,10 +35,23 @@ pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::
         size_rw: size.map(|(writable, _)| signed(writable)),
         size_root_fs: size.map(|(_, all)| signed(all)),
         mounts: container.mounts.iter().map(parse::wire_mount_point).collect(),
-        config: parse::wire_config(&container.config),
+        config: config(container),
         network_settings: networks(container),
         ..wire::ContainerInspect::default()
     }
+}
+
+/// The configuration; older clients look there for the hardware address that somebody has chosen.
+fn config(container: &Container) -> wire::ContainerConfig {
+    let mut config = parse::wire_config(&container.config);
+    let mode = match container.host.network_mode.as_str() {
+        "" | "default" => "bridge",
+        mode => mode,
+    };
+    if let Some(own) = container.network.networks.get(mode).filter(|_| config.mac_address.is_empty()) {
+        config.mac_address.clone_from(&own.wanted_mac);
+    }
+    config
 }
 
 /// A count as Go's int64.

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use hull_api::wire::container::{GraphDriver, HealthConfig};
+use hull_api::wire::container::{ContainerConfig, GraphDriver, HealthConfig};
 use hull_api::wire::image as wire;
 use hull_api::wire::progress::{Detail, Message};
 use hull_api::wire::{Empty, Set, StrSlice};
-use hull_image::{Config, HistoryEntry, Image, Listed, ManifestKind, Progress, Removed};
+use hull_image::{Config, HistoryEntry, Image, ImageConfig, Listed, ManifestKind, Progress, Removed};
 use hull_oci::{Platform, Reference};
+use serde::Deserialize;
 
 use super::NEVER;
 use super::container::signed;
 
-/// `GET /images/{name}/json`, with all that any version has of it; `for_platform` if one was asked for.
-pub(crate) fn image_inspect(image: &Image, for_platform: bool) -> wire::ImageInspect {
+/// `GET /images/{name}/json`, with all that any version has of it. The descriptor is only for those
+/// who ask for manifests: an image's id is the digest of its configuration, and others take a descriptor's for it.
+pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
     let config = &image.config;
     // As in Docker, the remark is the last step's where the image has none of its own.
     let comment = match config.comment.as_str() {
@@ -22,12 +24,6 @@ pub(crate) fn image_inspect(image: &Image, for_platform: bool) -> wire::ImageIns
     };
     wire::ImageInspect {
         id: image.id.to_string(),
-        descriptor: Some(match for_platform {
-            true => {
-                wire::Descriptor { platform: Some(platform(&image.platform())), ..descriptor(&image.target) }
-            }
-            false => descriptor(image.index.as_ref().unwrap_or(&image.target)),
-        }),
         identity: identity(image),
         repo_tags: image.repo_tags.clone(),
         repo_digests: image.repo_digests.clone(),
@@ -35,7 +31,7 @@ pub(crate) fn image_inspect(image: &Image, for_platform: bool) -> wire::ImageIns
         comment: Some(comment),
         created: Some(config.created.clone().unwrap_or_default()),
         container: Some(config.container.clone()),
-        container_config: Some(Box::default()),
+        container_config: Some(Box::new(container_config(config))),
         docker_version: Some(config.docker_version.clone()),
         author: Some(config.author.clone()),
         config: Some(image_config(&config.config)),
@@ -55,6 +51,12 @@ pub(crate) fn image_inspect(image: &Image, for_platform: bool) -> wire::ImageIns
         },
         ..wire::ImageInspect::default()
     }
+}
+
+/// The configuration of the container that was committed; one without content where the image tells of none.
+fn container_config(config: &ImageConfig) -> ContainerConfig {
+    let kept = config.extra.get("container_config");
+    kept.and_then(|kept| ContainerConfig::deserialize(kept).ok()).unwrap_or_default()
 }
 
 fn image_config(config: &Config) -> wire::ImageConfig {
@@ -109,6 +111,11 @@ fn platform(platform: &Platform) -> wire::Platform {
         variant: platform.variant.clone().unwrap_or_default(),
         ..wire::Platform::default()
     }
+}
+
+/// What an image's names mean: its manifest, or the index that has it.
+pub(crate) fn image_target(image: &Image) -> wire::Descriptor {
+    descriptor(image.index.as_ref().unwrap_or(&image.target))
 }
 
 /// Where the image was pulled from, or pushed to: only registries give digests as names.
@@ -176,7 +183,6 @@ pub(crate) fn image_summary(image: &Image, containers: usize, shared: Option<u64
         id: image.id.to_string(),
         labels: image.config.config.labels.clone(),
         parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
-        descriptor: Some(descriptor(image.index.as_ref().unwrap_or(&image.target))),
         repo_digests: image.repo_digests.clone(),
         repo_tags: image.repo_tags.clone(),
         shared_size: shared.map_or(-1, signed),

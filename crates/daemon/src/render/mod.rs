@@ -12,7 +12,7 @@ mod volume;
 
 pub(crate) use container::{inspect, ports};
 pub(crate) use event::event;
-pub(crate) use image::{history, image_inspect, image_summary, manifests, progress, removed};
+pub(crate) use image::{history, image_inspect, image_summary, image_target, manifests, progress, removed};
 pub(crate) use network::network;
 pub(crate) use stats::stats;
 pub(crate) use summary::summary;

@@ -48,7 +48,7 @@ fn pool(ipam: &Ipam) -> wire::IpamConfig {
     wire::IpamConfig {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()).unwrap_or_default(),
-        gateway: ipam.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        gateway: shown(ipam.gateway, ipam.chosen, ipam.names_gateway),
         auxiliary_addresses: ipam.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
     }
 }
@@ -57,9 +57,14 @@ fn pool6(ipam: &Ipam6) -> wire::IpamConfig {
     wire::IpamConfig {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()).unwrap_or_default(),
-        gateway: ipam.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        gateway: shown(ipam.gateway, ipam.chosen, ipam.names_gateway),
         auxiliary_addresses: ipam.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
     }
+}
+
+/// As in Docker: the configuration of a subnet that somebody has chosen is what he said, not what was found.
+fn shown(gateway: Option<impl ToString>, chosen: bool, named: bool) -> String {
+    gateway.filter(|_| named || !chosen).map(|gateway| gateway.to_string()).unwrap_or_default()
 }
 
 fn container(endpoint: &Endpoint) -> wire::NetworkContainer {

@@ -40,6 +40,7 @@ pub(super) async fn images(daemon: Arc<Daemon>, call: Call) -> Outcome {
         }
         if with_manifests {
             let listed = daemon.engine.images().manifests(image)?;
+            summary.descriptor = Some(render::image_target(image));
             summary.manifests = Some(render::manifests(&listed, &users, with_identity));
         }
         Ok(summary)

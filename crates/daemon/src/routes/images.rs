@@ -28,10 +28,11 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         return Err(invalid("conflicting options: manifests and platform options cannot both be set"));
     }
     let image = daemon.engine.images().get_for(call.param("name"), platform.as_ref())?;
-    provides(&image, call.param("name"), platform.as_slice())?;
-    let mut inspected = render::image_inspect(&image, platform.is_some());
+    provides(&daemon, &image, call.param("name"), platform.as_slice())?;
+    let mut inspected = render::image_inspect(&image);
     if with_manifests {
         let listed = daemon.engine.images().manifests(&image)?;
+        inspected.descriptor = Some(render::image_target(&image));
         inspected.manifests = Some(render::manifests(&listed, &users(&daemon), false));
     }
     spoken(call.version, inspected)
@@ -50,18 +51,20 @@ pub(super) fn users(daemon: &Daemon) -> BTreeMap<String, Vec<String>> {
 fn provide(daemon: &Daemon, name: &str, platforms: &[Platform]) -> Result<(), Error> {
     platforms.iter().try_for_each(|platform| {
         let image = daemon.engine.images().get_for(name, Some(platform))?;
-        provides(&image, name, std::slice::from_ref(platform))
+        provides(daemon, &image, name, std::slice::from_ref(platform))
     })
 }
 
 /// Refuses an image that is for none of the platforms asked for.
-fn provides(image: &Image, name: &str, platforms: &[Platform]) -> Result<(), Error> {
-    match platforms.iter().find(|wanted| !wanted.matches(&image.platform())) {
-        None => Ok(()),
-        Some(wanted) => Err(Error::not_found(format!(
-            "image with reference {name} was found but does not provide the specified platform ({wanted})"
-        ))),
-    }
+fn provides(daemon: &Daemon, image: &Image, name: &str, platforms: &[Platform]) -> Result<(), Error> {
+    let offered = image.platform();
+    let Some(wanted) = platforms.iter().find(|wanted| !wanted.matches(&offered)) else { return Ok(()) };
+    let listed = daemon.engine.images().manifests(image)?;
+    let why = match listed.iter().filter(|one| one.available && one.image.is_some()).count() {
+        0 | 1 => format!("its platform ({offered}) does not match the specified platform ({wanted})"),
+        _ => format!("does not provide the specified platform ({wanted})"),
+    };
+    Err(Error::not_found(format!("image with reference {name} was found but {why}")))
 }
 
 pub(super) async fn history(daemon: Arc<Daemon>, call: Call) -> Outcome {
@@ -195,9 +198,7 @@ fn archive_platforms(call: &Call) -> Result<Vec<Platform>, Error> {
         return Ok(Vec::new());
     }
     if !call.since(52) && call.query().all("platform").count() > 1 {
-        return Err(invalid(
-            "multiple platform parameters are not supported in this API version; use API version 1.52 or later",
-        ));
+        return Err(invalid("multiple platform parameters not supported"));
     }
     parse::oci_platforms(call.query(), "platform")
 }
@@ -291,8 +292,11 @@ fn saved(daemon: &Daemon, names: Vec<String>, platforms: Vec<Platform>) -> Outco
 pub(super) async fn commit(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
     let target = repo_tag(query)?;
+    let container = query.get("container").unwrap_or("");
+    let committed = parse::wire_config(&daemon.engine.container(container)?.config);
     let request = hull_engine::CommitRequest {
-        container: query.get("container").unwrap_or("").to_owned(),
+        container: container.to_owned(),
+        container_config: serde_json::to_value(committed).unwrap_or_default(),
         target,
         comment: query.get("comment").unwrap_or("").to_owned(),
         author: query.get("author").unwrap_or("").to_owned(),

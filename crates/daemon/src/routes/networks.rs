@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use hull_api::filters::Filters;
+use hull_api::version::ApiVersion;
 use hull_api::wire::network::{
     NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest,
     NetworkPruneResponse,
@@ -68,8 +69,16 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let body: NetworkCreateRequest = call.json_or_default().await?;
-    let id = daemon.engine.network_create(parse::network_request(body)?).await?;
+    let version = call.version;
+    let mut body: NetworkCreateRequest = call.json_or_default().await?;
+    if version < ApiVersion::v1(47) {
+        // It came with that version.
+        body.enable_ipv4 = None;
+    }
+    let id = daemon
+        .engine
+        .network_create(parse::network_request(body, &daemon.settings().default_network_opts)?)
+        .await?;
     json(StatusCode::CREATED, &NetworkCreateResponse { id, warning: String::new() })
 }
 

@@ -110,7 +110,10 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             pids_limit: info.limits.is_some_and(|host| host.pids),
             ipv4_forwarding: forwarding(),
             debug: settings.debug,
+            n_goroutines: count(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
             n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
+            // What goes on at the same time: here these are tasks.
+            n_goroutines: count(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
             oom_kill_disable: info.limits.is_some_and(|host| host.oom_kill_disable),
             system_time: render::time(Timestamp::now()),
             logging_driver: info.log_driver,
@@ -138,7 +141,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             default_runtime: info.default_runtime,
             swarm: wire::Swarm { local_node_state: "inactive".to_owned(), ..wire::Swarm::default() },
             experimental_build: settings.experimental,
-            live_restore_enabled: true,
+            live_restore_enabled: settings.live_restore(),
             init_binary: "hull-shim".to_owned(),
             containerd_commit: commit(),
             runc_commit: commit(),
@@ -203,10 +206,7 @@ fn runtimes(daemon: &Daemon) -> BTreeMap<String, wire::Runtime> {
 /// A proxy as it is set, or else as the environment has it; credentials in its URL are nobody's business.
 fn proxy(setting: Option<&String>, name: &str) -> String {
     let value = setting.cloned().or_else(|| crate::options::variable(name)).unwrap_or_default();
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://xxxxx:xxxxx@{host}"),
-        _ => value,
-    }
+    crate::options::masked(&value)
 }
 
 fn forwarding() -> bool {
@@ -224,7 +224,8 @@ pub(crate) fn os_release() -> (String, String) {
 }
 
 fn registries(settings: &Settings) -> wire::RegistryConfig {
-    let mirrors = settings.registry_mirrors.clone();
+    let with_end = |url: &String| format!("{}/", url.trim_end_matches('/'));
+    let mirrors: Vec<String> = settings.registry_mirrors.iter().map(with_end).collect();
     let index = |name: &str, secure: bool, official: bool| wire::IndexConfig {
         name: name.to_owned(),
         mirrors: if official { mirrors.clone() } else { Vec::new() },

@@ -40,7 +40,9 @@ pub(super) async fn put(daemon: Arc<Daemon>, call: Call) -> Outcome {
 }
 
 fn wanted(call: &Call) -> Result<&str, Error> {
-    call.query().get("path").ok_or_else(|| invalid("missing parameter: path"))
+    // The words are Docker's.
+    let path = call.query().get("path").filter(|path| !path.is_empty());
+    path.ok_or_else(|| invalid("bad parameter: pathcannot be empty"))
 }
 
 /// The body of a request as a reader.

@@ -16,6 +16,9 @@ const MAPS: &[&str] =
 /// Keys that the file and a flag may both have: they are put together.
 const SHARED: &[&str] = &["runtimes"];
 
+/// The name of `host-gateway-ips` when it was one.
+const OLD_GATEWAY: &str = "host-gateway-ip";
+
 /// What a file says.
 pub(super) struct File {
     pub(super) settings: Settings,
@@ -48,7 +51,7 @@ fn parse(text: &str, matches: &ArgMatches) -> Result<File, String> {
     let mut keys = flat(keys);
     let flags = flags();
     let is_known = |key: &str| {
-        key == "host-gateway-ips"
+        key == OLD_GATEWAY
             || flags.contains_key(key)
             || foreign::KEYS_ONLY.iter().any(|(known, _)| *known == key)
     };
@@ -70,7 +73,7 @@ fn parse(text: &str, matches: &ArgMatches) -> Result<File, String> {
     let warnings = take_foreign(&mut keys)?;
     // As for dockerd: an empty text is no value.
     keys.retain(|_, value| *value != Value::String(String::new()));
-    first_gateway(&mut keys);
+    gateways(&mut keys);
     let settings = serde_json::from_value(Value::Object(keys)).map_err(|why| why.to_string())?;
     Ok(File { settings, warnings })
 }
@@ -107,15 +110,21 @@ fn conflict(key: &str, value: &Value, flag: &str, matches: &ArgMatches) -> Optio
         Value::Object(_) => format!("map[{}]", values.join(" ").replace('=', ":")),
         _ => values.join(" "),
     };
-    Some(format!("{key}: (from flag: {flag}, from file: {})", shown(value)))
+    let (flag, file) = match key {
+        "http-proxy" | "https-proxy" => {
+            (crate::options::masked(&flag), crate::options::masked(&shown(value)))
+        }
+        _ => (flag, shown(value)),
+    };
+    Some(format!("{key}: (from flag: {flag}, from file: {file})"))
 }
 
-/// The newer key takes a list, of which the first is ours: there is no IPv6 yet.
-fn first_gateway(keys: &mut Map<String, Value>) {
-    if let Some(Value::Array(list)) = keys.remove("host-gateway-ips")
-        && let Some(first) = list.into_iter().next()
+/// The older key takes one address, the newer a list.
+fn gateways(keys: &mut Map<String, Value>) {
+    if let Some(one) = keys.remove(OLD_GATEWAY)
+        && !keys.contains_key("host-gateway-ips")
     {
-        keys.insert("host-gateway-ip".to_owned(), first);
+        keys.insert("host-gateway-ips".to_owned(), Value::Array(vec![one]));
     }
 }
 

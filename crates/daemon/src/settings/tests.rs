@@ -30,7 +30,7 @@ fn what_starts_dockerd_starts_hulld() {
     assert!(line.settings.debug);
     assert_eq!(line.settings.default_address_pools[0].size, 24);
     assert_eq!(line.settings.log_opts["max-size"], "1m");
-    assert_eq!(line.warnings.len(), 3);
+    assert_eq!(line.warnings.len(), 2);
 }
 
 #[test]
@@ -38,6 +38,23 @@ fn protection_that_is_not_there_is_refused() {
     let refused = parse(&["--authorization-plugin", "x"]).err().expect("not supported");
     assert!(refused.contains("--authorization-plugin is not supported yet"), "{refused}");
     assert!(parse(&["--selinux-enabled=false"]).is_ok(), "nothing is promised");
+}
+
+#[test]
+fn containers_run_on_unless_that_is_switched_off() {
+    let lives = |args: &[&str]| parse(args).expect("right").settings.live_restore();
+    assert!(lives(&[]) && lives(&["--live-restore"]));
+    assert!(!lives(&["--live-restore=false"]));
+}
+
+#[test]
+fn devices_are_looked_for_where_somebody_says_or_nowhere() {
+    let where_to = |args: &[&str]| parse(args).expect("right").settings.cdi_directories();
+    let paths = |paths: &[&str]| Some(paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+    assert_eq!(where_to(&[]), None);
+    assert_eq!(where_to(&["--cdi-spec-dir=/a", "--cdi-spec-dir", "/b"]), paths(&["/a", "/b"]));
+    assert_eq!(where_to(&["--cdi-spec-dir="]), paths(&[]));
+    assert_eq!(where_to(&["--feature", "cdi=false", "--cdi-spec-dir=/a"]), paths(&[]));
 }
 
 #[test]

@@ -19,6 +19,9 @@ const CHUNK: usize = 64 * 1024;
 /// Told an exec session's exit code; `None` if its supervisor died.
 pub(crate) type OnExit = Box<dyn FnOnce(Option<i32>) + Send + Sync>;
 
+/// Over when the end may be told.
+pub(crate) type Told = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// Told that a client has left by its keys.
 pub(crate) type OnLeft = Box<dyn FnOnce() + Send + Sync>;
 
@@ -33,6 +36,8 @@ pub struct AttachOutput {
     detached: Option<oneshot::Receiver<()>>,
     has_left: bool,
     on_exit: Option<OnExit>,
+    /// What the end waits for.
+    until: Option<Told>,
 }
 
 enum Source {
@@ -52,7 +57,13 @@ impl AttachOutput {
             detached: None,
             has_left: false,
             on_exit: None,
+            until: None,
         }
+    }
+
+    /// Who sees the end is to find the container as it is then: the end waits.
+    pub(super) fn ends_after(&mut self, until: Told) {
+        self.until = Some(until);
     }
 
     pub(super) fn ended() -> Self {
@@ -129,7 +140,11 @@ impl AttachOutput {
                         self.source = Source::Open(half);
                         self.take_in(&ahead);
                     }
-                    Err(_) => self.end(),
+                    Err(_) => {
+                        // It never ran.
+                        self.until = None;
+                        self.end();
+                    }
                 }
                 Poll::Ready(Ok(()))
             }
@@ -194,7 +209,14 @@ impl AsyncRead for AttachOutput {
                 }
                 continue;
             }
-            if matches!(self.source, Source::Ended) || self.is_detached(cx) {
+            if self.is_detached(cx) {
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(self.source, Source::Ended) {
+                if let Some(until) = &mut self.until {
+                    ready!(until.as_mut().poll(cx));
+                    self.until = None;
+                }
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_source(cx, buf))?;

@@ -98,8 +98,6 @@ impl Engine {
         for mount in &mut mounts {
             mount.rw &= writable;
             mount.copy = false;
-            // They are the other container's, also when it is removed.
-            mount.anonymous = false;
         }
         Ok(mounts)
     }

@@ -94,6 +94,14 @@ pub struct HostConfig {
     pub readonly_paths: Option<Vec<String>>,
 }
 
+impl HostConfig {
+    /// Whether its kernel parameters switch IPv6 off in the container.
+    pub(crate) fn forgoes_ipv6(&self) -> bool {
+        let switch = self.sysctls.as_ref().and_then(|sysctls| sysctls.get("net.ipv6.conf.all.disable_ipv6"));
+        switch.is_some_and(|value| value == "1")
+    }
+}
+
 /// Limits on what a container may use. Zero or `None` means no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -23,6 +23,9 @@ pub struct CreateRequest {
     pub networking: NetworkingConfig,
     /// Whether what is mounted below a read-only mount stays writable, as before version 1.44 of Docker's API.
     pub shallow_read_only: bool,
+    /// Whether one that names no cgroup namespace gets the host's on cgroups of version 1, whatever the engine's default
+    /// is, as before version 1.41 of Docker's API.
+    pub hosts_cgroups: bool,
 }
 
 /// A container was made.

@@ -29,11 +29,26 @@ pub(super) fn check_endpoint(name: &str, network: Option<&Network>, wish: &Endpo
     // What plugins of CNI can do is known to them.
     let judged = network.filter(|network| network.driver != Driver::Cni);
     wrong.extend(judged.into_iter().flat_map(|network| wrong_addresses(network, wish)));
+    wrong.extend(sysctls(wish).filter(|text| !hull_network::is_switch(text)).map(|text| {
+        format!(
+            "unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', \
+             'X' must be 'ipv4', 'ipv6' or 'mpls'"
+        )
+    }));
     match wrong.as_slice() {
         [] => Ok(()),
         [one] => Err(Error::invalid(format!("invalid endpoint settings:\n{one}"))),
         many => Err(Error::invalid(format!("invalid endpoint settings:\n* {}", many.join("\n* ")))),
     }
+}
+
+fn option<'a>(wish: &'a EndpointSettings, name: &str) -> Option<&'a String> {
+    wish.driver_opts.as_ref()?.get(&format!("{ENDPOINT_OPTIONS}{name}"))
+}
+
+/// The switches of the endpoint's interface that somebody wants.
+fn sysctls(wish: &EndpointSettings) -> impl Iterator<Item = &str> {
+    option(wish, "sysctls").into_iter().flat_map(|list| list.split(','))
 }
 
 /// The wished addresses that the user has not chosen a subnet for.
@@ -65,7 +80,6 @@ pub(super) fn endpoint_request(
     wish: &EndpointSettings,
     ports: Vec<PortBinding>,
 ) -> Result<EndpointRequest> {
-    let option = |name: &str| wish.driver_opts.as_ref()?.get(&format!("{ENDPOINT_OPTIONS}{name}"));
     let mac = match wish.wanted_mac.as_str() {
         "" => None,
         text => Some(text.parse::<MacAddr>()?),
@@ -76,10 +90,11 @@ pub(super) fn endpoint_request(
         network: network.to_owned(),
         ipv4: wish.wanted_ipv4,
         ipv6: wish.wanted_ipv6,
+        without_ipv6: container.host.forgoes_ipv6(),
         before: (None, None),
         mac,
-        interface: option("ifname").cloned(),
-        sysctls: option("sysctls").iter().flat_map(|list| list.split(',')).map(String::from).collect(),
+        interface: option(wish, "ifname").cloned(),
+        sysctls: sysctls(wish).map(String::from).collect(),
         priority: wish.gw_priority,
         ports,
         publishes: false,

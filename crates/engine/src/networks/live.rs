@@ -22,11 +22,19 @@ impl Engine {
         let entry = self.containers.find(container)?;
         let _gate = entry.gate.lock().await;
         let (network, now) = (self.networks.find(network)?, entry.now());
-        if !matches!(NetworkMode::parse(&now.host.network_mode), NetworkMode::Network(_)) {
-            return Err(Error::conflict(format!(
-                "container cannot be connected to network {}: it has the network mode {}",
-                network.name, now.host.network_mode
-            )));
+        match NetworkMode::parse(&now.host.network_mode) {
+            NetworkMode::Network(_) => {}
+            NetworkMode::None => {
+                return Err(Error::invalid(
+                    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+                ));
+            }
+            NetworkMode::Host | NetworkMode::Container(_) => {
+                return Err(Error::invalid(
+                    "container sharing network namespace with another container or host cannot be connected to any \
+                     other network",
+                ));
+            }
         }
         joinable(&network, &wish)?;
         check_endpoint(&network.name, Some(&network), &wish)?;

@@ -57,8 +57,12 @@ impl Engine {
             let name = if name == "default" { mode.clone() } else { name };
             networks.insert(self.network_name(&name), settings);
         }
-        let own = networks.entry(self.network_name(&mode)).or_default();
-        if own.wanted_mac.is_empty() {
+        // Who names networks and no mode is in those alone.
+        let own = self.network_name(&mode);
+        if networks.is_empty() || !hull_network::PREDEFINED.contains(&own.as_str()) {
+            networks.entry(own.clone()).or_default();
+        }
+        if let Some(own) = networks.get_mut(&own).filter(|own| own.wanted_mac.is_empty()) {
             own.wanted_mac.clone_from(&container.config.mac_address);
         }
         for (name, settings) in &mut networks {
@@ -78,9 +82,12 @@ impl Engine {
             NetworkMode::Host => Ok(None),
             NetworkMode::None | NetworkMode::Network(_) => Ok(Some(self.networks.sandbox()?.into_fd())),
             NetworkMode::Container(other) => {
-                let other = self
-                    .container(&other)
-                    .map_err(|error| error.within("joining network namespace of container"))?;
+                let other = self.container(&other).map_err(|error| {
+                    Error::system(error.within("joining network namespace of container").message)
+                })?;
+                if other.id == container.id {
+                    return Err(Error::system("cannot join own network namespace"));
+                }
                 if !other.state.status.is_running() {
                     return Err(Error::conflict(format!(
                         "cannot join network of a non running container: {}",

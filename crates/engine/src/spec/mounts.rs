@@ -40,22 +40,24 @@ impl Draft {
 
 /// Every mount of a container, in the order of their making.
 pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Facts<'_>) -> Result<Vec<Mount>> {
-    let mut own = user_mounts(container, facts.users.is_some())?;
-    let replaced: Vec<String> = own.iter().map(|mount| mount.destination.clone()).collect();
+    let wanted = user_mounts(container, facts.users.is_some())?;
+    let replaced: Vec<String> = wanted.iter().map(|mount| mount.destination.clone()).collect();
     let is_replaced = |destination: &str| {
         replaced
             .iter()
             .any(|other| other == destination || (other == "/dev" && destination.starts_with("/dev/")))
     };
     let mut mounts = kernel_mounts(container, security, facts);
-    mounts.extend(own_files(container));
     mounts.retain(|mount| !is_replaced(&mount.destination));
+    let mut others = own_files(container);
+    others.retain(|mount| !is_replaced(&mount.destination));
+    others.extend(wanted);
     if let Some(init) = facts.init {
         mounts.push(Draft::new(INIT, "bind", init, &["bind", "ro"]));
     }
-    // Parents before what is mounted in them.
-    own.sort_by_key(|mount| mount.destination.matches('/').count());
-    mounts.extend(own);
+    // Parents before what is mounted in them: a volume at /etc does not hide the files that are the engine's.
+    others.sort_by_key(|mount| mount.destination.matches('/').count());
+    mounts.extend(others);
     mounts.into_iter().map(Draft::build).collect()
 }
 

@@ -63,7 +63,9 @@ pub(crate) fn check(wanted: &LogConfig) -> Result<()> {
         "syslog" => syslog::check(options),
         "gelf" => gelf::check(options),
         "fluentd" => fluentd::check(options),
-        other => Err(Error::invalid(format!("logger: no log driver named '{other}' is registered"))),
+        other => Err(Error::invalid(format!(
+            "error looking up logging plugin {other}: plugin \"{other}\" not found"
+        ))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use hull_oci::{Platform, Reference};
+use hull_oci::{Digest, Platform, Reference};
 
 use super::DockerImage;
 use super::contents::{Contents, File};
@@ -12,7 +12,8 @@ use crate::image::Loaded;
 use crate::make::layer_type;
 use crate::manifest::{Descriptor, Document, Index, ManifestKind, PlatformFields, media_type};
 use crate::progress::{Progress, Sink};
-use crate::store::{Lease, NAME, REF_NAME, Record, Store};
+use crate::query::by_name;
+use crate::store::{Lease, NAME, Named, REF_NAME, Record, Store};
 use crate::unpack;
 
 /// Indexes in indexes.
@@ -26,6 +27,27 @@ struct Found {
     /// The index that has it.
     index: Option<Descriptor>,
     names: Vec<Reference>,
+    record: Record,
+    /// The id of the image it was committed on, as the archive says.
+    parent: String,
+}
+
+impl Found {
+    /// The image of the archive that this one was committed on.
+    fn parent(&self, all: &[Self]) -> Result<Option<Digest>> {
+        let is_parent =
+            |other: &&Self| other.record.id.to_string() == self.parent && other.record.id != self.record.id;
+        let Some(parent) = all.iter().find(is_parent) else { return Ok(None) };
+        let (parent, id) = (&parent.record, &self.record.id);
+        let (steps, below) = (&self.record.config.history, &parent.config.history);
+        // No image has to tell its history.
+        let fits = (steps.is_empty() && below.is_empty())
+            || steps.split_last().is_some_and(|(_, steps)| steps == below.as_slice());
+        match fits {
+            true => Ok(Some(parent.id.clone())),
+            false => Err(Error::Invalid(format!("image {} is not a valid parent for {id}", parent.id))),
+        }
+    }
 }
 
 impl Store {
@@ -52,16 +74,23 @@ impl Store {
             }
         };
         let mut loaded: Vec<Loaded> = Vec::new();
-        for Found { target, index, names } in found {
-            let id = self.register_of(&target, index.as_ref(), &names, None)?.id.clone();
+        let parents = found.iter().map(|image| image.parent(&found)).collect::<Result<Vec<_>>>()?;
+        for (Found { target, index, names, .. }, parent) in found.into_iter().zip(parents) {
+            let before = names.iter().map(|name| self.with_names(|table| by_name(table, name).map(id_of)));
+            let before: Vec<Option<Digest>> = before.collect();
+            let id = self.register_of(&target, index.as_ref(), &names, parent)?.id.clone();
             // A name is told once, whatever it has for other platforms.
             let told = |name: &Reference| loaded.iter().any(|other| other.reference.as_ref() == Some(name));
             match names.is_empty() {
-                true => loaded.push(Loaded { reference: None, id }),
+                true => loaded.push(Loaded { reference: None, id, replaced: None }),
                 false => {
-                    let new: Vec<_> = names.into_iter().filter(|name| !told(name)).collect();
-                    loaded
-                        .extend(new.into_iter().map(|name| Loaded { reference: Some(name), id: id.clone() }));
+                    let named = names.into_iter().zip(before);
+                    let new: Vec<_> = named.filter(|(name, _)| !told(name)).collect();
+                    loaded.extend(new.into_iter().map(|(name, before)| Loaded {
+                        reference: Some(name),
+                        replaced: before.filter(|before| *before != id),
+                        id: id.clone(),
+                    }));
                 }
             }
         }
@@ -97,15 +126,19 @@ impl Load<'_> {
                 return Err(Error::NotFound(text));
             }
             let mut names: Vec<Reference> = name_of(entry)?.into_iter().collect();
+            let path = format!("blobs/{}/{}", record.id.algorithm().name(), record.id.hex());
+            let same = docker.iter().filter(|image| image.config == path);
             if names.is_empty() {
-                let path = format!("blobs/{}/{}", record.id.algorithm().name(), record.id.hex());
-                let same = docker.iter().filter(|image| image.config == path);
-                names = same.map(tags).collect::<Result<Vec<_>>>()?.concat();
+                names = same.clone().map(tags).collect::<Result<Vec<_>>>()?.concat();
             }
+            let parent = same.map(|image| image.parent.clone()).next().unwrap_or_default();
             let others = self.others(index.as_ref(), &target)?;
-            found.push(Found { target, index: index.clone(), names: names.clone() });
-            let found_too = |target| Found { target, index: index.clone(), names: names.clone() };
-            found.extend(others.into_iter().map(found_too));
+            let one = |target, record, parent| {
+                let (index, names) = (index.clone(), names.clone());
+                Found { target, index, names, record, parent }
+            };
+            found.push(one(target, record, parent));
+            found.extend(others.into_iter().map(|(target, record)| one(target, record, String::new())));
         }
         match found.is_empty() {
             true => Err(Error::Invalid("invalid archive: index.json names no image".to_owned())),
@@ -113,19 +146,26 @@ impl Load<'_> {
         }
     }
 
-    /// The other platforms' manifests of an index, as far as the archive has all of them.
-    fn others(&self, index: Option<&Descriptor>, but: &Descriptor) -> Result<Vec<Descriptor>> {
+    /// The other platforms' manifests of an index, as far as the archive has all of them. Other systems' are kept only
+    /// if they were asked for.
+    fn others(&self, index: Option<&Descriptor>, but: &Descriptor) -> Result<Vec<(Descriptor, Record)>> {
         let Some(index) = index else { return Ok(Vec::new()) };
         let Document::Index(document) = Document::parse(&self.store.blobs.document(&index.digest)?, "")?
         else {
             return Ok(Vec::new());
         };
-        let wanted = |entry: &&Descriptor| entry.digest != but.digest && is_image(entry) && self.wants(entry);
+        let is_ours = |entry: &Descriptor| {
+            let system = entry.platform.as_ref().map(|platform| platform.normal().os);
+            !self.platforms.is_empty() || system.is_none_or(|system| system == Platform::host().os)
+        };
+        let wanted = |entry: &&Descriptor| {
+            entry.digest != but.digest && is_image(entry) && is_ours(entry) && self.wants(entry)
+        };
         let others = document.manifests.iter().filter(wanted).filter(|entry| self.is_here(entry));
         others
             .map(|entry| {
                 self.lease.hold(&entry.digest);
-                self.complete(entry).map(|_| entry.clone())
+                self.complete(entry).map(|record| (entry.clone(), record))
             })
             .collect()
     }
@@ -194,8 +234,9 @@ impl Load<'_> {
                 .ok_or_else(|| Error::Invalid(format!("invalid archive: {} is empty", image.config)))?;
             let layers = image.layers.iter().map(|path| self.layer(path)).collect::<Result<Vec<_>>>()?;
             let target = self.store.put_manifest(self.lease, &config, layers)?;
-            self.complete(&target)?;
-            found.push(Found { target, index: None, names: tags(&image)? });
+            let record = self.complete(&target)?;
+            let names = tags(&image)?;
+            found.push(Found { target, index: None, names, record, parent: image.parent });
         }
         Ok(found)
     }
@@ -229,6 +270,10 @@ impl Load<'_> {
         })?;
         Ok(record)
     }
+}
+
+fn id_of(named: &Named) -> Digest {
+    named.record.id.clone()
 }
 
 fn parse_docker(bytes: &[u8]) -> Result<Vec<DockerImage>> {

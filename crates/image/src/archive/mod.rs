@@ -21,6 +21,9 @@ struct DockerImage {
     repo_tags: Option<Vec<String>>,
     #[serde(default, deserialize_with = "null_is_default")]
     layers: Vec<String>,
+    /// The id of the image it was committed on.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
+    parent: String,
 }
 
 /// `repositories`: repository, tag, top layer.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use hull_oci::{Digest, Platform, Reference};
-use hull_snapshot::{Kind, Node, tar};
+use hull_snapshot::{Kind, Node, Time, tar};
 
 use super::{DockerImage, Repositories};
+use crate::config::ImageConfig;
 use crate::error::{Error, Result};
 use crate::manifest::{Descriptor, Index, media_type};
 use crate::query::{best, by_name, is_id_of, resolve};
@@ -45,19 +46,24 @@ impl Store {
         let mut writer = tar::Writer::new(archive);
         document(&mut writer, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         document(&mut writer, "index.json", &to_json(&index(&chosen))?)?;
-        document(&mut writer, "manifest.json", &to_json(&chosen.iter().map(docker).collect::<Vec<_>>())?)?;
+        document(
+            &mut writer,
+            "manifest.json",
+            &to_json(&chosen.iter().map(|image| docker(image, &chosen)).collect::<Vec<_>>())?,
+        )?;
         let repositories = repositories(&chosen);
         if !repositories.is_empty() {
             document(&mut writer, "repositories", &to_json(&repositories)?)?;
         }
-        let directories: BTreeSet<&str> = blobs.iter().map(|digest| digest.algorithm().name()).collect();
+        let directories: BTreeSet<&str> = blobs.keys().map(|digest| digest.algorithm().name()).collect();
         directory(&mut writer, "blobs")?;
         for algorithm in directories {
             directory(&mut writer, &format!("blobs/{algorithm}"))?;
         }
-        for digest in &blobs {
+        for (digest, modified) in &blobs {
             let size = self.blobs.size(digest).unwrap_or(0);
-            file(&mut writer, &path(digest), size, &mut self.blobs.file(digest)?)?;
+            let node = Node { modified: *modified, ..node(&path(digest), Kind::file(size), 0o644) };
+            writer.append(&node, &mut self.blobs.file(digest)?)?;
         }
         writer.finish().map(drop).map_err(Error::from)
     }
@@ -118,18 +124,26 @@ fn add(chosen: &mut Vec<Chosen>, all: Vec<Named>, platforms: &[Platform], name: 
     }
 }
 
-/// Every blob of the images, held.
-fn held(lease: &Lease<'_>, chosen: &[Chosen]) -> BTreeSet<Digest> {
-    let of = |image: &Named| {
-        let mut digests = vec![image.entry.target.digest.clone(), image.record.id.clone()];
-        digests.extend(image.record.layers.iter().map(|layer| layer.digest.clone()));
-        digests
-    };
-    let images = chosen.iter().flat_map(|image| image.others.iter().chain([&image.named]));
-    let indexes = chosen.iter().filter_map(|image| Some(image.index()?.digest.clone()));
-    let digests: BTreeSet<Digest> = images.flat_map(of).chain(indexes).collect();
-    digests.iter().for_each(|digest| lease.hold(digest));
-    digests
+/// Every blob of the images, held. Configurations and layers are as old as their image, what the archive says of them
+/// is of 1970.
+fn held(lease: &Lease<'_>, chosen: &[Chosen]) -> BTreeMap<Digest, Time> {
+    let mut blobs = BTreeMap::new();
+    for image in chosen {
+        blobs.extend(image.index().map(|index| (index.digest.clone(), Time::default())));
+        for Named { entry, record } in image.others.iter().chain([&image.named]) {
+            let created = created(&record.config);
+            blobs.extend(record.layers.iter().map(|layer| (layer.digest.clone(), created)));
+            blobs.insert(record.id.clone(), created);
+            blobs.insert(entry.target.digest.clone(), Time::default());
+        }
+    }
+    blobs.keys().for_each(|digest| lease.hold(digest));
+    blobs
+}
+
+fn created(config: &ImageConfig) -> Time {
+    let Some(created) = config.created() else { return Time::default() };
+    Time { seconds: created.as_second(), nanos: u32::try_from(created.subsec_nanosecond()).unwrap_or(0) }
 }
 
 fn index(chosen: &[Chosen]) -> Index {
@@ -161,9 +175,13 @@ fn with_name(target: &Descriptor, name: &Reference) -> Descriptor {
     target
 }
 
-fn docker(image: &Chosen) -> DockerImage {
+fn docker(image: &Chosen, all: &[Chosen]) -> DockerImage {
     let tags: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+    // The image it was committed on, if it is in the archive, too.
+    let parent = image.named.entry.parent.as_ref();
+    let parent = parent.filter(|parent| all.iter().any(|other| other.named.record.id == **parent));
     DockerImage {
+        parent: parent.map(ToString::to_string).unwrap_or_default(),
         config: path(&image.named.record.id),
         repo_tags: (!tags.is_empty()).then_some(tags),
         layers: image.named.record.layers.iter().map(|layer| path(&layer.digest)).collect(),

@@ -180,7 +180,8 @@ impl Layout {
             .collect();
         let config =
             layout.blob("application/vnd.oci.image.config.v1+json", config(layers).to_string().into_bytes());
-        let manifest = json!({"schemaVersion": 2, "config": config, "layers": packed});
+        // Some makers say no version.
+        let manifest = json!({"schemaVersion": 0, "config": config, "layers": packed});
         let manifest =
             layout.blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().into_bytes());
         layout.index(manifest, name);

@@ -38,14 +38,16 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub struct NameSettings {
     /// Servers for everything else, asked from the container's namespace; the host's where empty.
     pub servers: Vec<IpAddr>,
+    /// Nobody is to be asked for everything else: the user has named no other server than this one.
+    pub alone: bool,
     /// Names (in lower case) that only this container knows others by: the other's name or short id.
     pub links: BTreeMap<String, String>,
     /// The user has set `ndots`: names without a dot do not leave.
     pub ndots: bool,
     /// What the container may send: no other server is asked for it.
     pub egress: Option<Egress>,
-    /// The host's address; the gateway of the container's first network where absent.
-    pub host: Option<IpAddr>,
+    /// The host's addresses; the gateways of the container's first network where there are none.
+    pub hosts: Vec<IpAddr>,
 }
 
 /// The name servers of all containers.

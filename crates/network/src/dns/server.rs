@@ -191,9 +191,9 @@ impl Resolver {
 
     /// The addresses of a name that is ours: the container's links, then its networks, then the host.
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let (link, host) = {
+        let (link, hosts) = {
             let settings = lock(&self.settings);
-            (settings.links.get(name).cloned(), settings.host)
+            (settings.links.get(name).cloned(), settings.hosts.clone())
         };
         if let Some(found) = link.and_then(|target| self.names.addresses(&self.container, &target)) {
             return Some(found);
@@ -201,17 +201,18 @@ impl Resolver {
         if let Some(found) = self.names.addresses(&self.container, name) {
             return Some(found);
         }
-        let host = || match host {
-            Some(address) => vec![address],
-            None => self.names.gateways(&self.container),
+        let host = || match hosts.as_slice() {
+            [] => self.names.gateways(&self.container),
+            addresses => addresses.to_vec(),
         };
         HOST_NAMES.contains(&name).then(host).filter(|addresses| !addresses.is_empty())
     }
 
     /// The answer of a server, if the container may ask any.
     async fn forward(&self, query: &Query<'_>, transport: Transport) -> Vec<u8> {
-        let NameSettings { servers: chosen, ndots, egress, .. } = lock(&self.settings).clone();
-        if !self.names.leads_outside(&self.container) {
+        let NameSettings { servers: chosen, ndots, egress, alone, .. } = lock(&self.settings).clone();
+        // Those that somebody has named may be neighbours; from its namespace nobody else is reached.
+        if alone || chosen.is_empty() && !self.names.leads_outside(&self.container) {
             return query.refuse(message::SERVER_FAILURE);
         }
         if ndots && !query.name.contains('.') && [message::A, message::AAAA].contains(&query.kind) {

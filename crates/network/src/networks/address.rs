@@ -8,12 +8,14 @@ use crate::network::{Ipam, Ipam6};
 use crate::records::Rows;
 use crate::{Driver, Error, MacAddr, Network, Result, lease};
 
-/// The IPv4 address in a network that has IPv4: of the first subnet with a free one.
+/// The IPv4 address in a network that has IPv4: of the first subnet with a free one. The lowest, so that a container that
+/// is started again has its own; with an Ethernet address of its `own` the next in turn, which no neighbour knows.
 pub(super) fn choose_address(
     rows: &Rows<'_>,
     network: &Network,
     wish: Option<Ipv4Addr>,
     before: Option<Ipv4Addr>,
+    own: bool,
 ) -> Result<Option<Ipv4Net>> {
     if let Some(address) = wish {
         let within = network.ipam.iter().find(|ipam| ipam.subnet.contains(&address));
@@ -24,7 +26,11 @@ pub(super) fn choose_address(
     if let Some(address) = again(rows, network, before)? {
         return Ok(Some(address));
     }
-    let last = if network.ipam.is_empty() { None } else { rows.last_address(&network.id)? };
+    let last = match network.ipam.is_empty() {
+        true => None,
+        false if own => rows.last_address(&network.id)?,
+        false => rows.search_from(&network.id)?.map(|from| Ipv4Addr::from(u32::from(from).saturating_sub(1))),
+    };
     for ipam in &network.ipam {
         let sharing = sharing(rows, network, ipam)?;
         let reserved = |address| sharing.iter().any(|other| !lease::usable(other, address));
@@ -33,6 +39,9 @@ pub(super) fn choose_address(
         })?;
         if let Some(address) = next {
             rows.set_last_address(&network.id, address)?;
+            if !own {
+                rows.set_search_from(&network.id, address)?;
+            }
             return with_prefix(address, ipam).map(Some);
         }
     }

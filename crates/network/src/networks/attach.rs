@@ -173,9 +173,13 @@ impl Networks {
             }
             // The plugins of CNI choose for themselves.
             let chooses = network.driver != Driver::Cni;
-            let address = choose_address(rows, &network, request.ipv4.filter(|_| chooses), request.before.0)?;
-            let address6 =
-                choose_address6(rows, &network, request.ipv6.filter(|_| chooses), request.before.1)?;
+            let own = request.mac.is_some();
+            let wish = request.ipv4.filter(|_| chooses);
+            let address = choose_address(rows, &network, wish, request.before.0, own)?;
+            let address6 = match request.without_ipv6 {
+                true => None,
+                false => choose_address6(rows, &network, request.ipv6.filter(|_| chooses), request.before.1)?,
+            };
             let reservation = match network.driver {
                 Driver::Cni => self.reserve_mapped(rows, &id, &network, request)?,
                 _ => self.reserve(&id, &network, request, (address, address6))?,

@@ -81,7 +81,7 @@ impl Networks {
             namespace,
             mac: endpoint.mac,
             mtu: bridged.settings.mtu,
-            ipv6: self.ipv6,
+            ipv6: self.ipv6 && bridge::carries_ipv6(bridged.settings.mtu),
         })?;
         let filtered = self.filtered.load(Ordering::Relaxed);
         let mode = bridge::port_mode(&bridged.settings, !endpoint.ports.is_empty(), filtered, bridge != own);
@@ -95,6 +95,10 @@ impl Networks {
         let mut routes = lock(&self.routes);
         for name in [&outside, &bridged.settings.bridge] {
             routes.find(name)?;
+        }
+        // An address that was another container's a moment ago comes with that one's Ethernet address.
+        if let Some(mac) = attachment.recorded.endpoint.mac {
+            routes.learn(&outside, mac)?;
         }
         drop(routes);
         attachment.await_heard(namespace)

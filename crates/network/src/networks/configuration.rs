@@ -83,13 +83,14 @@ fn described(request: NetworkRequest) -> Result<Network> {
             range,
             auxiliary,
             chosen: true,
+            names_gateway: true,
         })
         .collect();
     let v6 = request.ipv6.iter().chain(&request.more6);
     network.ipam6 = v6
         .filter_map(|pool| {
             let (gateway, range, auxiliary) = (pool.gateway, pool.range, pool.auxiliary.clone());
-            Some(Ipam6 { subnet: pool.subnet?, gateway, range, auxiliary, chosen: true })
+            Some(Ipam6 { subnet: pool.subnet?, gateway, range, auxiliary, chosen: true, names_gateway: true })
         })
         .collect();
     network.ipam_options.clone_from(&request.ipam_options);

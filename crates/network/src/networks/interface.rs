@@ -30,7 +30,9 @@ pub(super) fn choose(wish: Option<&str>, others: &[Recorded]) -> Result<String> 
         return Err(Error::Invalid(format!("invalid interface name {wish:?}")));
     }
     match taken(wish) {
-        true => Err(Error::Forbidden(format!("the container has an interface {wish} already"))),
+        true => Err(Error::Forbidden(format!(
+            "error renaming interface to {wish:?}: file exists: the container has an interface of that name"
+        ))),
         false => Ok(wish.to_owned()),
     }
 }
@@ -38,21 +40,29 @@ pub(super) fn choose(wish: Option<&str>, others: &[Recorded]) -> Result<String> 
 /// Reads switches: "net.ipv4.conf.IFNAME.log_martians=1". Nothing else can be set: a switch of the whole namespace is
 /// not the endpoint's.
 pub(super) fn switches(texts: &[String]) -> Result<Vec<Switch>> {
-    let read = |text: &String| {
-        let (name, value) = text.split_once('=')?;
-        let parts: Vec<_> = name.split('.').collect();
-        let ["net", family @ ("ipv4" | "ipv6" | "mpls"), kind @ ("conf" | "neigh"), NAME, last] = parts[..]
-        else {
-            return None;
-        };
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let fits = !last.is_empty() && last.bytes().all(plain);
-        fits.then(|| Switch { path: format!("{family}/{kind}/{NAME}/{last}"), value: value.to_owned() })
-    };
     let invalid = |text: &String| {
         Error::Invalid(format!("invalid sysctl {text:?}: it must be like net.ipv4.conf.{NAME}.NAME=VALUE"))
     };
-    texts.iter().map(|text| read(text).ok_or_else(|| invalid(text))).collect()
+    texts.iter().map(|text| switch(text).ok_or_else(|| invalid(text))).collect()
+}
+
+fn switch(text: &str) -> Option<Switch> {
+    let (name, value) = text.split_once('=')?;
+    let parts: Vec<_> = name.split('.').collect();
+    // As IFNAME, and as Docker's client makes it of that.
+    let ["net", family @ ("ipv4" | "ipv6" | "mpls"), kind @ ("conf" | "neigh"), NAME | "ifname", last] =
+        parts[..]
+    else {
+        return None;
+    };
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let fits = !last.is_empty() && last.bytes().all(plain);
+    fits.then(|| Switch { path: format!("{family}/{kind}/{NAME}/{last}"), value: value.to_owned() })
+}
+
+/// Whether a text is a switch that an endpoint can have: "net.ipv4.conf.IFNAME.log_martians=1".
+pub fn is_switch(text: &str) -> bool {
+    switch(text).is_some()
 }
 
 /// Sets switches of an interface.

@@ -41,9 +41,6 @@ impl Networks {
         network.internal = request.internal;
         network.attachable = request.attachable;
         network.options = request.options;
-        for (name, value) in self.config.default_options.get(driver.name()).into_iter().flatten() {
-            network.options.entry(name.clone()).or_insert_with(|| value.clone());
-        }
         network.labels = request.labels;
         network.config_from = request.config_from;
         let chosen = [request.gateway.is_some(), request.ipv6.is_some_and(|wish| wish.gateway.is_some())];
@@ -136,7 +133,14 @@ impl Networks {
                 };
                 let subnet = pool::first_free6(&pools, &mut taken).ok_or_else(used_up)?;
                 let gateway = has_own_gateway(driver).then(|| first_host6(subnet));
-                Ok(Ipam6 { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: false })
+                Ok(Ipam6 {
+                    subnet,
+                    gateway,
+                    range: None,
+                    auxiliary: BTreeMap::new(),
+                    chosen: false,
+                    names_gateway: false,
+                })
             }
         }
     }
@@ -163,7 +167,15 @@ impl Networks {
             self.config.pools.iter().filter(fits).map(|pool| Pool { size, ..*pool }).collect();
         let subnet = pool::first_free(&pools, &mut taken).ok_or_else(used_up)?;
         let gateway = has_own_gateway(driver).then(|| first_host(subnet));
-        Ok(Ipam { subnet, gateway, range: None, auxiliary: BTreeMap::new(), chosen: true })
+        Ok(Ipam {
+            subnet,
+            gateway,
+            range: None,
+            auxiliary: BTreeMap::new(),
+            chosen: true,
+            // Nobody could have named it.
+            names_gateway: true,
+        })
     }
 
     /// A subnet of the pools that neither the host nor another network uses.
@@ -177,6 +189,7 @@ impl Networks {
             range: None,
             auxiliary: BTreeMap::new(),
             chosen: false,
+            names_gateway: false,
         })
     }
 
@@ -235,7 +248,7 @@ fn used_up() -> Error {
 }
 
 /// The subnet that the user has chosen.
-fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
+pub(super) fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
     let subnet = wish.subnet;
     let invalid = |text: String| Error::Invalid(format!("invalid network config:\n{text}"));
     if subnet.trunc() != subnet {
@@ -260,7 +273,14 @@ fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
             "invalid auxiliary address {name}: parent subnet {subnet} doesn't contain this address"
         )));
     }
-    Ok(Ipam { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
+    Ok(Ipam {
+        subnet,
+        gateway,
+        range: wish.range,
+        auxiliary: wish.auxiliary.clone(),
+        chosen: true,
+        names_gateway: wish.gateway.is_some(),
+    })
 }
 
 /// The IPv6 subnet that the user has chosen.
@@ -287,7 +307,14 @@ fn chosen6(subnet: Ipv6Net, wish: &Pool6Request, driver: Driver) -> Result<Ipam6
     if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
         return Err(outside("auxiliary address", name.clone()));
     }
-    Ok(Ipam6 { subnet, gateway, range: wish.range, auxiliary: wish.auxiliary.clone(), chosen: true })
+    Ok(Ipam6 {
+        subnet,
+        gateway,
+        range: wish.range,
+        auxiliary: wish.auxiliary.clone(),
+        chosen: true,
+        names_gateway: wish.gateway.is_some(),
+    })
 }
 
 /// This host's prefix of unique local addresses (RFC 4193), drawn when it is first needed.

@@ -1,23 +1,26 @@
 //! The networks that are always there: bridge, host and none.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::plan::{Occupied, blank};
+use super::layout::{Layout, layout};
+use super::plan::{Occupied, blank, chosen};
 use super::{Networks, lock};
-use crate::network::{Ipam, Ipam6};
+use crate::config::OWN_BRIDGE;
+use crate::network::{GATEWAY, GATEWAY6, Ipam, Ipam6};
 use crate::pool::Span;
 use crate::records::Rows;
 use crate::route::Link;
-use crate::{Driver, Error, Pool6Request, Result, bridge};
+use crate::{Driver, Error, Network, Pool6Request, PoolRequest, Result, bridge};
 
 impl Networks {
     /// Sees that bridge, host and none are recorded, and that the default bridge is as configured.
     pub(super) fn define_predefined(&self) -> Result<()> {
         let occupied = self.occupied()?;
         let links = lock(&self.routes).links()?;
-        let bridges = self.bridge_addresses()?;
+        let found = self.default_bridge_addresses(&links)?;
         self.records.change(|rows| {
             for (name, driver) in [("host", Driver::Host), ("none", Driver::Null)] {
                 if rows.network(name).is_err() {
@@ -25,16 +28,11 @@ impl Networks {
                 }
             }
             forget_dead(rows, &links)?;
-            self.define_default_bridge(rows, &occupied, &bridges)
+            self.define_default_bridge(rows, &occupied, &found)
         })
     }
 
-    fn define_default_bridge(
-        &self,
-        rows: &Rows<'_>,
-        occupied: &Occupied,
-        bridges: &BTreeMap<String, Ipv4Net>,
-    ) -> Result<()> {
+    fn define_default_bridge(&self, rows: &Rows<'_>, occupied: &Occupied, found: &[IpNet]) -> Result<()> {
         let recorded = match rows.network("bridge") {
             Err(Error::NotFound(_)) => None,
             recorded => Some(recorded?),
@@ -53,12 +51,10 @@ impl Networks {
             None => (blank("bridge", Driver::Bridge)?, true),
         };
         if !used {
-            let current = network.ipam.pop();
-            network.ipam = vec![self.default_ipam(rows, current, bridges.get(name), &occupied.v4)?];
-            let current = network.ipam6.pop();
-            let planned = self.default_ipam6(rows, &network.id, current, &occupied.v6)?;
-            network.ipam6 = planned.into_iter().collect();
+            let before = bridge::addresses(&network)?;
+            self.plan_default_bridge(rows, &mut network, found, occupied)?;
             network.options = options;
+            self.free_former_addresses(name, found, &before, &bridge::addresses(&network)?)?;
         }
         match new {
             true => rows.add_network(&network),
@@ -66,73 +62,158 @@ impl Networks {
         }
     }
 
-    /// As configured; else as recorded; else as the administrator has set the bridge up; else from the pools.
+    fn plan_default_bridge(
+        &self,
+        rows: &Rows<'_>,
+        network: &mut Network,
+        found: &[IpNet],
+        occupied: &Occupied,
+    ) -> Result<()> {
+        let (found4, found6): (Vec<IpNet>, Vec<IpNet>) =
+            found.iter().partition(|address| matches!(address, IpNet::V4(_)));
+        let recorded = network.ipam.pop();
+        network.ipam = vec![self.default_ipam(rows, recorded, &found4, &occupied.v4)?];
+        let recorded = network.ipam6.pop().filter(|_| self.config.ipv6);
+        network.ipam6 = match self.config.ipv6 {
+            true => vec![self.default_ipam6(rows, &network.id, recorded, &found6, &occupied.v6)?],
+            false => Vec::new(),
+        };
+        Ok(())
+    }
+
+    /// As flags and bridge say; else as recorded; else from the pools.
     fn default_ipam(
         &self,
         rows: &Rows<'_>,
         recorded: Option<Ipam>,
-        existing: Option<&Ipv4Net>,
+        found: &[IpNet],
         occupied: &[Span],
     ) -> Result<Ipam> {
-        let range = self.config.fixed_cidr;
-        let fixed = |address: Ipv4Net| Ipam {
-            subnet: address.trunc(),
-            gateway: Some(address.addr()),
-            range,
-            auxiliary: BTreeMap::new(),
-            chosen: self.config.bip.is_some(),
+        let (bip, range) = (self.config.bip.map(IpNet::V4), self.config.fixed_cidr.map(IpNet::V4));
+        let said = layout(bip, range, found, self.has_own_bridge())?;
+        let pooled = recorded.filter(|recorded| !recorded.chosen);
+        // What the pools gave is found on the bridge again.
+        let is_pooled = |ipam: &Ipam| {
+            let again =
+                Layout { subnet: ipam.subnet.into(), host: ipam.gateway.map(IpAddr::from), range: None };
+            bip.is_none() && said.as_ref().is_none_or(|said| *said == again)
         };
-        match (self.config.bip, recorded, existing) {
-            (Some(address), ..) => Ok(fixed(address)),
-            (None, Some(recorded), _) => Ok(Ipam { range, ..recorded }),
-            (None, None, Some(address)) => Ok(fixed(*address)),
-            (None, None, None) => {
-                let mut ipam = self.pooled_ipam(rows, occupied, Driver::Bridge)?;
-                ipam.range = range;
-                Ok(ipam)
+        let mut ipam = match (&said, pooled.filter(is_pooled)) {
+            (_, Some(ipam)) => ipam,
+            (Some(Layout { subnet: IpNet::V4(subnet), host, range }), None) => {
+                let (gateway, range) = (host.and_then(ipv4), range.and_then(net4));
+                let wish = PoolRequest { subnet: *subnet, gateway, range, auxiliary: BTreeMap::new() };
+                chosen(&wish, Driver::Bridge)?
             }
+            _ => self.pooled_ipam(rows, occupied, Driver::Bridge)?,
+        };
+        let gateway = self.config.default_gateway.map(|gateway| (GATEWAY.to_owned(), gateway));
+        ipam.auxiliary = gateway.into_iter().collect();
+        match self.config.default_gateway.filter(|gateway| !ipam.subnet.contains(gateway)) {
+            Some(gateway) => Err(misplaced(gateway.into(), ipam.subnet.into())),
+            None => Ok(ipam),
         }
     }
 
-    /// The default bridge has IPv6 with `--ipv6`: as configured; else as recorded; else from the pools.
+    /// The default bridge has IPv6 with `--ipv6`.
     fn default_ipam6(
         &self,
         rows: &Rows<'_>,
         id: &str,
         recorded: Option<Ipam6>,
+        found: &[IpNet],
         occupied: &[Span],
-    ) -> Result<Option<Ipam6>> {
-        if !self.config.ipv6 {
-            return Ok(None);
-        }
-        let configured = self.config.bip6.map(|address| (address.trunc(), Some(address.addr())));
-        let range = self.config.fixed_cidr6;
-        let subnet = configured.or_else(|| range.map(|range| (range.trunc(), None)));
-        match (subnet, recorded) {
-            (None, Some(recorded)) if !recorded.chosen => Ok(Some(recorded)),
-            (subnet, _) => {
+    ) -> Result<Ipam6> {
+        let (bip, range) = (self.config.bip6.map(IpNet::V6), self.config.fixed_cidr6.map(IpNet::V6));
+        let said = layout(bip, range, found, self.has_own_bridge())?;
+        let pooled = recorded.filter(|recorded| !recorded.chosen);
+        let is_pooled = |ipam: &Ipam6| {
+            let again =
+                Layout { subnet: ipam.subnet.into(), host: ipam.gateway.map(IpAddr::from), range: None };
+            bip.is_none() && said.as_ref().is_none_or(|said| *said == again)
+        };
+        let mut ipam = match (said.as_ref(), pooled.filter(is_pooled)) {
+            (_, Some(ipam)) => ipam,
+            (said, None) => {
                 let wish = Pool6Request {
-                    subnet: subnet.map(|(subnet, _)| subnet),
-                    gateway: subnet.and_then(|(_, gateway)| gateway),
-                    range: range.filter(|_| configured.is_some()),
+                    subnet: said.and_then(|said| net6(said.subnet)),
+                    gateway: said.and_then(|said| ipv6(said.host?)),
+                    range: said.and_then(|said| net6(said.range?)),
                     auxiliary: BTreeMap::new(),
                 };
-                self.plan6(rows, id, &wish, Driver::Bridge, occupied).map(Some)
+                self.plan6(rows, id, &wish, Driver::Bridge, occupied)?
             }
+        };
+        let gateway = self.config.default_gateway6.map(|gateway| (GATEWAY6.to_owned(), gateway));
+        ipam.auxiliary = gateway.into_iter().collect();
+        match self.config.default_gateway6.filter(|gateway| !ipam.subnet.contains(gateway)) {
+            Some(gateway) => Err(misplaced(gateway.into(), ipam.subnet.into())),
+            None => Ok(ipam),
         }
     }
 
-    /// The bridges of the host that have an address, by name.
-    fn bridge_addresses(&self) -> Result<BTreeMap<String, Ipv4Net>> {
-        let mut routes = lock(&self.routes);
-        let addresses = routes.addresses()?;
-        let bridges = routes.links()?.into_iter().filter(|link| link.kind == "bridge");
-        Ok(bridges
-            .filter_map(|link| {
-                let address = addresses.iter().find(|(index, _)| *index == link.index)?.1;
-                Some((link.name, address))
-            })
-            .collect())
+    /// Whether the default bridge is Hull's own, and not one that the administrator has made.
+    fn has_own_bridge(&self) -> bool {
+        self.config.bridge.as_deref() == Some(OWN_BRIDGE)
+    }
+
+    /// The addresses that the default bridge has by now.
+    fn default_bridge_addresses(&self, links: &[Link]) -> Result<Vec<IpNet>> {
+        let bridge = links.iter().find(|link| Some(&link.name) == self.config.bridge.as_ref());
+        match bridge.filter(|link| link.kind == "bridge") {
+            Some(link) => Ok(lock(&self.routes).addresses_of(link.index)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes from Hull's own bridge what it had from flags that have changed.
+    fn free_former_addresses(
+        &self,
+        name: &str,
+        found: &[IpNet],
+        before: &[IpNet],
+        after: &[IpNet],
+    ) -> Result<()> {
+        // The same address of a subnet of another size is another address of the link.
+        let replaced = |one: &IpNet| after.iter().any(|other| other.addr() == one.addr());
+        let former = |one: &&IpNet| !after.contains(one) && (before.contains(one) || replaced(one));
+        let former: Vec<IpNet> = found.iter().filter(former).copied().collect();
+        match self.has_own_bridge() {
+            true => Ok(lock(&self.routes).free_addresses(name, &former)?),
+            false => Ok(()),
+        }
+    }
+}
+
+fn misplaced(gateway: IpAddr, subnet: IpNet) -> Error {
+    Error::Invalid(format!("default gateway ip must be part of the network: {gateway} is not in {subnet}"))
+}
+
+fn net4(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn net6(net: IpNet) -> Option<Ipv6Net> {
+    match net {
+        IpNet::V4(_) => None,
+        IpNet::V6(net) => Some(net),
+    }
+}
+
+fn ipv4(address: IpAddr) -> Option<std::net::Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn ipv6(address: IpAddr) -> Option<std::net::Ipv6Addr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use rusqlite::{Row, named_params, params};
+use rusqlite::{OptionalExtension, Row, named_params, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Rows, json, mistake, optional, parsed};
@@ -195,7 +195,39 @@ impl Rows<'_> {
 
     /// Forgets an endpoint: its address is free.
     pub(crate) fn remove_endpoint(&self, id: &str) -> Result<()> {
+        self.lower_search(id)?;
         self.db.prepare_cached("DELETE FROM network_endpoints WHERE id = ?1")?.execute([id])?;
+        Ok(())
+    }
+
+    /// Has the search for a free address begin no later than at the one that an endpoint gives back. Another Ethernet
+    /// address than the usual one is remembered by the neighbours for a while: such an address is not given again soon.
+    fn lower_search(&self, id: &str) -> Result<()> {
+        let find =
+            "SELECT network, address, mac FROM network_endpoints WHERE id = ?1 AND address IS NOT NULL";
+        let row = |row: &Row<'_>| Ok::<(String, u32, String), _>((row.get(0)?, row.get(1)?, row.get(2)?));
+        let found = self.db.prepare_cached(find)?.query_row([id], row).optional()?;
+        let usual =
+            |address: u32, mac: &str| mac.is_empty() || mac == MacAddr::of(address.into()).to_string();
+        let Some((network, address, _)) = found.filter(|(_, address, mac)| usual(*address, mac)) else {
+            return Ok(());
+        };
+        let update = "UPDATE networks SET search_from = min(search_from, ?2) WHERE id = ?1";
+        self.db.prepare_cached(update)?.execute(params![network, address])?;
+        Ok(())
+    }
+
+    /// Where the search for the lowest free address of a network begins: all before are taken.
+    pub(crate) fn search_from(&self, network: &str) -> Result<Option<Ipv4Addr>> {
+        let mut statement = self.db.prepare_cached("SELECT search_from FROM networks WHERE id = ?1")?;
+        let from: Option<u32> = statement.query_row([network], |row| row.get(0))?;
+        Ok(from.map(Ipv4Addr::from))
+    }
+
+    /// Notes where that search begins next.
+    pub(crate) fn set_search_from(&self, network: &str, address: Ipv4Addr) -> Result<()> {
+        let mut statement = self.db.prepare_cached("UPDATE networks SET search_from = ?2 WHERE id = ?1")?;
+        statement.execute(params![network, u32::from(address)])?;
         Ok(())
     }
 

@@ -178,3 +178,11 @@ fn a_routed_network_needs_no_port_of_the_host() {
     let elsewhere = Owner { publishes: false, ..routed };
     assert_eq!(ports.reserve(elsewhere, &[wish(18_991)], 0).unwrap().published().len(), 1);
 }
+
+#[test]
+fn who_names_no_port_does_not_get_the_one_that_is_named_beside() {
+    let ports = Ports::default();
+    let last = ports.reserve(owner("a"), &[wish(0)], 0).unwrap().published()[0].host_port;
+    let both = ports.reserve(owner("b"), &[wish(0), wish(last + 1)], 0).unwrap();
+    assert!(both.published().iter().any(|port| port.host_port == last + 1), "{:?}", both.published());
+}

@@ -178,8 +178,10 @@ fn within(list: &str, there: &str, field: &str, what: &str) -> Result<()> {
         return Ok(());
     }
     let parse = |text: &str| hull_sys::process::parse_list(text, MOST);
-    let wanted = parse(list)
-        .map_err(|_| Error::invalid(format!("Invalid value {list} for {field}: invalid format: {list}")))?;
+    let whole = Some(list).filter(|list| list.split(',').all(|part| !part.trim().is_empty()));
+    let wanted = whole
+        .and_then(|list| parse(list).ok())
+        .ok_or_else(|| Error::invalid(format!("Invalid value {list} for {field}: invalid format: {list}")))?;
     let available = parse(there).unwrap_or_default();
     match wanted.iter().all(|number| available.contains(number)) {
         true => Ok(()),
@@ -231,7 +233,7 @@ pub(crate) fn update(update: &ContainerUpdate, has: &Resources, auto_remove: boo
         )));
     }
     // As with Docker, a container without a limit, or with one of its memory only, wants to hear of both.
-    if new.memory > has.memory_swap && new.memory_swap == 0 {
+    if new.memory != 0 && new.memory > has.memory_swap && new.memory_swap == 0 {
         return Err(Error::conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));

@@ -101,7 +101,7 @@ fn destinations_have_dockers_defaults() {
 #[test]
 fn wrong_options_are_refused_as_docker_does() {
     for (driver, option, message) in [
-        ("frob", ("", ""), "logger: no log driver named 'frob' is registered"),
+        ("frob", ("", ""), "error looking up logging plugin frob: plugin \"frob\" not found"),
         ("json-file", ("x", ""), "unknown log opt 'x' for json-file log driver"),
         ("local", ("x", ""), "unknown log opt 'x' for log driver local"),
         ("journald", ("max-size", "1"), "unknown log opt 'max-size' for journald log driver"),
