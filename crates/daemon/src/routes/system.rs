@@ -110,7 +110,6 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
             pids_limit: info.limits.is_some_and(|host| host.pids),
             ipv4_forwarding: forwarding(),
             debug: settings.debug,
-            n_goroutines: count(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
             n_fd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
             // What goes on at the same time: here these are tasks.
             n_goroutines: count(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
