@@ -25,6 +25,8 @@ struct Facts {
     /// Methods in the order of the calls, `Get`, `List` and `Path` left out.
     calls: Vec<String>,
     options: Value,
+    /// How often it was asked what it can do.
+    questions: usize,
     /// Methods that are refused.
     broken: Vec<&'static str>,
 }
@@ -155,7 +157,10 @@ fn answer(method: &str, body: &Value, facts: &mut Facts, home: &Path) -> (u16, V
     let there = facts.volumes.contains_key(&name);
     let answer = match short {
         "Plugin.Activate" => json!({"Implements": ["VolumeDriver"]}),
-        "Capabilities" => json!({"Capabilities": {"Scope": "global"}}),
+        "Capabilities" => {
+            facts.questions += 1;
+            json!({"Capabilities": {"Scope": "global"}})
+        }
         "Create" => {
             fs::create_dir_all(&place).expect("mkdir");
             facts.options = body["Opts"].clone();
@@ -257,7 +262,11 @@ fn an_image_fills_a_plugins_volume() {
     daemon.hull(["run", "--rm", "--mount", mount, "busybox", "test", "-e", "/etc/passwd"]).ok();
     assert!(plugin.home.path().join("conf/passwd").exists());
     assert_eq!(plugin.facts(|facts| facts.calls.clone()), ["Create", "Mount", "Unmount", "Mount", "Unmount"]);
+    plugin.facts(|facts| facts.calls.clear());
     daemon.hull(["run", "--rm", "--volume-driver", "shelf", "-v", "/scratch", "busybox", "true"]).ok();
+    // Where the image has nothing, there is nothing to mount it for but the container.
+    assert_eq!(plugin.facts(|facts| facts.calls.clone()), ["Create", "Mount", "Unmount", "Remove"]);
+    assert_eq!(plugin.facts(|facts| facts.questions), 1);
     assert_eq!(plugin.facts(|facts| facts.volumes.len()), 1, "--rm takes anonymous volumes along");
     daemon.hull(["volume", "rm", "conf"]).ok();
 }

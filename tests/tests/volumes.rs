@@ -181,7 +181,7 @@ fn what_a_volume_cannot_mount_is_said_in_dockers_words() {
     let mountpoint =
         |name: &str| daemon.hull(["volume", "inspect", "-f", "{{.Mountpoint}}", name]).ok().to_owned();
     create("odd", &["type=nosuchfs", "device=there", "o=password=secret,x=1"]);
-    let odd = daemon.hull(["create", "-v", "odd:/data", "busybox"]);
+    let odd = daemon.hull(["create", "-v", "odd:/etc", "busybox"]);
     odd.complains(&format!(
         "failed to populate volume: error while mounting volume '{place}': failed to mount local volume: mount \
          there:{place}, data: password=********,x=1: no such device",
@@ -197,10 +197,10 @@ fn what_a_volume_cannot_mount_is_said_in_dockers_words() {
         place = mountpoint("far")
     ));
     create("none", &["type=tmpfs", "device="]);
-    daemon.hull(["run", "-v", "none:/data", "busybox"]).complains("missing device in volume options");
+    daemon.hull(["run", "-v", "none:/etc", "busybox"]).complains("missing device in volume options");
     create("lost", &["type=nfs", "device=:/export", "o=addr=no-such-host.invalid"]);
     daemon
-        .hull(["create", "-v", "lost:/data", "busybox"])
+        .hull(["create", "-v", "lost:/etc", "busybox"])
         .complains("error resolving passed in network volume address: lookup no-such-host.invalid");
     assert_eq!(daemon.hull(["ps", "-aq"]).lines().len(), 1, "a create that failed leaves no container");
 }
@@ -325,7 +325,7 @@ fn a_part_of_a_volume_that_is_a_file_system() {
     assert_eq!(run("part/file", &["cat", "/p"]).ok(), "in", "a part may be a file");
     run("part", &["touch", "/p/more"]).ok();
     daemon.hull(["exec", "holder", "test", "-e", "/data/part/more"]).ok();
-    run("nope", &["true"]).complains("nope: no such file or directory").fails(125);
+    run("nope", &["true"]).complains("nope: no such file or directory").fails(127);
     run("out", &["true"]).complains("path concatenation escapes the base directory").fails(125);
 }
 

@@ -1,5 +1,7 @@
 //! Why a program could not be started, in the words and with the exit code that Docker's users know.
 
+use std::path::Path;
+
 use hull_runtime::Failure;
 use hull_shim::protocol::Answer;
 use rustix::io::Errno;
@@ -81,6 +83,11 @@ fn start_error(failure: &Failure) -> Error {
     if failure.step == "log" {
         return crate::start::not_initialized(&failure.op);
     }
+    // Only a part of an image is named by a path that begins nowhere.
+    if failure.step == "mounts" && failure.op == "open" && is_relative(&failure.object) {
+        let errno = Errno::from_raw_os_error(failure.errno);
+        return crate::sources::no_part(Path::new(""), &failure.object, errno);
+    }
     let message = match failure.step.as_str() {
         // Docker looks users up before the runtime has its say.
         "user" => failure.to_string(),
@@ -99,6 +106,10 @@ fn start_error(failure: &Failure) -> Error {
         ),
     };
     Error::new(kind(failure), message)
+}
+
+fn is_relative(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).is_relative()
 }
 
 /// What is most often the reason.
@@ -154,6 +165,15 @@ mod tests {
         assert_eq!(exit_code(&failure("exec", "access", "/etc", Errno::ACCESS)), 126);
         assert_eq!(exit_code(&failure("mounts", "move_mount", "/proc", Errno::PERM)), 128);
         assert_eq!(start_error(&failure("mounts", "move_mount", "/proc", Errno::PERM)).kind, Kind::System);
+    }
+
+    #[test]
+    fn a_part_that_is_none_is_said_in_dockers_words() {
+        let message = |errno| start_error(&failure("mounts", "open", "sub/way", errno)).message;
+        assert!(message(Errno::XDEV).starts_with("path concatenation escapes the base directory"));
+        assert_eq!(message(Errno::NOENT), "cannot access path sub/way: no such file or directory");
+        let host = start_error(&failure("mounts", "open", "/host/way", Errno::NOENT));
+        assert!(host.message.contains("error during container init"), "{host}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use hull_oci::{Digest, Platform, Reference};
 use crate::error::{Error, Result};
 use crate::image::{HistoryEntry, Image, Listed};
 use crate::manifest::{Descriptor, Document, ManifestKind};
-use crate::store::{Named, Store, group};
+use crate::store::{Named, Store, group, last_tagged};
 
 impl Store {
     /// The image of a name, an id, the beginning of an id, or a digest.
@@ -265,7 +265,7 @@ pub(crate) fn image(names: &[Named], found: &Named) -> Image {
         size: record.size(),
         config_size: record.config_descriptor.size,
         parent: entries().find_map(|named| named.entry.parent.clone()),
-        last_tagged: entries().filter_map(|named| named.entry.tagged.clone()).max(),
+        last_tagged: last_tagged(names, &record.id),
     }
 }
 

@@ -220,7 +220,7 @@ impl Removal<'_> {
                 // Refused if something uses it, and then it stays.
                 let _ = self.delete(&found.id, false, true, true);
             }
-            names.sort();
+            names.sort_by_cached_key(ToString::to_string);
             for name in names {
                 // The last name of what is used stays, in the order of the alphabet.
                 if !is_used || !is_single(&self.references(&found.id)) {

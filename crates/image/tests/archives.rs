@@ -101,8 +101,14 @@ async fn a_name_that_moves_leaves_an_image_without_one() {
         format!("The image app:1 already exists, renaming the old one with ID {before} to empty string");
     assert_eq!(said, [format!("{moved}\nLoaded image: app:1")]);
     assert!(fixture.store.by_id(&before).unwrap().is_dangling());
+    // The time of the last name is that of names given here.
+    assert_eq!(fixture.store.get("app:1").unwrap().last_tagged, None);
+    fixture.store.tag("app:1", &Reference::parse("other").unwrap()).await.unwrap();
+    let tagged = fixture.store.get("app:1").unwrap().last_tagged;
+    assert!(tagged.is_some());
     let again = fixture.load(docker_archive("app:1", &[&layer("two")])).await.unwrap();
     assert_eq!(again, ["Loaded image: app:1"]);
+    assert_eq!(fixture.store.get("app:1").unwrap().last_tagged, tagged);
 }
 
 #[tokio::test]

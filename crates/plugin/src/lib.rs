@@ -12,7 +12,7 @@ mod volume;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -58,6 +58,8 @@ struct Active {
     name: String,
     implements: Vec<String>,
     client: Client,
+    /// How far its volumes reach, once it has said so.
+    scope: OnceLock<volume::Scope>,
 }
 
 #[derive(Deserialize)]
@@ -113,7 +115,7 @@ impl Plugins {
         let client = Client::new(address)?;
         let manifest: Manifest = client.call("Plugin.Activate", &(), ACTIVATION, patience).await?;
         let implements = manifest.implements.unwrap_or_default();
-        let active = Arc::new(Active { name: name.to_owned(), implements, client });
+        let active = Arc::new(Active { name: name.to_owned(), implements, client, scope: OnceLock::new() });
         let mut all = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(all.entry(name.to_owned()).or_insert(active)))
     }

@@ -159,11 +159,15 @@ impl VolumeDriver {
         Ok(all.volumes.unwrap_or_default())
     }
 
-    /// How far its volumes reach. A plugin need not answer that.
+    /// How far its volumes reach, which is asked once. A plugin need not answer that.
     pub async fn scope(&self) -> Scope {
+        if let Some(scope) = self.plugin.scope.get() {
+            return *scope;
+        }
         let answer: Result<Capabilities> = self.ask("Capabilities", &Map::new(), SHORT, Patience::None).await;
-        let scope = answer.unwrap_or_default().capabilities.scope;
-        if scope.eq_ignore_ascii_case("global") { Scope::Global } else { Scope::Local }
+        let Ok(answer) = answer else { return Scope::Local };
+        let is_global = answer.capabilities.scope.eq_ignore_ascii_case("global");
+        *self.plugin.scope.get_or_init(|| if is_global { Scope::Global } else { Scope::Local })
     }
 
     async fn ask<T: DeserializeOwned>(

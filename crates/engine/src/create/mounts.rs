@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use tokio::runtime::Handle;
 
 use crate::model::{Container, MountKind, MountPoint, VolumeRequest};
@@ -168,7 +170,7 @@ impl Engine {
             return Ok(());
         }
         let image = self.snapshots.view(&container.layers)?;
-        to_fill.try_for_each(|mount| {
+        to_fill.filter(|mount| has(&image, &mount.destination)).try_for_each(|mount| {
             self.fill_volume(container, mount, &image)
                 .map_err(|error| error.within("failed to populate volume"))
         })
@@ -200,6 +202,14 @@ impl Engine {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// Whether there may be something at a path of an image: what is not there needs no volume mounted to be copied.
+fn has(image: &OwnedFd, path: &str) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let stay = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(image, path, flags, Mode::empty(), stay);
+    !matches!(found, Err(Errno::NOENT | Errno::NOTDIR))
 }
 
 /// Whether one of both is in the other.

@@ -136,18 +136,19 @@ impl Store {
         Ok(answer)
     }
 
-    /// Gives an image its names. Tags move; an image that loses its last name keeps an entry without one, and an
-    /// entry without a name goes where there is one with.
+    /// Gives an image that was made here its names. Tags move; an image that loses its last name keeps an entry
+    /// without one, and an entry without a name goes where there is one with.
     pub(crate) fn register(
         &self,
         target: &Descriptor,
         names: &[Reference],
         parent: Option<Digest>,
     ) -> Result<Arc<Record>> {
-        self.register_of(target, None, names, parent)
+        self.enter(target, None, names, parent, now())
     }
 
-    /// The same for a manifest of an index. Under the same names, the index's other manifests stay.
+    /// The same for one from elsewhere, a manifest of an index perhaps. Under the same names, the index's other
+    /// manifests stay. The names it came with do not count as given here.
     pub(crate) fn register_of(
         &self,
         target: &Descriptor,
@@ -155,9 +156,20 @@ impl Store {
         names: &[Reference],
         parent: Option<Digest>,
     ) -> Result<Arc<Record>> {
+        self.enter(target, index, names, parent, None)
+    }
+
+    fn enter(
+        &self,
+        target: &Descriptor,
+        index: Option<&Descriptor>,
+        names: &[Reference],
+        parent: Option<Digest>,
+        tagged: Option<String>,
+    ) -> Result<Arc<Record>> {
         let record = Arc::new(self.record(target)?);
-        let tagged = Some(jiff::Timestamp::now().to_string());
         self.change(|table| {
+            let tagged = tagged.or_else(|| last_tagged(table, &record.id));
             let parent = parent.or_else(|| known_parent(table, &record.id));
             for name in names {
                 let is_sibling = |entry: &Entry| entry.is_of(index) && entry.target.digest != target.digest;
@@ -209,7 +221,8 @@ impl Store {
             ))
         })?;
         for entry in meant {
-            self.register_of(&entry.target, entry.index.as_ref(), std::slice::from_ref(&name), None)?;
+            let names = std::slice::from_ref(&name);
+            self.enter(&entry.target, entry.index.as_ref(), names, None, now())?;
         }
         Ok((name, id))
     }
@@ -271,6 +284,16 @@ fn referenced(names: &[Named]) -> HashSet<Digest> {
         all.extend(record.chain_ids.iter().cloned());
     }
     all
+}
+
+fn now() -> Option<String> {
+    Some(jiff::Timestamp::now().to_string())
+}
+
+/// When the image was last given a name here.
+pub(crate) fn last_tagged(table: &[Named], id: &Digest) -> Option<String> {
+    let entries = table.iter().filter(|named| named.record.id == *id);
+    entries.filter_map(|named| named.entry.tagged.clone()).max()
 }
 
 fn known_parent(table: &[Named], id: &Digest) -> Option<Digest> {
