@@ -292,11 +292,9 @@ fn saved(daemon: &Daemon, names: Vec<String>, platforms: Vec<Platform>) -> Outco
 pub(super) async fn commit(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let query = call.query();
     let target = repo_tag(query)?;
-    let container = query.get("container").unwrap_or("");
-    let committed = parse::wire_config(&daemon.engine.container(container)?.config);
-    let request = hull_engine::CommitRequest {
-        container: container.to_owned(),
-        container_config: serde_json::to_value(committed).unwrap_or_default(),
+    let mut request = hull_engine::CommitRequest {
+        container: query.get("container").unwrap_or("").to_owned(),
+        container_config: serde_json::Value::Null,
         target,
         comment: query.get("comment").unwrap_or("").to_owned(),
         author: query.get("author").unwrap_or("").to_owned(),
@@ -306,6 +304,8 @@ pub(super) async fn commit(daemon: Arc<Daemon>, call: Call) -> Outcome {
     // The body may change the configuration; today's clients send it empty.
     let body: ContainerConfig = call.json_or_default().await?;
     let config = (body != ContainerConfig::default()).then(|| parse::container_config(body)).transpose()?;
+    let committed = parse::wire_config(&daemon.engine.container(&request.container)?.config);
+    request.container_config = serde_json::to_value(committed).unwrap_or_default();
     let id = daemon.engine.commit(request, config).await?;
     json(StatusCode::CREATED, &IdResponse { id: id.to_string() })
 }
