@@ -32,6 +32,7 @@ fn what_does_not_go_together_is_refused_in_dockers_words() {
     let daemon = Daemon::with_busybox();
     let none = json!({});
     let cases = [
+        (json!({"Hostname": "two words"}), none.clone(), "invalid hostname: two words"),
         (
             json!({"Hostname": "x"}),
             json!({"UTSMode": "host"}),

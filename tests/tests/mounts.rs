@@ -279,7 +279,9 @@ fn a_volume_does_not_hide_the_files_that_are_the_engines() {
         daemon.hull(all).ok().to_owned()
     };
     assert!(run(&["--dns", "192.0.2.1"], "/etc/resolv.conf").contains("nameserver 192.0.2.1"));
-    assert_eq!(run(&["--hostname", "inner"], "/etc/hostname"), "inner");
+    for name in ["inner", "in_ner!"] {
+        assert_eq!(run(&["--hostname", name], "/etc/hostname"), name);
+    }
     assert!(run(&["--add-host", "other:192.0.2.7"], "/etc/hosts").contains("192.0.2.7\tother"));
 }
 

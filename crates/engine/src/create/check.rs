@@ -75,8 +75,9 @@ fn check_config(config: &ContainerConfig) -> Result<()> {
         return Err(Error::invalid(format!("invalid environment variable: {variable}")));
     }
     let hostname = &config.hostname;
-    let plain = hostname.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-._".contains(&letter));
-    if !plain || hostname.len() > 64 {
+    // It is a word of /etc/hosts; what else may be in a name is for those who resolve it (sethostname(2) takes anything).
+    let is_word = !hostname.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    if !is_word || hostname.len() > 64 {
         return Err(Error::invalid(format!("invalid hostname: {hostname}")));
     }
     Ok(())
