@@ -51,6 +51,23 @@ fn containers_find_each_other() {
 }
 
 #[test]
+fn names_of_containers_and_networks_may_have_dots() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["network", "create", "net.blue"]).ok();
+    start(&daemon, "one.first", &["--network", "net.blue"]);
+    start(&daemon, "two", &["--network", "net.blue"]);
+    for name in ["one.first", "one.first.net.blue"] {
+        assert_eq!(
+            ask(&daemon, "two", name, TYPE::A).addresses,
+            [address_of(&daemon, "one.first")],
+            "{name}"
+        );
+    }
+    daemon.hull(["rm", "-f", "one.first", "two"]).ok();
+    daemon.hull(["network", "rm", "net.blue"]).ok();
+}
+
+#[test]
 fn links_are_names_of_one_container() {
     let daemon = Daemon::with_busybox();
     daemon.hull(["network", "create", "blue"]).ok();

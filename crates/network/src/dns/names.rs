@@ -97,10 +97,8 @@ impl Names {
             let owners = zone.names.get(name)?;
             Some(owners.iter().map(|owner| owner.address).collect())
         };
-        let within = |zone: &Zone| {
-            let (first, network) = name.rsplit_once('.')?;
-            all(zone, first).filter(|_| network == zone.name)
-        };
+        // Both may have dots in them.
+        let within = |zone: &Zone| all(zone, name.strip_suffix(&zone.name)?.strip_suffix('.')?);
         state.zones_of(container).find_map(|zone| all(zone, name).or_else(|| within(zone)))
     }
 
