@@ -80,7 +80,7 @@ pub struct Options {
     pub plugin_directories: Vec<PathBuf>,
     /// Directories with specifications of CDI devices; of two devices of one name the later counts.
     pub cdi_directories: Vec<PathBuf>,
-    /// The address that "host-gateway" means in extra hosts; `None`: the default bridge's.
+    /// The addresses that "host-gateway" means in extra hosts; empty: the default bridge's.
     pub host_gateways: Vec<std::net::IpAddr>,
 }
 

@@ -156,10 +156,8 @@ fn family(
         options.remove(option);
         return Ok(said);
     }
-    let read = |text: &String| match text.as_str() {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(invalid(format!("driver-opt {option:?} is not a valid bool"))),
+    let read = |text: &String| {
+        model::go_bool(text).ok_or_else(|| invalid(format!("driver-opt {option:?} is not a valid bool")))
     };
     options.get(option).map(read).transpose()
 }

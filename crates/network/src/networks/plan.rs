@@ -1,7 +1,8 @@
 //! What a new network gets: its subnets, gateways and bridge, decided from the wish and from what is taken.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -250,29 +251,9 @@ fn used_up() -> Error {
 /// The subnet that the user has chosen.
 pub(super) fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
     let subnet = wish.subnet;
-    let invalid = |text: String| Error::Invalid(format!("invalid network config:\n{text}"));
-    if subnet.trunc() != subnet {
-        return Err(invalid(format!("invalid subnet {subnet}: it should be {}", subnet.trunc())));
-    }
-    if subnet.prefix_len() > 31 {
-        return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
-    }
-    if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
-        return Err(invalid(format!(
-            "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
-        )));
-    }
     let gateway = wish.gateway.or_else(|| has_own_gateway(driver).then(|| first_host(subnet)));
-    if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
-        return Err(invalid(format!(
-            "invalid gateway {gateway}: parent subnet {subnet} doesn't contain this address"
-        )));
-    }
-    if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
-        return Err(invalid(format!(
-            "invalid auxiliary address {name}: parent subnet {subnet} doesn't contain this address"
-        )));
-    }
+    let auxiliary = wish.auxiliary.iter().map(|(name, address)| (name.as_str(), IpAddr::V4(*address)));
+    check_chosen(subnet.into(), wish.range.map(IpNet::V4), gateway.map(IpAddr::V4), auxiliary)?;
     Ok(Ipam {
         subnet,
         gateway,
@@ -285,28 +266,9 @@ pub(super) fn chosen(wish: &PoolRequest, driver: Driver) -> Result<Ipam> {
 
 /// The IPv6 subnet that the user has chosen.
 fn chosen6(subnet: Ipv6Net, wish: &Pool6Request, driver: Driver) -> Result<Ipam6> {
-    let invalid = |text: String| Error::Invalid(format!("invalid network config:\n{text}"));
-    let outside = |what: &str, object: String| {
-        invalid(format!("invalid {what} {object}: parent subnet {subnet} doesn't contain this address"))
-    };
-    if subnet.trunc() != subnet {
-        return Err(invalid(format!("invalid subnet {subnet}: it should be {}", subnet.trunc())));
-    }
-    if subnet.prefix_len() > 126 {
-        return Err(invalid(format!("invalid subnet {subnet}: no room for a container")));
-    }
-    if let Some(range) = wish.range.filter(|range| !subnet.contains(range)) {
-        return Err(invalid(format!(
-            "invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range"
-        )));
-    }
     let gateway = wish.gateway.or_else(|| has_own_gateway(driver).then(|| first_host6(subnet)));
-    if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
-        return Err(outside("gateway", gateway.to_string()));
-    }
-    if let Some((name, _)) = wish.auxiliary.iter().find(|(_, address)| !subnet.contains(*address)) {
-        return Err(outside("auxiliary address", name.clone()));
-    }
+    let auxiliary = wish.auxiliary.iter().map(|(name, address)| (name.as_str(), IpAddr::V6(*address)));
+    check_chosen(subnet.into(), wish.range.map(IpNet::V6), gateway.map(IpAddr::V6), auxiliary)?;
     Ok(Ipam6 {
         subnet,
         gateway,
@@ -315,6 +277,39 @@ fn chosen6(subnet: Ipv6Net, wish: &Pool6Request, driver: Driver) -> Result<Ipam6
         chosen: true,
         names_gateway: wish.gateway.is_some(),
     })
+}
+
+/// Whether a chosen subnet has room for a container, and all that was named in it is in it.
+fn check_chosen<'a>(
+    subnet: IpNet,
+    range: Option<IpNet>,
+    gateway: Option<IpAddr>,
+    mut auxiliary: impl Iterator<Item = (&'a str, IpAddr)>,
+) -> Result<()> {
+    let invalid = |text: String| Err(Error::Invalid(format!("invalid network config:\n{text}")));
+    let outside = |what: &str, object: &dyn Display, part: &str| {
+        invalid(format!("invalid {what} {object}: parent subnet {subnet} doesn't contain {part}"))
+    };
+    let most = match subnet {
+        IpNet::V4(_) => 31,
+        IpNet::V6(_) => 126,
+    };
+    if subnet.trunc() != subnet {
+        return invalid(format!("invalid subnet {subnet}: it should be {}", subnet.trunc()));
+    }
+    if subnet.prefix_len() > most {
+        return invalid(format!("invalid subnet {subnet}: no room for a container"));
+    }
+    if let Some(range) = range.filter(|range| !subnet.contains(range)) {
+        return outside("ip-range", &range, "ip-range");
+    }
+    if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
+        return outside("gateway", &gateway, "this address");
+    }
+    match auxiliary.find(|(_, address)| !subnet.contains(address)) {
+        Some((name, _)) => outside("auxiliary address", &name, "this address"),
+        None => Ok(()),
+    }
 }
 
 /// This host's prefix of unique local addresses (RFC 4193), drawn when it is first needed.

@@ -92,11 +92,8 @@ impl Networks {
         let (bip, range) = (self.config.bip.map(IpNet::V4), self.config.fixed_cidr.map(IpNet::V4));
         let said = layout(bip, range, found, self.has_own_bridge())?;
         let pooled = recorded.filter(|recorded| !recorded.chosen);
-        // What the pools gave is found on the bridge again.
         let is_pooled = |ipam: &Ipam| {
-            let again =
-                Layout { subnet: ipam.subnet.into(), host: ipam.gateway.map(IpAddr::from), range: None };
-            bip.is_none() && said.as_ref().is_none_or(|said| *said == again)
+            bip.is_none() && is_found_again(said.as_ref(), ipam.subnet.into(), ipam.gateway.map(IpAddr::V4))
         };
         let mut ipam = match (&said, pooled.filter(is_pooled)) {
             (_, Some(ipam)) => ipam,
@@ -109,10 +106,8 @@ impl Networks {
         };
         let gateway = self.config.default_gateway.map(|gateway| (GATEWAY.to_owned(), gateway));
         ipam.auxiliary = gateway.into_iter().collect();
-        match self.config.default_gateway.filter(|gateway| !ipam.subnet.contains(gateway)) {
-            Some(gateway) => Err(misplaced(gateway.into(), ipam.subnet.into())),
-            None => Ok(ipam),
-        }
+        check_gateway(self.config.default_gateway.map(IpAddr::V4), ipam.subnet.into())?;
+        Ok(ipam)
     }
 
     /// The default bridge has IPv6 with `--ipv6`.
@@ -128,9 +123,7 @@ impl Networks {
         let said = layout(bip, range, found, self.has_own_bridge())?;
         let pooled = recorded.filter(|recorded| !recorded.chosen);
         let is_pooled = |ipam: &Ipam6| {
-            let again =
-                Layout { subnet: ipam.subnet.into(), host: ipam.gateway.map(IpAddr::from), range: None };
-            bip.is_none() && said.as_ref().is_none_or(|said| *said == again)
+            bip.is_none() && is_found_again(said.as_ref(), ipam.subnet.into(), ipam.gateway.map(IpAddr::V6))
         };
         let mut ipam = match (said.as_ref(), pooled.filter(is_pooled)) {
             (_, Some(ipam)) => ipam,
@@ -146,10 +139,8 @@ impl Networks {
         };
         let gateway = self.config.default_gateway6.map(|gateway| (GATEWAY6.to_owned(), gateway));
         ipam.auxiliary = gateway.into_iter().collect();
-        match self.config.default_gateway6.filter(|gateway| !ipam.subnet.contains(gateway)) {
-            Some(gateway) => Err(misplaced(gateway.into(), ipam.subnet.into())),
-            None => Ok(ipam),
-        }
+        check_gateway(self.config.default_gateway6.map(IpAddr::V6), ipam.subnet.into())?;
+        Ok(ipam)
     }
 
     /// Whether the default bridge is Hull's own, and not one that the administrator has made.
@@ -185,8 +176,18 @@ impl Networks {
     }
 }
 
-fn misplaced(gateway: IpAddr, subnet: IpNet) -> Error {
-    Error::Invalid(format!("default gateway ip must be part of the network: {gateway} is not in {subnet}"))
+/// Whether what the pools gave is all that flags and bridge say: it is found on the bridge again.
+fn is_found_again(said: Option<&Layout>, subnet: IpNet, host: Option<IpAddr>) -> bool {
+    said.is_none_or(|said| *said == Layout { subnet, host, range: None })
+}
+
+fn check_gateway(gateway: Option<IpAddr>, subnet: IpNet) -> Result<()> {
+    match gateway.filter(|gateway| !subnet.contains(gateway)) {
+        Some(gateway) => Err(Error::Invalid(format!(
+            "default gateway ip must be part of the network: {gateway} is not in {subnet}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn net4(net: IpNet) -> Option<Ipv4Net> {
