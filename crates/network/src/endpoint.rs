@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, PortBinding, Published};
+use crate::{Error, Link, PortBinding, Published};
 
 /// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +87,8 @@ pub struct EndpointRequest {
     pub hostname: String,
     /// Further names in this network (`--network-alias`), recorded for name resolution.
     pub aliases: Vec<String>,
+    /// Containers that it is to reach on the default bridge where that keeps containers apart.
+    pub links: Vec<Link>,
 }
 
 /// A container's place in a network.

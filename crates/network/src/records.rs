@@ -65,7 +65,7 @@ DROP TABLE network_endpoints_before;
 ";
 
 /// Columns that came later: table, name, type.
-const LATER: [(&str, &str, &str); 8] = [
+const LATER: [(&str, &str, &str); 9] = [
     ("networks", "search_from", "INTEGER"),
     ("networks", "ipam6", "TEXT"),
     ("networks", "last_address6", "TEXT"),
@@ -75,6 +75,8 @@ const LATER: [(&str, &str, &str); 8] = [
     ("network_endpoints", "address6", "TEXT"),
     // The addresses with their prefixes and gateways; where it is not set, they follow from the network's row.
     ("network_endpoints", "given", "TEXT"),
+    // The containers that it is to reach; not set without any.
+    ("network_endpoints", "links", "TEXT"),
 ];
 
 const STATEMENTS: usize = 256;

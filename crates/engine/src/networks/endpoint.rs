@@ -100,6 +100,7 @@ pub(super) fn endpoint_request(
         publishes: false,
         hostname: container.config.hostname.clone(),
         aliases: wish.aliases.clone().unwrap_or_default(),
+        links: Vec::new(),
     })
 }
 

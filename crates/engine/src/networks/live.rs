@@ -47,6 +47,7 @@ impl Engine {
         let mut settings = EndpointSettings { network_id: network.id.clone(), ..wish };
         if now.state.status.is_running() {
             let mut request = endpoint_request(&now, &network.name, &settings, wanted_ports(&now)?)?;
+            request.links = self.reached_by_links(&now, &network.name);
             // In a routed network they are opened; ports of the host stay where they are, unless this is the first way out.
             let others = self.networks.endpoints(&now.id)?;
             request.publishes =

@@ -180,7 +180,7 @@ fn port_binding(ports: Ports, place: &HostPort) -> Result<PortBinding> {
     })
 }
 
-pub(super) fn wire_protocol(protocol: Protocol) -> hull_network::Protocol {
+pub(crate) fn wire_protocol(protocol: Protocol) -> hull_network::Protocol {
     match protocol {
         Protocol::Tcp => hull_network::Protocol::Tcp,
         Protocol::Udp => hull_network::Protocol::Udp,

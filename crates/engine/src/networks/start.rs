@@ -158,6 +158,7 @@ impl Engine {
             let wish = settings.networks.get(&name).cloned().unwrap_or_default();
             let mut request = endpoint_request(container, &name, &wish, wanted_ports(container)?)?;
             request.publishes = Some(&name) == way_out.as_ref();
+            request.links = self.reached_by_links(container, &name);
             if let Some(before) = saved.and_then(|saved| saved.addresses.get(&wish.network_id)) {
                 request.before = (before.ipv4, before.ipv6);
             }

@@ -83,6 +83,7 @@ impl Networks {
         self.link(&mut attachment, namespace, &request)?;
         interface::set(namespace, &attachment.recorded.endpoint.interface, &switches)?;
         self.publish(&attachment)?;
+        self.open_links(&attachment.recorded.endpoint)?;
         self.name_servers.names.add(&attachment.network, &attachment.recorded.endpoint);
         Ok(attachment.keep())
     }
@@ -102,7 +103,7 @@ impl Networks {
         })?;
         self.withdraw(&recorded.endpoint)?;
         self.unlink_endpoint(&recorded, namespace)?;
-        self.forget(std::slice::from_ref(&recorded))?;
+        self.part(std::slice::from_ref(&recorded))?;
         self.hand_on(namespace, &recorded)
     }
 
@@ -116,11 +117,19 @@ impl Networks {
         self.unlink_uppers(container, &endpoints);
         self.unlink_ended(container, &endpoints);
         self.name_servers.stop(container);
-        self.forget(&endpoints)?;
+        self.part(&endpoints)?;
         for link in endpoints.iter().filter_map(Recorded::host_link) {
             self.sweeper.see_off(link);
         }
         Ok(())
+    }
+
+    /// Closes what links have opened, and frees what the records hold.
+    fn part(&self, endpoints: &[Recorded]) -> Result<()> {
+        let apart = endpoints.iter().any(|recorded| self.keeps_apart(&recorded.endpoint));
+        let _linking = apart.then(|| lock(&self.linking));
+        self.close_links(endpoints)?;
+        self.forget(endpoints)
     }
 
     /// Frees what the records hold; the kernel's side is gone already or goes by itself.
@@ -190,6 +199,7 @@ impl Networks {
                 priority: request.priority,
                 direct: open && vlan::settings(&network)?.is_some_and(|settings| settings.routes_itself()),
                 driver: network.driver,
+                links: request.links.clone(),
                 endpoint: Endpoint {
                     id: id.clone(),
                     container: request.container.clone(),
