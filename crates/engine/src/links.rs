@@ -73,10 +73,18 @@ fn parse(text: &str) -> Result<(&str, &str)> {
     let (name, alias) = text.split_once(':').unwrap_or((text, text));
     let name = name.trim_start_matches('/');
     let alias = alias.rsplit('/').next().unwrap_or(alias);
+    if text.is_empty() {
+        return Err(Error::invalid("empty string specified for links"));
+    }
     match name.is_empty() || alias.is_empty() || alias.contains([':', ' ', '\t', '\n']) {
         true => Err(Error::invalid(format!("bad format for links: {text}"))),
         false => Ok((name, alias)),
     }
+}
+
+/// Refuses links that are none.
+pub(crate) fn check(links: &[String]) -> Result<()> {
+    links.iter().try_for_each(|link| parse(link).map(drop))
 }
 
 /// The aliases of a container's links in lower case, and whom they mean: a name or a short id.
@@ -97,7 +105,7 @@ impl Engine {
     pub(crate) fn adapt_links(&self, host: &mut HostConfig) -> Result<()> {
         if NetworkMode::parse(&host.network_mode).is_user_defined() {
             // There a link is but a name, that one may have who comes later: see `aliases`.
-            return host.links.iter().flatten().try_for_each(|link| parse(link).map(drop));
+            return check(host.links.as_deref().unwrap_or_default());
         }
         let own_network = host.network_mode != "host";
         for link in host.links.iter_mut().flatten() {

@@ -39,7 +39,7 @@ pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};
 pub use firewall::{Noticed, Watch};
 pub use link::Link;
-pub use network::{Driver, Ipam, Ipam6, Network, NetworkRequest, Pool6Request, PoolRequest};
+pub use network::{Driver, IdlePool, Ipam, Ipam6, Network, NetworkRequest, Pool6Request, PoolRequest};
 pub use networks::{Networks, Rates, Reconciled, is_switch};
 pub use port::{PortBinding, Protocol, Published};
 pub use sandbox::Sandbox;

@@ -12,7 +12,7 @@ use crate::{Driver, Endpoint, Error, Link, MacAddr, Published, Result};
 
 const ENDPOINT_COLUMNS: &str = "e.id, e.network, e.container, e.name, e.interface, e.address, e.mac, \
      e.default_route, e.hostname, e.aliases, e.ports, n.name, n.ipam, n.internal, \
-     e.address6, n.ipam6, e.given, n.driver, e.rowid, e.links";
+     e.address6, n.ipam6, e.given, n.driver, e.links";
 const ENDPOINTS: &str = "network_endpoints e JOIN networks n ON n.id = e.network";
 
 /// The networks whose endpoints have no address twice: the network ?1, and with a macvlan network all others, which may
@@ -24,8 +24,6 @@ const SHARING: &str = "SELECT ?1 UNION ALL SELECT id FROM networks WHERE driver 
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
     pub(crate) endpoint: Endpoint,
-    /// Its place in the order of making.
-    pub(crate) row: i64,
     /// Which endpoint gives the default route: the highest.
     pub(crate) priority: i64,
     /// The default route leads into the link itself, without a neighbour.
@@ -278,8 +276,8 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         address6: given.address6,
     };
     let (priority, direct) = (given.priority, given.direct);
-    let links = optional(row, 19)?.unwrap_or_default();
-    Ok(Recorded { endpoint, row: row.get(18)?, priority, direct, driver: parsed(row, 17)?, links })
+    let links = optional(row, 18)?.unwrap_or_default();
+    Ok(Recorded { endpoint, priority, direct, driver: parsed(row, 17)?, links })
 }
 
 /// For rows of the time when nothing else was possible.
