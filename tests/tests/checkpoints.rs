@@ -87,13 +87,13 @@ fn what_is_wrong_with_a_checkpoint_is_said() {
     daemon.hull(["run", "-dt", "--name=tty", "busybox", "sleep", "1000"]).ok();
     let one = json!({"CheckpointID": "one"});
     assert_eq!(checkpoint(&daemon, "nobody", &one), (404, "No such container: nobody".into()));
-    assert_eq!(checkpoint(&daemon, "idle", &one), (500, "Container idle not running".into()));
+    assert_eq!(checkpoint(&daemon, "idle", &one), (409, "Container idle not running".into()));
     let why = "Cannot checkpoint container tty: it has a terminal, which cannot be saved";
-    assert_eq!(checkpoint(&daemon, "tty", &one), (500, why.into()));
+    assert_eq!(checkpoint(&daemon, "tty", &one), (409, why.into()));
     daemon.hull(["run", "-d", "--name=lender", "--ipc=shareable", "busybox", "sleep", "1000"]).ok();
     daemon.hull(["run", "-d", "--name=guest", "--ipc=container:lender", "busybox", "sleep", "1000"]).ok();
     let why = "Cannot checkpoint container guest: it shares the ipc namespace of another container, which cannot be saved";
-    assert_eq!(checkpoint(&daemon, "guest", &one), (500, why.into()));
+    assert_eq!(checkpoint(&daemon, "guest", &one), (409, why.into()));
     for name in ["", "a", "..", "../../up", "/etc", ".one"] {
         let why = format!("Invalid checkpoint ID ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed");
         assert_eq!(checkpoint(&daemon, "box", &json!({"CheckpointID": name})), (400, why));
@@ -106,13 +106,13 @@ fn what_is_wrong_with_a_checkpoint_is_said() {
     let nowhere = list("?dir=/no/where");
     assert_eq!(
         (nowhere.status, nowhere.message().as_str()),
-        (500, "checkpoint  does not exist for container box")
+        (409, "checkpoint  does not exist for container box")
     );
     assert_eq!(daemon.api("GET", "/containers/nobody/checkpoints", None).status, 404);
     let gone = daemon.api("DELETE", "/containers/box/checkpoints/one", None);
     assert_eq!(
         (gone.status, gone.message().as_str()),
-        (500, "checkpoint one does not exist for container box")
+        (409, "checkpoint one does not exist for container box")
     );
     let up = daemon.api("DELETE", "/containers/box/checkpoints/%2e%2e", None);
     assert_ne!(up.status, 204);
@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_checkpoint_is_said() {
 
     let start = |query: &str| daemon.api("POST", &format!("/containers/idle/start?{query}"), None);
     let answers = [
-        (start("checkpoint=one"), 500, "checkpoint one does not exist for container /idle"),
+        (start("checkpoint=one"), 409, "checkpoint one does not exist for container /idle"),
         (start("checkpoint=one&checkpoint-dir=/tmp"), 403, "custom checkpointdir is not supported"),
         (
             start("checkpoint=..%2f..%2fx"),

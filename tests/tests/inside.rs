@@ -214,6 +214,9 @@ fn a_container_has_what_programs_look_for_and_that_is_no_change() {
     assert_eq!(daemon.hull(["run", "--rm", "own:1", "sh", "-c", look]).ok(), "own\nown\n700 7:8");
     daemon.hull(["run", "--name", "remover", "own:1", "rm", "/etc/mtab", "/.dockerenv"]).ok();
     assert_eq!(daemon.hull(["diff", "remover"]).lines(), ["D /.dockerenv", "C /etc", "D /etc/mtab"]);
+    // And so does that of what only containers have.
+    daemon.hull(["run", "--name", "bare", "busybox", "rm", "/etc/mtab", "/.dockerenv"]).ok();
+    assert_eq!(daemon.hull(["diff", "bare"]).lines(), ["D /.dockerenv", "C /etc", "D /etc/mtab"]);
     daemon.hull(["commit", "remover", "own:2"]).ok();
     let look = "readlink /etc/mtab; stat -c '%a %u:%g' /etc";
     assert_eq!(daemon.hull(["run", "--rm", "own:2", "sh", "-c", look]).ok(), "/proc/mounts\n700 7:8");

@@ -23,7 +23,7 @@ fn on_the_default_bridge_a_link_wants_whom_it_means_to_run() {
     daemon.docker(["create", "--name", "web", "--link", "db:store", "busybox", "true"]).ok();
     let start = daemon.api("POST", "/containers/web/start", None);
     let text = "Cannot link to a non running container: /db AS /web/store";
-    assert_eq!((start.status, start.message().as_str()), (500, text));
+    assert_eq!((start.status, start.message().as_str()), (409, text));
     daemon.docker(["start", "db"]).ok();
     daemon.docker(["start", "-a", "web"]).ok();
 }

@@ -55,7 +55,7 @@ impl Engine {
         let gate = entry.gate.lock().await;
         let container = entry.now();
         if !container.state.status.is_running() {
-            return Err(Error::system(format!("Container {name} not running")));
+            return Err(Error::conflict(format!("Container {name} not running")));
         }
         check_name(&request.name)?;
         let place = place_of(&container, &request.directory)?;
@@ -87,8 +87,9 @@ impl Engine {
         let request = Request::Checkpoint(protocol::Checkpoint { directory: to, exit, notes });
         let saved = match supervisor::ask(&self.shim_dir(&entry.id), &request).await {
             Ok((Answer::Ok, _)) => Ok(()),
-            Ok((Answer::Failed(failure), _)) if failure.errno == 0 => Err(Error::system(failure.op)),
-            Ok((Answer::NotRunning, _)) => Err(Error::system("it has just ended")),
+            // It has what cannot be saved.
+            Ok((Answer::Failed(failure), _)) if failure.errno == 0 => Err(Error::conflict(failure.op)),
+            Ok((Answer::NotRunning, _)) => Err(Error::conflict("it has just ended")),
             Ok((answer, _)) => Err(supervisor::unexpected(&answer)),
             Err(error) => Err(error),
         };
@@ -190,23 +191,21 @@ fn find(container: &Container, checkpoint: &str, directory: &str, of: &str) -> R
 
 fn is_free(directory: &Path, checkpoint: &str, of: &str) -> Result<()> {
     match directory.symlink_metadata() {
-        Ok(there) if there.is_dir() => {
-            Err(Error::system(format!("checkpoint with name {checkpoint} already exists for container {of}")))
-        }
+        Ok(there) if there.is_dir() => Err(Error::conflict(format!(
+            "checkpoint with name {checkpoint} already exists for container {of}"
+        ))),
         Ok(_) => Err(no_directory(directory)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Ok(Err(error).on("stat", directory)?),
     }
 }
 
-// In Docker these are failures of the daemon, too.
-
 fn no_such(checkpoint: &str, of: &str) -> Error {
-    Error::system(format!("checkpoint {checkpoint} does not exist for container {of}"))
+    Error::conflict(format!("checkpoint {checkpoint} does not exist for container {of}"))
 }
 
 fn no_directory(path: &Path) -> Error {
-    Error::system(format!("{} exists and is not a directory", path.display()))
+    Error::conflict(format!("{} exists and is not a directory", path.display()))
 }
 
 /// Removes what was cut. It is in nobody's way if it cannot be.

@@ -71,8 +71,7 @@ impl Engine {
         let directory = Directory::make(&container.directory)?;
         let wanted = container.host.storage_opt.as_ref();
         let size = storage::size(wanted, self.options.default_storage_size, &self.snapshots)?;
-        let snapshot = Snapshot::prepare(&self.snapshots, id.clone(), &container.layers, size)?;
-        self.snapshots.mounts(&id)?.furnish()?;
+        let snapshot = Snapshot::of_container(&self.snapshots, &id, &container.layers, size)?;
         let (mounts, volumes) = self.resolve_mounts(&container, shallow_read_only)?;
         container.mounts = mounts;
         let images = self.hold_images(&container)?;
@@ -179,9 +178,8 @@ impl Engine {
 
     /// Keeps the layers of mounted images as long as the container is there.
     fn hold_images(&self, container: &Container) -> Result<Vec<Snapshot<'_>>> {
-        let hold = |(key, mount): (String, &MountPoint)| {
-            Snapshot::prepare(&self.snapshots, key, &mount.layers, None)
-        };
+        let hold =
+            |(key, mount): (String, &MountPoint)| Snapshot::of_layers(&self.snapshots, key, &mount.layers);
         container.image_mounts().map(hold).collect()
     }
 
@@ -330,16 +328,18 @@ struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    fn prepare(
+    fn of_container(
         snapshots: &'a Snapshotter,
-        key: String,
+        id: &str,
         layers: &[hull_oci::Digest],
         size: Option<u64>,
     ) -> Result<Self> {
-        match size {
-            Some(bytes) => snapshots.prepare_bounded(&key, layers, bytes)?,
-            None => snapshots.prepare(&key, layers)?,
-        };
+        snapshots.prepare_container(id, layers, size)?;
+        Ok(Self { snapshots, key: Some(id.to_owned()) })
+    }
+
+    fn of_layers(snapshots: &'a Snapshotter, key: String, layers: &[hull_oci::Digest]) -> Result<Self> {
+        snapshots.prepare(&key, layers)?;
         Ok(Self { snapshots, key: Some(key) })
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 /// The outcome of an engine operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -142,7 +144,7 @@ impl From<hull_cgroup::Error> for Error {
         let kind = match &error {
             // Limits that make no sense, also those of which only the kernel knows it.
             Cgroup::Invalid(_) => Kind::Invalid,
-            Cgroup::System(why) if why.is(rustix::io::Errno::INVAL) => Kind::Invalid,
+            Cgroup::System(why) if why.is(Errno::INVAL) => Kind::Invalid,
             Cgroup::Unsupported(_) | Cgroup::NotFound(_) | Cgroup::System(_) => Kind::System,
         };
         Self::new(kind, error.to_string())
@@ -152,14 +154,17 @@ impl From<hull_cgroup::Error> for Error {
 impl From<hull_network::Error> for Error {
     fn from(error: hull_network::Error) -> Self {
         use hull_network::Error as Network;
-        let kind = match error {
+        // What no link of the kernel can be or have, only the kernel knows.
+        let wrong = [Errno::INVAL, Errno::RANGE, Errno::ADDRNOTAVAIL, Errno::NETUNREACH];
+        let kind = match &error {
             Network::NotFound(_) => Kind::NotFound,
             Network::Invalid(_) => Kind::Invalid,
-            Network::Conflict(_) => Kind::Conflict,
+            // Whoever frees a port or an address can start it then.
+            Network::Conflict(_) | Network::Unavailable(_) => Kind::Conflict,
             Network::Forbidden(_) => Kind::Forbidden,
             Network::NotSupported(_) => Kind::NotImplemented,
-            // As in Docker: a used-up pool and a taken port are failures of the server.
-            Network::Unavailable(_) | Network::System(_) | Network::Records(_) => Kind::System,
+            Network::System(why) if wrong.iter().any(|errno| why.is(*errno)) => Kind::Invalid,
+            Network::Foreign(_) | Network::System(_) | Network::Records(_) => Kind::System,
         };
         Self::new(kind, error.to_string())
     }

@@ -138,6 +138,8 @@ fn exec_error(failure: &Failure) -> Error {
 fn kind(failure: &Failure) -> Kind {
     match exit_code(failure) {
         NOT_STARTED if failure.step == "mounts" && failure.is(Errno::NOTDIR) => Kind::Invalid,
+        // Which switches there are, and which values they take, only the kernel knows.
+        NOT_STARTED if failure.step == "sysctl" => Kind::Invalid,
         NOT_STARTED => Kind::System,
         _ => Kind::Invalid,
     }

@@ -117,9 +117,10 @@ impl Engine {
         }
         for link in container.host.links.iter().flatten() {
             let (id, alias) = parse(link)?;
-            let other = self.container(id).map_err(|error| Error::system(error.message))?;
+            // Not found would be the container that is to start.
+            let other = self.container(id).map_err(|error| Error::conflict(error.message))?;
             if !other.state.status.is_running() {
-                return Err(Error::system(format!(
+                return Err(Error::conflict(format!(
                     "Cannot link to a non running container: /{} AS /{}/{alias}",
                     other.name, container.name
                 )));

@@ -139,7 +139,7 @@ fn map_device(mapping: &DeviceMapping, nodes: &mut Vec<HostDevice>) -> Result<()
     let access = if mapping.cgroup_permissions.is_empty() { "rwm" } else { &mapping.cgroup_permissions };
     let gone = |why: std::io::Error| {
         let why = said(&why);
-        Error::system(format!(
+        Error::invalid(format!(
             "error gathering device information while adding custom device \"{}\": {why}",
             mapping.path_on_host
         ))
@@ -152,7 +152,7 @@ fn map_device(mapping: &DeviceMapping, nodes: &mut Vec<HostDevice>) -> Result<()
         false => nodes.extend(device(&host, inside, access)),
     }
     if nodes.len() == before {
-        return Err(Error::system(format!(
+        return Err(Error::invalid(format!(
             "error gathering device information while adding custom device \"{}\": not a device node",
             mapping.path_on_host
         )));

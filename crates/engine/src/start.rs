@@ -22,7 +22,7 @@ use crate::networks::Connected;
 use crate::pace::confine;
 use crate::spec::{self, Facts, SecurityOptions};
 use crate::userns::Namespaces;
-use crate::{Engine, Error, Result, machine, propagation, supervisor};
+use crate::{Engine, Error, Kind, Result, machine, propagation, supervisor};
 
 pub(crate) use log::{check as check_log, not_initialized};
 
@@ -328,8 +328,11 @@ impl Engine {
     /// The process whose pid namespace a container joins.
     fn joined_pid(&self, container: &Container) -> Result<Option<i32>> {
         let Some(other) = container.host.pid_mode.strip_prefix("container:") else { return Ok(None) };
-        // As in Docker, where a specification that cannot be made is the daemon's failure.
-        let within = |error: Error| Error::system(error.within("failed to join PID namespace").message);
+        let within = |error: Error| match error.within("failed to join PID namespace") {
+            // Docker's clients know this one, and no other of its kind, as a failure of the daemon.
+            Error { kind: Kind::Conflict, message } => Error::system(message),
+            error => error,
+        };
         let other = self.donor(other).map_err(within)?;
         Ok(Some(other.state.pid))
     }

@@ -77,7 +77,7 @@ impl Engine {
         }
         let asked = asked(ps_args)?;
         if !asked.columns.iter().any(|(_, head)| head == "PID") {
-            return Err(Error::system("Couldn't find PID field in ps output"));
+            return Err(Error::invalid("Couldn't find PID field in ps output"));
         }
         let cgroup = container.cgroup_path(&self.options.cgroup_parent);
         let ended = Error::conflict(format!("container {} is not running", container.id));

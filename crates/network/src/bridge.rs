@@ -79,7 +79,7 @@ impl Settings {
     /// Refuses what does not go together.
     pub(crate) fn check(&self, network: &Network) -> Result<()> {
         match self.ways.contains(&Way::Isolated) && !network.internal {
-            true => Err(Error::Unavailable(
+            true => Err(Error::Invalid(
                 "gateway mode 'isolated' can only be used for an internal network".to_owned(),
             )),
             false => Ok(()),

@@ -166,10 +166,7 @@ impl Configuration {
         for plugin in &self.plugins {
             let answer = self.run("ADD", plugin, call, result.as_ref())?;
             result = Some(serde_json::from_slice(&answer).map_err(|error| {
-                Error::Unavailable(format!(
-                    "plugin type={} failed (add): its result: {error}",
-                    plugin["type"]
-                ))
+                Error::Foreign(format!("plugin type={} failed (add): its result: {error}", plugin["type"]))
             })?);
         }
         Ok(result.unwrap_or_default())
@@ -201,7 +198,7 @@ impl Configuration {
         let program = self.program(plugin)?;
         let failed = |why: String| {
             let command = command.to_lowercase();
-            Error::Unavailable(format!("plugin type={} failed ({command}): {why}", plugin["type"]))
+            Error::Foreign(format!("plugin type={} failed ({command}): {why}", plugin["type"]))
         };
         let mut child = Command::new(&program)
             .env("CNI_COMMAND", command)
@@ -266,7 +263,7 @@ impl Made {
     /// Reads the plugins' answer.
     pub(crate) fn read(result: &Value) -> Result<Self> {
         serde_json::from_value(result.clone())
-            .map_err(|error| Error::Unavailable(format!("result of the CNI plugins: {error}")))
+            .map_err(|error| Error::Foreign(format!("result of the CNI plugins: {error}")))
     }
 
     /// The first address of each family.

@@ -21,9 +21,12 @@ pub enum Error {
     /// Hull does not have it (501).
     #[error("{0}")]
     NotSupported(String),
-    /// A port, an address or a pool is used up or held by somebody else (500 with this text, as in Docker).
+    /// A port, an address or an interface is used up or held by somebody else (409).
     #[error("{0}")]
     Unavailable(String),
+    /// Somebody else's program, to which the work was left, has failed (500).
+    #[error("{0}")]
+    Foreign(String),
     /// The kernel refused.
     #[error(transparent)]
     System(#[from] hull_sys::Error),

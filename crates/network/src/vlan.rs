@@ -42,9 +42,7 @@ impl Settings {
             _ => (macvlan(option(MACVLAN_MODE))?, "dm-"),
         };
         if option(PARENT) == "lo" {
-            return Err(Error::Unavailable(format!(
-                "loopback interface is not a valid {driver} parent link"
-            )));
+            return Err(Error::Invalid(format!("loopback interface is not a valid {driver} parent link")));
         }
         let alone = lacks_parent(driver, options);
         let parent = match alone {
@@ -63,26 +61,24 @@ impl Settings {
     pub(crate) fn tagged(&self) -> Result<(&str, u16)> {
         let parent = self.parent.as_str();
         if !parent.contains('.') {
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Invalid(format!(
                 "invalid subinterface vlan name {parent}, example formatting is eth0.10"
             )));
         }
         let (master, id) = match parent.split_once('.') {
             Some((master, id)) if !id.contains('.') => (master, id),
             _ => {
-                return Err(Error::Unavailable(format!(
+                return Err(Error::Invalid(format!(
                     "required interface name format is: name.vlan_id, ex. eth0.10 for vlan 10, instead received {parent}"
                 )));
             }
         };
         let id: i64 = id.parse().map_err(|_| {
-            Error::Unavailable(format!(
-                "unable to parse a valid vlan id from: {id} (ex. eth0.10 for vlan 10)"
-            ))
+            Error::Invalid(format!("unable to parse a valid vlan id from: {id} (ex. eth0.10 for vlan 10)"))
         })?;
         match u16::try_from(id) {
             Ok(id @ 1..=4094) => Ok((master, id)),
-            _ => Err(Error::Unavailable(format!("vlan id must be between 1-4094, received: {id}"))),
+            _ => Err(Error::Invalid(format!("vlan id must be between 1-4094, received: {id}"))),
         }
     }
 }
@@ -99,7 +95,7 @@ fn macvlan(mode: &str) -> Result<Mode> {
         "vepa" => Ok(Mode::Macvlan(2)),
         "" | "bridge" => Ok(Mode::Macvlan(4)),
         "passthru" => Ok(PASSTHRU),
-        _ => Err(Error::Unavailable(format!(
+        _ => Err(Error::Invalid(format!(
             "requested macvlan mode '{mode}' is not valid, 'bridge' mode is the macvlan driver default"
         ))),
     }
@@ -111,7 +107,7 @@ fn ipvlan(mode: &str, flag: &str) -> Result<Mode> {
         "l3" => 1,
         "l3s" => 2,
         _ => {
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Invalid(format!(
                 "requested ipvlan mode '{mode}' is not valid, 'l2' mode is the ipvlan driver default"
             )));
         }
@@ -121,7 +117,7 @@ fn ipvlan(mode: &str, flag: &str) -> Result<Mode> {
         "private" => 1,
         "vepa" => 2,
         _ => {
-            return Err(Error::Unavailable(format!(
+            return Err(Error::Invalid(format!(
                 "requested ipvlan flag '{flag}' is not valid, 'bridge' is the ipvlan driver default"
             )));
         }

@@ -10,7 +10,7 @@ use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::{published, wanted_ports};
 use crate::checkpoint::Saved;
-use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig};
+use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig, Status};
 use crate::{Engine, Error, Result};
 
 /// The connections of a container on its way; undone unless kept.
@@ -81,18 +81,29 @@ impl Engine {
         match NetworkMode::parse(&container.host.network_mode) {
             NetworkMode::Host => Ok(None),
             NetworkMode::None | NetworkMode::Network(_) => Ok(Some(self.networks.sandbox()?.into_fd())),
-            NetworkMode::Container(other) => {
-                let other = self.container(&other).map_err(|error| {
-                    Error::system(error.within("joining network namespace of container").message)
+            NetworkMode::Container(wanted) => {
+                let other = self.container(&wanted).map_err(|error| {
+                    // Not found would be the container that is to start.
+                    Error::conflict(error.within("joining network namespace of container").message)
                 })?;
                 if other.id == container.id {
-                    return Err(Error::system("cannot join own network namespace"));
+                    return Err(Error::invalid("cannot join own network namespace"));
                 }
-                if !other.state.status.is_running() {
-                    return Err(Error::conflict(format!(
-                        "cannot join network of a non running container: {}",
-                        other.id
-                    )));
+                match other.state.status {
+                    Status::Running | Status::Paused => {}
+                    Status::Restarting => {
+                        return Err(Error::conflict(format!(
+                            "cannot join network namespace of container: Container {wanted} is restarting, wait until \
+                             the container is running"
+                        )));
+                    }
+                    status => {
+                        return Err(Error::conflict(format!(
+                            "cannot join network namespace of a non running container: container {} is {}",
+                            other.name,
+                            status.name()
+                        )));
+                    }
                 }
                 namespace_of(other.state.pid).map(Some)
             }

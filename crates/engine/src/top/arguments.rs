@@ -57,7 +57,7 @@ pub(super) fn asked(ps_args: &str) -> Result<Asked> {
     };
     let words = Words::read(ps_args).ok_or_else(unsupported)?;
     if words.headless {
-        return Err(Error::system("Couldn't find PID field in ps output"));
+        return Err(Error::invalid("Couldn't find PID field in ps output"));
     }
     let column = |name: &str| column(name).ok_or_else(unsupported);
     let named = |list: &[(&str, &str)]| {
@@ -175,7 +175,7 @@ fn chosen(list: &str, unsupported: impl Fn() -> Error) -> Result<Vec<(&'static C
     let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
     let last = names.len().checked_sub(1).ok_or_else(&unsupported)?;
     if let Some(head) = own.filter(|head| head.starts_with("PID") && names[last] != "pid") {
-        return Err(Error::system(format!("specifying \"{}={head}\" is not allowed", names[last])));
+        return Err(Error::invalid(format!("specifying \"{}={head}\" is not allowed", names[last])));
     }
     let head = |at: usize, name: &str, column: &Column| match own {
         Some(own) if at == last => own.to_owned(),

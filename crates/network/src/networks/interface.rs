@@ -70,12 +70,14 @@ pub(super) fn set(namespace: BorrowedFd<'_>, interface: &str, switches: &[Switch
     if switches.is_empty() {
         return Ok(());
     }
+    // Which switches there are, and which values they take, only the kernel knows.
+    let wrong = |error: hull_sys::Error| Error::Invalid(error.to_string());
     netns::within(namespace, || {
         switches
             .iter()
             .try_for_each(|switch| sysctl::write(&switch.path.replace(NAME, interface), &switch.value))
-    })??;
-    Ok(())
+    })?
+    .map_err(wrong)
 }
 
 /// Lets an interface have IPv6; nobody on the link tells it about routers, or has its address.

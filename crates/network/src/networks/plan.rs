@@ -245,7 +245,7 @@ fn refuse_taken(taken: bool) -> Result<()> {
 }
 
 fn used_up() -> Error {
-    Error::Unavailable("all predefined address pools have been fully subnetted".to_owned())
+    Error::Invalid("all predefined address pools have been fully subnetted".to_owned())
 }
 
 /// The subnet that the user has chosen.

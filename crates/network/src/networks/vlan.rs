@@ -68,7 +68,7 @@ impl Networks {
         } else {
             let (master, id) = settings.tagged()?;
             let Some(master) = routes.find(master)? else {
-                return Err(Error::Unavailable(format!(
+                return Err(Error::Invalid(format!(
                     "-o parent interface was not found on the host: {master}"
                 )));
             };
