@@ -167,3 +167,40 @@ fn a_conversation_ends_with_the_input_that_stays_open_for_others() {
     let paused = all(attach("stream=1&stdout=1").0);
     assert_eq!(paused, b"container box is paused, unpause the container before attach\r\n");
 }
+
+#[test]
+fn a_client_that_is_gone_is_noticed_without_output() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["create", "-i", "--name", "later", "busybox", "cat"]).ok();
+    let descriptors =
+        || std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("its descriptors").count();
+    let before = descriptors();
+    let upgrade = |path: &str, more: &str| {
+        let (stream, head) =
+            ask(&daemon, &format!("{path} HTTP/1.1\nHost: x\nConnection: Upgrade\nUpgrade: {more}\n\n"));
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        stream
+    };
+    let attach = |box_: &str, query| {
+        upgrade(&format!("POST /containers/{box_}/attach?stream=1&stdout=1{query}"), "tcp")
+    };
+    let websocket = "websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let clients = [
+        attach("box", ""),
+        attach("box", ""),
+        attach("later", "&stdin=1"),
+        upgrade("GET /containers/box/attach/ws?stream=1&stdout=1", websocket),
+    ];
+    // Who only sends no more is still there.
+    clients[1].shutdown(Shutdown::Write).expect("shut down");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(descriptors() >= before + 2 * clients.len() - 1, "{before} and then {}", descriptors());
+    drop(clients);
+    let mut now = 0;
+    let left = eventually(PATIENCE, || {
+        now = descriptors();
+        now <= before
+    });
+    assert!(left, "{before} and then {now}");
+}

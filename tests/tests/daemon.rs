@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use hull_testkit::Daemon;
 use hull_testkit::daemon::binary;
 use hull_testkit::output::{PATIENCE, eventually};
+use hull_testkit::{Daemon, certificates};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
 
@@ -331,7 +331,8 @@ fn an_idle_daemon_gives_its_code_back() {
 #[test]
 fn info_warns_of_an_open_socket() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let daemon = Daemon::start_with(&["-H", &format!("tcp://{unused}")]);
+    // In dockerd's short form, and twice, which is once.
+    let daemon = Daemon::start_with(&["-H", &unused.to_string(), "-H", &format!("tcp://{unused}")]);
     let warnings = daemon.api("GET", "/info", None).json()["Warnings"].to_string();
     assert!(
         warnings.contains(&format!("API is accessible on http://{unused} without encryption.")),
@@ -343,4 +344,28 @@ fn info_warns_of_an_open_socket() {
     );
     let closed = Daemon::start();
     assert!(closed.api("GET", "/info", None).json()["Warnings"].is_null());
+}
+
+#[test]
+fn tls_is_for_those_who_are_known_unless_somebody_says_no() {
+    let home = tempfile::tempdir().expect("directory");
+    certificates::make(home.path());
+    let file = |flag: &str, name: &str| format!("--{flag}={}", home.path().join(name).display());
+    let server = [file("tlscacert", "ca.crt"), file("tlscert", "server.crt"), file("tlskey", "server.key")];
+    let known = [file("tlscacert", "ca.crt"), file("tlscert", "client.crt"), file("tlskey", "client.key")];
+    let asks = |flags: &[&str], mine: &[String]| {
+        let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let host = format!("tcp://{unused}");
+        let all: Vec<&str> =
+            flags.iter().copied().chain(["-H", &host]).chain(server.iter().map(String::as_str)).collect();
+        let daemon = Daemon::start_with(&all);
+        let mine = mine.iter().map(String::as_str);
+        let words = ["--tlsverify", "-H", &host].into_iter().chain(mine).chain(["version"]);
+        daemon.docker(words).code == 0
+    };
+    let unknown = &known[..1];
+    assert!(asks(&["--tls"], &known));
+    assert!(!asks(&["--tls"], unknown), "everybody has root");
+    assert!(!asks(&["--tlsverify"], unknown), "everybody has root");
+    assert!(asks(&["--tlsverify=false"], unknown), "it is TLS, and for everybody");
 }

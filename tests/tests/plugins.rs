@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use hull_testkit::output::eventually;
 use hull_testkit::{Daemon, certificates, images, steps};
@@ -226,6 +227,27 @@ fn a_plugins_volume_is_made_mounted_and_removed() {
 }
 
 #[test]
+fn a_plugin_that_is_about_to_start_is_waited_for() {
+    let plugin = Plugin::start();
+    let daemon = plugin.daemon();
+    std::thread::scope(|scope| {
+        let late =
+            || daemon.hull(["run", "--rm", "--volume-driver", "late", "-v", "books:/b", "busybox", "true"]);
+        let run = scope.spawn(late);
+        // Nobody else waits meanwhile.
+        std::thread::sleep(Duration::from_millis(500));
+        let begun = Instant::now();
+        daemon.hull(["volume", "create", "-d", "shelf", "magazines"]).ok();
+        assert_eq!(daemon.hull(["volume", "ls", "-q"]).lines(), ["magazines"]);
+        assert!(begun.elapsed() < Duration::from_secs(5) && !run.is_finished());
+        plugin.listen("late");
+        run.join().expect("a run").ok();
+    });
+    assert!(plugin.facts(|facts| facts.volumes.contains_key("books")));
+    daemon.hull(["volume", "rm", "books", "magazines"]).ok();
+}
+
+#[test]
 fn a_plugin_may_listen_behind_tls() {
     let plugin = Plugin::start();
     let home = tempfile::tempdir().expect("directory");
@@ -246,9 +268,16 @@ fn a_plugin_may_listen_behind_tls() {
     daemon.hull(["volume", "rm", "secret"]).ok();
     // Who is not who he should be gets nothing, on both sides.
     describe("stranger", "stranger.crt", "client");
-    daemon.hull(["volume", "create", "-d", "stranger", "one"]).complains("invalid peer certificate").fails(1);
     describe("nobody", "ca.crt", "stranger");
-    daemon.hull(["volume", "create", "-d", "nobody", "one"]).complains("dial tcp").fails(1);
+    // Both are waited for.
+    std::thread::scope(|scope| {
+        for (name, why) in [("stranger", "invalid peer certificate"), ("nobody", "dial tcp")] {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                daemon.hull(["volume", "create", "-d", name, name]).complains(why).fails(1);
+            });
+        }
+    });
     describe("lost", "nothing.crt", "client");
     daemon.hull(["volume", "create", "-d", "lost", "one"]).complains("read TLS file").fails(1);
     assert_eq!(daemon.hull(["volume", "ls", "-q"]).ok(), "");

@@ -1,6 +1,7 @@
 //! `hull run`: what a container sees, and what comes back.
 
-use hull_testkit::Daemon;
+use hull_testkit::{Daemon, images};
+use serde_json::json;
 
 #[test]
 fn a_container_says_hello() {
@@ -197,4 +198,35 @@ fn the_container_id_goes_to_a_file() {
     let id = daemon.hull(["run", "-d", "--cidfile", path, "busybox", "true"]).ok().to_owned();
     assert_eq!(std::fs::read_to_string(&file).expect("the file is there"), id);
     assert_eq!(id.len(), 64);
+}
+
+#[test]
+fn a_container_may_stand_on_no_image() {
+    let daemon = Daemon::start();
+    let program = images::busybox_program();
+    let bind = format!("{}:/bin/busybox:ro", program.display());
+    let wish = |image: serde_json::Value| {
+        json!({"Image": image, "Cmd": ["busybox", "sh", "-c", "busybox ls -a / && echo kept > /file"],
+            "HostConfig": {"Binds": [bind.clone()]}})
+    };
+    for (name, version, image) in [("old", "v1.24", json!("")), ("new", "v1.51", json!(null))] {
+        let created =
+            daemon.api("POST", &format!("/{version}/containers/create?name={name}"), Some(&wish(image)));
+        assert_eq!(created.status, 201, "{}", created.message());
+    }
+    let listing = daemon.hull(["start", "-a", "new"]).ok().to_owned();
+    assert!(listing.contains("bin\n") && !listing.contains("usr"), "{listing}");
+    let shown = daemon.api("GET", "/containers/new/json", None).json();
+    assert_eq!((&shown["Image"], &shown["Config"]["Image"]), (&json!(""), &json!("")));
+    let listed = daemon.api("GET", "/containers/json?all=1", None).json();
+    assert_eq!((&listed[0]["Image"], &listed[0]["ImageID"]), (&json!(""), &json!("")));
+    daemon.hull(["commit", "new", "made"]).ok();
+    assert_eq!(
+        daemon.api("GET", "/images/made/json", None).json()["RootFS"]["Layers"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let refused = daemon.api("POST", "/containers/create", Some(&json!({"Image": ""})));
+    assert_eq!((refused.status, refused.message().as_str()), (400, "no command specified"));
+    let spaces = daemon.api("POST", "/containers/create", Some(&wish(json!(" "))));
+    assert_eq!((spaces.status, spaces.message().as_str()), (400, "invalid reference format"));
 }

@@ -231,8 +231,14 @@ fn a_volume_has_one_name_and_one_driver() {
     );
     refused(json!({"Name": "aa", "DriverOpts": {"x": "1"}}), 400, "create aa: invalid option: \"x\"");
     let missing = "error looking up volume plugin frob: plugin \"frob\" not found";
-    refused(json!({"Name": "aa", "Driver": "frob"}), 404, &format!("create aa: {missing}"));
-    refused(json!({"Name": "data", "Driver": "frob"}), 404, &format!("create data: {missing}"));
+    // It is waited for, whoever has the name by now.
+    std::thread::scope(|scope| {
+        for name in ["aa", "data"] {
+            scope.spawn(move || {
+                refused(json!({"Name": name, "Driver": "frob"}), 404, &format!("create {name}: {missing}"));
+            });
+        }
+    });
     let put = daemon.api("PUT", "/v1.44/volumes/data?version=1", Some(&json!({})));
     let message = "volume update only valid for cluster volumes, but swarm is unavailable";
     assert_eq!((put.status, put.message().as_str()), (503, message));

@@ -6,13 +6,12 @@
 //! open one for each conversation.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::listen::Connection;
+use crate::listen::{Connection, Peer, still_reads};
 
 /// A longer head is left to hyper, which refuses it.
 const MAX_HEAD: usize = 64 << 10;
@@ -47,9 +46,9 @@ impl Bare {
         Ok(Self { connection, ahead: asked.unwrap_or(ahead), answer, changed: Vec::new(), in_http: true })
     }
 
-    /// A descriptor that tells what the client has yet to read, if there is one.
-    pub(crate) fn telling(&self) -> Option<OwnedFd> {
-        self.connection.telling()
+    /// The client, to be asked about.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        Peer::of(&*self.connection)
     }
 
     /// From here on it is the raw stream, whose two directions end each for itself.
@@ -134,7 +133,7 @@ impl AsyncRead for Bare {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut self.connection).poll_read(context, buffer))?;
             // Who only sends no more gets the answer; who is gone ends what reads for him.
-            if buffer.filled().len() == before && self.in_http && !self.connection.still_reads() {
+            if buffer.filled().len() == before && self.in_http && !still_reads(&*self.connection) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             return Poll::Ready(Ok(()));

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -44,35 +44,74 @@ impl Drop for Unlink {
     }
 }
 
-/// Either end of whatever was connected.
+/// What was connected.
 pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Sync + Unpin {
-    /// A copy of the descriptor, if it tells what of all that was sent the other end has yet to read. A TCP peer's
-    /// kernel acknowledges what its program has not read.
-    fn telling(&self) -> Option<OwnedFd> {
-        None
-    }
+    /// The socket.
+    fn socket(&self) -> BorrowedFd<'_>;
 
-    /// Whether the other end, which sends no more, still reads. Of TCP nobody can say.
-    fn still_reads(&self) -> bool {
+    /// Whether the socket is a local one.
+    fn is_local(&self) -> bool {
         false
     }
 }
 
 impl Connection for UnixStream {
-    fn telling(&self) -> Option<OwnedFd> {
-        self.as_fd().try_clone_to_owned().ok()
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
     }
 
-    fn still_reads(&self) -> bool {
-        let mut polled = [PollFd::new(self, PollFlags::empty())];
-        poll(&mut polled, Some(&Timespec::default())).is_ok()
-            && !polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    fn is_local(&self) -> bool {
+        true
     }
 }
 
-impl Connection for TcpStream {}
+impl Connection for TcpStream {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
 
-impl Connection for TlsStream<TcpStream> {}
+impl Connection for TlsStream<TcpStream> {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.get_ref().0.as_fd()
+    }
+}
+
+/// The other end of a connection, to be asked about while the connection is in use.
+pub(crate) struct Peer {
+    socket: OwnedFd,
+    is_local: bool,
+}
+
+impl Peer {
+    /// The one of that connection.
+    pub(crate) fn of(connection: &dyn Connection) -> io::Result<Self> {
+        let socket = connection.socket().try_clone_to_owned()?;
+        Ok(Self { socket, is_local: connection.is_local() })
+    }
+
+    /// How much of all that was sent it has yet to read. Of TCP nobody can say: its kernel acknowledges what its
+    /// program has not read.
+    pub(crate) fn unread(&self) -> Option<usize> {
+        self.is_local.then(|| hull_sys::socket::unread(&self.socket).ok()).flatten()
+    }
+
+    /// Whether it neither sends nor reads any more. Of TCP that is known when it has refused something.
+    pub(crate) fn has_left(&self) -> bool {
+        hung_up(self.socket.as_fd())
+    }
+}
+
+/// Whether the other end of a local connection, which sends no more, still reads.
+pub(crate) fn still_reads(connection: &dyn Connection) -> bool {
+    connection.is_local() && !hung_up(connection.socket())
+}
+
+fn hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let over = PollFlags::HUP | PollFlags::ERR;
+    poll(&mut polled, Some(&Timespec::default())).is_err() || polled[0].revents().intersects(over)
+}
 
 /// A connection that was accepted; a TLS handshake may still be owed, by its own task.
 pub(crate) enum Accepted {

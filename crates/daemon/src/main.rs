@@ -128,7 +128,7 @@ async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     let mut listeners = Vec::new();
     for host in &hosts {
         listeners.extend(listen::open(host, settings.group.as_deref(), acceptor.as_ref()).await?);
-        if host.starts_with("tcp://") && !settings.tlsverify {
+        if host.starts_with("tcp://") && !settings.verifies_clients() {
             tracing::warn!(
                 "{host} is open without --tlsverify: everybody who reaches it has root on this machine"
             );

@@ -6,6 +6,7 @@
 mod check;
 mod file;
 mod foreign;
+mod hosts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,12 +74,12 @@ pub(crate) struct Settings {
     pub(crate) default_ulimit: Vec<Ulimit>,
     #[arg(skip)]
     pub(crate) default_ulimits: BTreeMap<String, Ulimit>,
-    /// Serve TLS
+    /// Serve TLS, and want a client certificate of our authority unless that is switched off by --tlsverify=false
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
     pub(crate) tls: bool,
-    /// Serve TLS and want a client certificate of our authority
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", action = ArgAction::Set, value_name = "bool", hide_default_value = true)]
-    pub(crate) tlsverify: bool,
+    /// Serve TLS and want a client certificate of our authority, or, if false, none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set, value_name = "bool")]
+    pub(crate) tlsverify: Option<bool>,
     /// Certificates of the authority that clients must be signed by
     #[arg(long, value_name = "string")]
     pub(crate) tlscacert: Option<PathBuf>,
@@ -301,6 +302,11 @@ impl Settings {
         u64::try_from(self.shutdown_timeout.unwrap_or(SHUTDOWN)).ok()
     }
 
+    /// Whether clients have to show a certificate: with TLS they have, unless somebody says no.
+    pub(crate) fn verifies_clients(&self) -> bool {
+        self.tls && self.tlsverify.unwrap_or(true)
+    }
+
     /// Whether containers run on without the daemon.
     pub(crate) fn live_restore(&self) -> bool {
         self.live_restore.unwrap_or(true)
@@ -399,14 +405,21 @@ pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
         Some(file) => {
             warnings.extend(file.warnings);
             settings.merge(file.settings);
-            check::settings(&settings).map_err(|why| {
+            check(&mut settings).map_err(|why| {
                 let what = "merged configuration validation from file and command line flags failed";
                 format!("unable to configure the Docker daemon with file {}: {what}: {why}", path.display())
             })?;
         }
-        None => check::settings(&settings)?,
+        None => check(&mut settings)?,
     }
     Ok(CommandLine { settings, validate: matches.get_flag("validate"), warnings })
+}
+
+/// Refuses what makes no sense, and writes short forms in full.
+fn check(settings: &mut Settings) -> Result<(), String> {
+    settings.tls |= settings.tlsverify.is_some();
+    settings.hosts = hosts::in_full(&settings.hosts, settings.tls)?;
+    check::settings(settings)
 }
 
 /// What is said of a promise that cannot be kept.

@@ -4,7 +4,7 @@
 //! place; what even that does not know, HTTP/1.0 for one, gets 200 and the output as the body, without a way in.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::bare::Bare;
 use crate::call::{Reply, full, streamed};
+use crate::listen::Peer;
 
 /// Size of one copy. Large, because attached output is copied from socket to socket.
 const CHUNK: usize = 256 << 10;
@@ -28,6 +29,8 @@ const CHUNK: usize = 256 << 10;
 const HEAD_TIME: Duration = Duration::from_millis(100);
 /// Pause before each look whether it has.
 const HEAD_PAUSE: Duration = Duration::from_millis(1);
+/// Pause before each look whether a client that sends no more is still there.
+const LEAVE_PAUSE: Duration = Duration::from_secs(1);
 /// The version since which a multiplexed stream has a media type of its own.
 const MULTIPLEXED_SINCE: ApiVersion = ApiVersion { major: 1, minor: 42 };
 
@@ -72,11 +75,21 @@ pub(crate) fn refusal(why: &Error) -> Reply {
 
 /// Waits until the client has read the head of the answer: docker-py for one reads it through a buffer, goes on with
 /// the socket itself, and loses what came in the same breath. With a slower daemon that does not happen.
-async fn head_is_read(client: Option<OwnedFd>) {
-    let Some(client) = client else { return tokio::time::sleep(HEAD_PAUSE).await };
+async fn head_is_read(client: &Peer) {
     let deadline = Instant::now() + HEAD_TIME;
-    while hull_sys::socket::unread(&client).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
-        tokio::time::sleep(HEAD_PAUSE).await;
+    loop {
+        match client.unread() {
+            None => return tokio::time::sleep(HEAD_PAUSE).await,
+            Some(1..) if Instant::now() < deadline => tokio::time::sleep(HEAD_PAUSE).await,
+            Some(_) => return,
+        }
+    }
+}
+
+/// Waits until the client is gone, which nothing tells who only writes, and seldom.
+async fn leaves(client: &Peer) {
+    while !client.has_left() {
+        tokio::time::sleep(LEAVE_PAUSE).await;
     }
 }
 
@@ -88,9 +101,13 @@ pub(crate) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
 /// Copies both ways until the output ends. The client's half-close ends the input alone, where that is the program's
 /// end of input, and otherwise both; so does the client's disappearance.
 async fn converse(ahead: Bytes, connection: Bare, attachment: Attachment) {
-    let client = connection.telling();
+    let client = match connection.peer() {
+        Ok(client) => Arc::new(client),
+        Err(why) => return tracing::error!("watch an attached client: {why}"),
+    };
     let (mut from_client, mut to_client) = tokio::io::split(connection);
     let Attachment { mut output, mut input, leaves_with_input, .. } = attachment;
+    let watched = Arc::clone(&client);
     let mut reader = tokio::spawn(async move {
         // Either side may go away at any moment; that is how conversations end.
         let mut from_client_all = ahead.as_ref().chain(&mut from_client);
@@ -102,12 +119,19 @@ async fn converse(ahead: Bytes, connection: Bare, attachment: Attachment) {
         if leaves_with_input && copied.is_ok() {
             return;
         }
-        let _ = input.shutdown().await;
-        // Only the output's end is the end.
-        std::future::pending().await
+        // The output goes on for who still reads it; an input may wait for the start of its container to be closed.
+        let closed = async {
+            let _ = input.shutdown().await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            () = closed => {}
+            () = leaves(&watched) => {}
+        }
     });
     tokio::select! {
-        _ = copy(&mut output, &mut to_client, head_is_read(client)) => {}
+        _ = copy(&mut output, &mut to_client, head_is_read(&client)) => {}
         _ = &mut reader => {}
     }
     let _ = to_client.shutdown().await;

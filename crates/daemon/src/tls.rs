@@ -15,12 +15,12 @@ use crate::settings::Settings;
 /// Where certificates are looked for when no flag names them.
 const DIRECTORY: &str = "/etc/hull";
 
-/// The acceptor that the settings ask for; none without --tls or --tlsverify.
+/// The acceptor that the settings ask for; none without TLS.
 ///
 /// # Errors
 /// A message that names the file that cannot be used and why.
 pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, String> {
-    if !settings.tls && !settings.tlsverify {
+    if !settings.tls {
         return Ok(None);
     }
     let path = |given: &Option<std::path::PathBuf>, name: &str| {
@@ -31,7 +31,7 @@ pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, Strin
     let key = PrivateKeyDer::from_pem_file(&key_path)
         .map_err(|why| format!("read TLS key {}: {why}", key_path.display()))?;
     let builder = rustls::ServerConfig::builder();
-    let builder = match settings.tlsverify {
+    let builder = match settings.verifies_clients() {
         true => builder.with_client_cert_verifier(verifier(&path(&settings.tlscacert, "ca.pem"))?),
         false => builder.with_no_client_auth(),
     };

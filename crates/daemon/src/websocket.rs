@@ -73,14 +73,20 @@ where
 {
     let (mut to_client, from_client) = socket.split();
     let Attachment { tty, output, input, .. } = attachment;
-    let reader = tokio::spawn(read(from_client, input));
+    let mut reader = tokio::spawn(read(from_client, input));
     // The client may go away at any moment; that is how conversations end.
-    if write(output, tty, &mut to_client).await.is_ok() {
-        let _ = to_client.close().await;
+    tokio::select! {
+        written = write(output, tty, &mut to_client) => {
+            if written.is_ok() {
+                let _ = to_client.close().await;
+            }
+        }
+        _ = &mut reader => {}
     }
     reader.abort();
 }
 
+/// Until the client is gone.
 async fn read(
     mut from_client: impl Stream<Item = tungstenite::Result<Message>> + Unpin,
     mut input: AttachInput,
@@ -91,10 +97,8 @@ async fn read(
             Message::Close(_) => break,
             _ => continue,
         };
-        if input.write_all(&bytes).await.is_err() {
-            // Nobody reads any more; the output goes on.
-            return;
-        }
+        // If nobody reads it any more, the output goes on.
+        let _ = input.write_all(&bytes).await;
     }
     let _ = input.shutdown().await;
 }

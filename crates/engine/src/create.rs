@@ -52,23 +52,26 @@ impl Engine {
         let mut warnings = check::request(&config, &mut host, &self.machine)?;
         self.check_runtime(&mut host.runtime)?;
         self.check_users(&host)?;
-        if config.image.is_empty() && merge::command(&config).is_none() {
-            return Err(no_command());
-        }
-        let image = self.images.get_for(&config.image, platform.as_ref())?;
-        warnings.extend(platform_warning(&config.image, &image, platform.as_ref())?);
+        let image = match config.image.as_str() {
+            // It has what is mounted into it, and nothing else.
+            "" => None,
+            name => Some(self.images.get_for(name, platform.as_ref())?),
+        };
         let id = identity::fresh()?;
-        merge::defaults(&mut config, &image.config.config)?;
+        if let Some(image) = &image {
+            warnings.extend(platform_warning(&config.image, image, platform.as_ref())?);
+        }
+        let nothing = hull_image::Config::default();
+        merge::defaults(&mut config, image.as_ref().map_or(&nothing, |image| &image.config.config))?;
         self.adapt(&id, &mut config, &mut host)?;
         let name = self.reserve_name(name.as_deref(), &id)?;
-        let mut container = self.draft(&id, name.text(), &image, config, host)?;
+        let mut container = self.draft(&id, name.text(), image.as_ref(), config, host)?;
         container.network.networks = self.wanted_networks(&container, networking)?;
 
         let directory = Directory::make(&container.directory)?;
         let wanted = container.host.storage_opt.as_ref();
         let size = storage::size(wanted, self.options.default_storage_size, &self.snapshots)?;
-        let snapshot = Snapshot::prepare(&self.snapshots, id.clone(), &image.chain_ids, size)?;
-        self.snapshots.mounts(&id)?.furnish()?;
+        let snapshot = Snapshot::of_container(&self.snapshots, &id, &container.layers, size)?;
         let (mounts, volumes) = self.resolve_mounts(&container, shallow_read_only)?;
         container.mounts = mounts;
         let images = self.hold_images(&container)?;
@@ -175,9 +178,8 @@ impl Engine {
 
     /// Keeps the layers of mounted images as long as the container is there.
     fn hold_images(&self, container: &Container) -> Result<Vec<Snapshot<'_>>> {
-        let hold = |(key, mount): (String, &MountPoint)| {
-            Snapshot::prepare(&self.snapshots, key, &mount.layers, None)
-        };
+        let hold =
+            |(key, mount): (String, &MountPoint)| Snapshot::of_layers(&self.snapshots, key, &mount.layers);
         container.image_mounts().map(hold).collect()
     }
 
@@ -197,7 +199,7 @@ impl Engine {
         &self,
         id: &str,
         name: &str,
-        image: &Image,
+        image: Option<&Image>,
         config: ContainerConfig,
         host: HostConfig,
     ) -> Result<Container> {
@@ -211,10 +213,10 @@ impl Engine {
             created: Timestamp::now(),
             path,
             args,
-            image_id: image.id.to_string(),
-            image_manifest: image.target.digest.to_string(),
+            image_id: image.map(|image| image.id.to_string()).unwrap_or_default(),
+            image_manifest: image.map(|image| image.target.digest.to_string()).unwrap_or_default(),
             platform: "linux".into(),
-            layers: image.chain_ids.to_vec(),
+            layers: image.map(|image| image.chain_ids.to_vec()).unwrap_or_default(),
             mounts: Vec::new(),
             network: NetworkSettings::default(),
             state: State::default(),
@@ -326,16 +328,18 @@ struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    fn prepare(
+    fn of_container(
         snapshots: &'a Snapshotter,
-        key: String,
+        id: &str,
         layers: &[hull_oci::Digest],
         size: Option<u64>,
     ) -> Result<Self> {
-        match size {
-            Some(bytes) => snapshots.prepare_bounded(&key, layers, bytes)?,
-            None => snapshots.prepare(&key, layers)?,
-        };
+        snapshots.prepare_container(id, layers, size)?;
+        Ok(Self { snapshots, key: Some(id.to_owned()) })
+    }
+
+    fn of_layers(snapshots: &'a Snapshotter, key: String, layers: &[hull_oci::Digest]) -> Result<Self> {
+        snapshots.prepare(&key, layers)?;
         Ok(Self { snapshots, key: Some(key) })
     }
 

@@ -54,7 +54,7 @@ impl Default for Settings {
     }
 }
 
-/// Credentials for one registry, as clients send them in `X-Registry-Auth`; all empty is anonymous.
+/// Who asks: credentials for one registry, as clients send them in `X-Registry-Auth`; all empty is anonymous.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Auth {
     /// Of Basic authentication and of token servers.
@@ -65,6 +65,8 @@ pub struct Auth {
     pub identity_token: String,
     /// A bearer token for the registry itself.
     pub registry_token: String,
+    /// The program that asks, as it calls itself; registries are told.
+    pub client: String,
 }
 
 impl std::fmt::Debug for Auth {

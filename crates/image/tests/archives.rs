@@ -601,3 +601,61 @@ async fn a_name_may_not_be_a_digest_or_nonsense() {
 fn the_default_configuration_is_empty() {
     assert_eq!(serde_json::to_string(&Config::default()).unwrap(), r#"{"Env":[]}"#);
 }
+
+#[tokio::test]
+async fn an_archive_of_before_docker_1_10_becomes_images_of_today() {
+    let fixture = Fixture::new();
+    let (base, top) = ("b".repeat(64), "a".repeat(64));
+    let json_of = |id: &str, parent: &str, command: &str| {
+        json!({"id": id, "parent": parent, "created": "2013-06-13T14:03:50Z", "docker_version": "0.4.0", "Size": 7,
+            "container_config": {"Cmd": ["sh", "-c", command]}, "config": {"Cmd": ["cat"], "Env": null}})
+        .to_string()
+    };
+    let (base_json, top_json) = (json_of(&base, "", "one"), json_of(&top, &base, "two"));
+    let (below, repositories) = (layer("one"), json!({"old": {"1": top, "latest": top}}).to_string());
+    let paths =
+        [&base, &top].map(|id| [format!("{id}/json"), format!("{id}/layer.tar"), format!("{id}/VERSION")]);
+    // The upper layer is an archive of nothing, and shorter than any archive is.
+    let files: Vec<(&str, &[u8])> = vec![
+        (&paths[1][0], top_json.as_bytes()),
+        (&paths[1][1], b""),
+        (&paths[1][2], b"1.0"),
+        (&paths[0][0], base_json.as_bytes()),
+        (&paths[0][1], &below),
+        (&paths[0][2], b"1.0"),
+        ("repositories", repositories.as_bytes()),
+    ];
+    let loaded = fixture.load(archive(&files)).await.unwrap();
+    assert_eq!(loaded, ["Loaded image: old:1", "Loaded image: old:latest"]);
+    let image = fixture.store.get("old:1").unwrap();
+    assert_eq!(image.platform(), Platform::host());
+    assert_eq!(image.config.config.cmd.as_deref(), Some(&["cat".to_owned()][..]));
+    assert_eq!(image.created().to_string(), "2013-06-13T14:03:50Z");
+    let steps: Vec<_> = image.config.history.iter().map(|step| step.created_by.as_str()).collect();
+    assert_eq!(steps, ["sh -c one", "sh -c two"]);
+    assert!(!image.config.extra.contains_key("id") && image.config.extra.contains_key("container_config"));
+    let parent = fixture.store.by_id(image.parent.as_ref().unwrap()).unwrap();
+    assert_eq!(fixture.read(parent.id.hex(), "etc/motd"), "one");
+    assert_eq!((parent.parent, parent.layers.len()), (None, 1));
+
+    // Nothing is kept of what is not whole.
+    let fixture = Fixture::new();
+    let refused = |files: Vec<(&'static str, String)>| {
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
+        fixture.load(archive(&files))
+    };
+    let names = |id: &str| ("repositories", json!({"old": {"1": id}}).to_string());
+    let x = |parent: &str| ("x/json", json_of("x", parent, ""));
+    for (files, why) in [
+        (vec![names("x")], "invalid archive: it names 0 images"),
+        (vec![x(""), names("x")], "x/layer.tar is missing"),
+        (vec![x("y"), names("x")], "y/json is missing"),
+        (vec![x("x"), names("x")], "x is its own ancestor"),
+        (vec![x(""), ("x/layer.tar", String::new()), names("z")], "invalid target ID: z"),
+        (vec![("x/json", "[]".to_owned()), names("x")], "invalid x/json"),
+    ] {
+        let error = refused(files).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(fixture.store.list(true).unwrap().is_empty());
+}

@@ -535,11 +535,14 @@ fn chooses_the_platform_and_tries_mirrors() {
         let mirrors = vec!["http://127.0.0.1:1".to_owned(), format!("http://127.0.0.1:{}", fake.port)];
         let fixture = Fixture::with(Settings { mirrors, ..Settings::default() });
         let hub = Reference::parse("busybox:multi").unwrap();
-        fixture.store.pull(&hub, None, me(), Sink::none()).await.unwrap();
+        let asker = Auth { client: "Magic-Client/1.2.3 (linux)".to_owned(), ..me() };
+        fixture.store.pull(&hub, None, asker, Sink::none()).await.unwrap();
         assert_eq!(fixture.store.get("busybox:multi").unwrap().repo_tags, ["busybox:multi"]);
-        assert!(
-            fake.asked("/v2/library/busybox").iter().all(|asked| asked.header("authorization").is_empty())
-        );
+        for asked in fake.asked("/v2/library/busybox") {
+            assert_eq!(asked.header("authorization"), "");
+            let agent = asked.header("user-agent");
+            assert!(agent.ends_with(r" UpstreamClient(Magic-Client/1.2.3 \(linux\))"), "{agent}");
+        }
     });
 }
 

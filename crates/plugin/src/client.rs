@@ -12,18 +12,45 @@ use crate::{Error, Result};
 
 /// The version of the protocol, as the header that plugins look at.
 const ACCEPT: &str = "application/vnd.docker.plugins.v1.2+json";
-/// After so long a plugin that cannot be reached is given up, as by Docker.
-const GIVE_UP: Duration = Duration::from_secs(15);
+/// A plugin that does not answer is tried so long, as by Docker: after one, two, four and eight seconds.
+const GIVE_UP: Duration = Duration::from_secs(30);
+/// One that is not there at all gets less than from Docker: most names that nobody knows are mistakes.
+pub(crate) const APPEARS_WITHIN: Duration = Duration::from_secs(5);
 /// The most that is read of an answer, in bytes.
 const LARGEST_ANSWER: usize = 8 << 20;
 
-/// Whether a plugin that cannot be reached is tried again: it may just be starting.
+/// Whether a plugin that is not there or cannot be reached is tried again: it may just be starting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     /// Never.
     None,
     /// With growing pauses, for a quarter of a minute.
     Some,
+}
+
+/// The pauses between tries, each twice as long as the one before.
+pub(crate) struct Pauses {
+    begun: Instant,
+    next: Duration,
+    /// No pause may end later.
+    limit: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn within(limit: Duration) -> Self {
+        Self { begun: Instant::now(), next: Duration::from_secs(1), limit }
+    }
+
+    /// Waits before another try; `false` at once if there is to be none.
+    pub(crate) async fn wait(&mut self, why: &Error) -> bool {
+        if self.begun.elapsed() + self.next >= self.limit {
+            return false;
+        }
+        tracing::warn!("plugin: {why}; trying again in {:?}", self.next);
+        tokio::time::sleep(self.next).await;
+        self.next *= 2;
+        true
+    }
 }
 
 /// A way to one plugin.
@@ -63,16 +90,13 @@ impl Client {
         within: Duration,
         patience: Patience,
     ) -> Result<T> {
-        let (begun, mut pause) = (Instant::now(), Duration::from_secs(1));
+        let mut pauses = Pauses::within(GIVE_UP);
         loop {
             match self.ask(method, question, within).await {
-                Err(Error::Unreachable(why)) if patience == Patience::Some => {
-                    if begun.elapsed() + pause >= GIVE_UP {
-                        return Err(Error::Unreachable(why));
+                Err(why @ Error::Unreachable(_)) if patience == Patience::Some => {
+                    if !pauses.wait(&why).await {
+                        return Err(why);
                     }
-                    tracing::warn!("plugin: {why}; trying again in {pause:?}");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
                 }
                 answered => return answered,
             }

@@ -53,11 +53,15 @@ struct Description {
     tls: Option<Tls>,
 }
 
+/// Whether a plugin may have that name: one with a slash would lead out of the directories.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !name.starts_with('.')
+}
+
 /// Where the plugin of that name listens.
 pub(crate) fn find(directories: &[PathBuf], name: &str) -> Result<Address> {
     let absent = || Error::NotFound(name.to_owned());
-    // A name with a slash would lead out of the directories.
-    if name.is_empty() || name.contains('/') || name.starts_with('.') {
+    if !is_name(name) {
         return Err(absent());
     }
     for directory in directories {

@@ -2,7 +2,8 @@
 //!
 //! A plugin is known by its name only: `NAME.sock`, `NAME.spec` or `NAME.json` in one of the directories, or in a
 //! directory `NAME` there. It is *activated* by the first who asks for it, which tells what it implements; from then
-//! on it stays. One that does not answer is asked again by whoever needs it next.
+//! on it stays. One that is not there or does not answer is waited for a while by who needs just it, for it may be
+//! starting, and looked for again by whoever needs it next.
 //!
 //! Source: the documents of Docker's plugin API and of its volume plugins.
 
@@ -20,7 +21,7 @@ use serde::Deserialize;
 pub use client::Patience;
 pub use volume::{Scope, VolumeDriver, VolumeFacts};
 
-use client::Client;
+use client::{APPEARS_WITHIN, Client, Pauses};
 
 /// The longest that a plugin may take to tell what it is.
 const ACTIVATION: Duration = Duration::from_secs(30);
@@ -111,12 +112,27 @@ impl Plugins {
         if let Some(active) = known {
             return Ok(active);
         }
-        let address = discovery::find(&self.directories, name)?;
+        let address = self.find(name, patience).await?;
         let client = Client::new(address)?;
         let manifest: Manifest = client.call("Plugin.Activate", &(), ACTIVATION, patience).await?;
         let implements = manifest.implements.unwrap_or_default();
         let active = Arc::new(Active { name: name.to_owned(), implements, client, scope: OnceLock::new() });
         let mut all = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(all.entry(name.to_owned()).or_insert(active)))
+    }
+
+    /// Where it listens.
+    async fn find(&self, name: &str, patience: Patience) -> Result<discovery::Address> {
+        let mut pauses = Pauses::within(APPEARS_WITHIN);
+        loop {
+            match discovery::find(&self.directories, name) {
+                Err(why @ Error::NotFound(_)) if patience == Patience::Some && discovery::is_name(name) => {
+                    if !pauses.wait(&why).await {
+                        return Err(why);
+                    }
+                }
+                found => return found,
+            }
+        }
     }
 }

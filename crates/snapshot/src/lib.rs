@@ -15,6 +15,7 @@ mod changes;
 mod copy;
 mod diff;
 mod error;
+mod furniture;
 mod limits;
 mod mounts;
 mod node;

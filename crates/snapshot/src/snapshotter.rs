@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! <root>/                       0700: nobody but root may reach the set-user-id programs of an image
-//!   empty/{one,two}/            lower directories where an overlay needs some and there are no layers
+//!   empty/{one,two,furniture}/  lower directories where an overlay needs some and there are no layers
 //!   layers/<chain id in hex>/
 //!     fs/                       the tree of this layer alone, whiteouts in the overlay's form
 //!     facts                     diff id, size, entries, boot: written before the layer gets its name
 //!     inherit                   directories the archive did not list: see `settle`
 //!     durable                   the disk has all of it
+//!     furniture/                what a container has on top of this chain of layers: see `furniture`
 //!   snapshots/<key>/
-//!     lower                     chain ids, bottom first; the last line says `end`
+//!     lower                     what it stands on: see `record`
 //!     upper/ work/              the container's own
 //!   unfinished/<n>/             what was being made or removed
 //! ```
@@ -23,7 +24,8 @@
 //! page cache survives us. **After a crash of the machine** a usable layer that is not durable may lack data: it
 //! was applied under another boot id and is removed by `open`. The image store has the blob and applies it
 //! again. So no apply waits for the disk (a syncfs(2) per layer costs as long as writing the layer), and yet no
-//! torn layer is ever used. A snapshot whose `lower` lacks its last line was torn the same way: it can only be
+//! torn layer is ever used. Furniture holds names and no data: a file system's journal keeps those in the order in
+//! which they were made, and its own name is the last. A snapshot whose `lower` lacks its last line was torn the same way: it can only be
 //! removed, and the container's record, committed at the same moment, is torn or reported with it.
 
 use std::collections::HashMap;
@@ -42,6 +44,7 @@ use hull_sys::{Context, mount};
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
+use crate::furniture;
 use crate::overlay;
 use crate::quota::Quotas;
 use crate::reaper::{self, Reaper};
@@ -49,6 +52,10 @@ use crate::settle;
 use crate::unpack::{self, Unpacked};
 use crate::walk;
 use crate::{Error, Limits, Mounts, Result};
+
+mod record;
+
+use record::Below;
 
 /// Layers and snapshots below one directory. One process has it open at a time: the caller's pid file says so.
 ///
@@ -64,8 +71,8 @@ pub struct Snapshotter {
 #[derive(Debug)]
 struct Shared {
     root: PathBuf,
-    /// The layers below each snapshot; `None` if its record is torn.
-    snapshots: Mutex<HashMap<String, Option<Vec<Digest>>>>,
+    /// What each snapshot stands on; `None` if its record is torn.
+    snapshots: Mutex<HashMap<String, Option<Below>>>,
     boot: String,
     next: AtomicU64,
     syncing: AtomicBool,
@@ -198,8 +205,7 @@ impl Snapshotter {
         let unfinished = self.unfinished()?;
         {
             let snapshots = self.snapshots_locked();
-            let user =
-                snapshots.iter().find(|(_, layers)| layers.iter().flatten().any(|below| below == chain));
+            let user = snapshots.iter().find(|(_, below)| below.iter().any(|below| below.has(chain)));
             if let Some((key, _)) = user {
                 return Err(Error::InUse(format!("layer {} is below snapshot {key}", chain.short())));
             }
@@ -216,22 +222,27 @@ impl Snapshotter {
     ///
     /// A key is up to 128 letters, digits, `_`, `.` and `-`, and does not start with a dot.
     pub fn prepare(&self, key: &str, chains: &[Digest]) -> Result<Mounts> {
+        self.prepare_on(key, Below { chains: chains.to_vec(), furnished: false })
+    }
+
+    fn prepare_on(&self, key: &str, below: Below) -> Result<Mounts> {
         check_key(key)?;
-        let missing = |chains: &[Digest]| chains.iter().find(|chain| !self.has_layer(chain)).map(no_layer);
-        if let Some(error) = missing(chains) {
+        let missing = || below.chains.iter().find(|chain| !self.has_layer(chain)).map(no_layer);
+        if let Some(error) = missing() {
             return Err(error);
         }
-        let unfinished = self.snapshot_below(chains)?;
+        let unfinished = self.snapshot_on(&below)?;
         let mut snapshots = self.snapshots_locked();
         // Again: whoever removes a layer does it under this lock.
-        if let Some(error) = missing(chains) {
+        if let Some(error) = missing() {
             return Err(error);
         }
         if !unfinished.keep_as(&self.snapshot_dir(key))? {
             return Err(Error::Conflict(format!("snapshot {key} exists already")));
         }
-        snapshots.insert(key.to_owned(), Some(chains.to_vec()));
-        Ok(self.mounts_of(key, chains))
+        let mounts = self.mounts_of(key, &below);
+        snapshots.insert(key.to_owned(), Some(below));
+        Ok(mounts)
     }
 
     /// Whether the file system can bound what is written to a snapshot: xfs and ext4 mounted with `prjquota`.
@@ -239,39 +250,80 @@ impl Snapshotter {
         self.quotas.is_some()
     }
 
-    /// Like [`prepare`](Self::prepare), with room for `bytes`, in which files, directories and the file system's own
-    /// notes of them count.
+    /// Like [`prepare`](Self::prepare), for a container: on top of the image is what every container has, and if `bytes`
+    /// are given, there is no more room than that. Files, directories and the file system's own notes of them count.
     ///
     /// # Errors
-    /// Also [`Error::Invalid`] where the file system cannot do that.
-    pub fn prepare_bounded(&self, key: &str, chains: &[Digest], bytes: u64) -> Result<Mounts> {
-        let quotas =
-            self.quotas.as_ref().ok_or_else(|| Error::invalid("the file system bounds no projects"))?;
-        let mounts = self.prepare(key, chains)?;
-        quotas.bound(&counted(&self.snapshot_dir(key)), bytes).inspect_err(|_| {
-            // Left behind, it is the caller's to sweep, like any that he has no use for.
-            let _ = self.remove(key);
-        })?;
+    /// Also [`Error::Invalid`] where the file system bounds nothing.
+    pub fn prepare_container(&self, key: &str, chains: &[Digest], bytes: Option<u64>) -> Result<Mounts> {
+        let quotas = match (bytes, &self.quotas) {
+            (Some(_), None) => return Err(Error::invalid("the file system bounds no projects")),
+            (bytes, quotas) => bytes.zip(quotas.as_ref()),
+        };
+        self.furnish(chains)?;
+        let mounts = self.prepare_on(key, Below { chains: chains.to_vec(), furnished: true })?;
+        if let Some((bytes, quotas)) = quotas {
+            quotas.bound(&counted(&self.snapshot_dir(key)), bytes).inspect_err(|_| {
+                // Left behind, it is the caller's to sweep, like any that he has no use for.
+                let _ = self.remove(key);
+            })?;
+        }
         Ok(mounts)
+    }
+
+    /// Sees that the furniture of these layers is there. Who is second finds that of the first, which is the same.
+    fn furnish(&self, chains: &[Digest]) -> Result<()> {
+        let place = self.furniture_dir(chains);
+        if place.exists() {
+            return Ok(());
+        }
+        let unfinished = self.unfinished()?;
+        furniture::make(&Root::from(self.view(chains)?), &Root::open(&unfinished.path)?)?;
+        unfinished.keep_as(&place).map_err(|error| {
+            match chains.last().filter(|top| !self.has_layer(top)) {
+                Some(top) => no_layer(top),
+                None => error,
+            }
+        })?;
+        Ok(())
     }
 
     /// The directories of the snapshot `key`.
     pub fn mounts(&self, key: &str) -> Result<Mounts> {
         let snapshots = self.snapshots_locked();
-        let layers = snapshots.get(key).ok_or_else(|| no_snapshot(key))?;
-        let layers = layers.as_ref().ok_or_else(|| {
+        let below = snapshots.get(key).ok_or_else(|| no_snapshot(key))?;
+        let below = below.as_ref().ok_or_else(|| {
             Error::NotFound(format!("snapshot {key} was cut off by a crash of the machine: remove it"))
         })?;
-        if let Some(missing) = layers.iter().find(|chain| !self.has_layer(chain)) {
+        if let Some(missing) = below.chains.iter().find(|chain| !self.has_layer(chain)) {
             return Err(no_layer(missing));
         }
-        let mounts = self.mounts_of(key, layers);
+        if below.furnished {
+            // A layer that was torn by a crash of the machine has been applied again since, and has none.
+            self.furnish(&below.chains)?;
+        }
+        let mounts = self.mounts_of(key, below);
         // The kernel's mark of a volatile mount that has ended: nothing is lost while the machine runs, and what does
         // not outlive its next start is not mounted any more.
         match fs::remove_dir_all(mounts.work.join("work/incompat/volatile")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).on("remove", &mounts.work)?,
             _ => Ok(mounts),
         }
+    }
+
+    /// The directories of the snapshot `key`, only to tell of them; `None` if there is none, or none that is whole.
+    pub fn places(&self, key: &str) -> Option<Mounts> {
+        let snapshots = self.snapshots_locked();
+        snapshots.get(key)?.as_ref().map(|below| self.mounts_of(key, below))
+    }
+
+    /// The trees of layers (bottom first), the top one first, only to tell of them.
+    pub fn trees(&self, chains: &[Digest]) -> Vec<PathBuf> {
+        chains.iter().rev().map(|chain| self.tree(chain)).collect()
+    }
+
+    fn tree(&self, chain: &Digest) -> PathBuf {
+        self.layer_dir(chain).join("fs")
     }
 
     /// Removes the snapshot `key` with all that was written to it. Nothing may have it mounted.
@@ -332,7 +384,15 @@ impl Snapshotter {
         self.shared.root.join("snapshots").join(key)
     }
 
-    fn snapshots_locked(&self) -> MutexGuard<'_, HashMap<String, Option<Vec<Digest>>>> {
+    /// The layer's own, for its chain id says what is below it.
+    fn furniture_dir(&self, chains: &[Digest]) -> PathBuf {
+        match chains.last() {
+            Some(top) => self.layer_dir(top).join("furniture"),
+            None => self.shared.root.join("empty/furniture"),
+        }
+    }
+
+    fn snapshots_locked(&self) -> MutexGuard<'_, HashMap<String, Option<Below>>> {
         // Whoever panicked with it held no half-made change: each is one insert or remove.
         self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -342,7 +402,7 @@ impl Snapshotter {
         if chains.is_empty() {
             return vec![self.shared.root.join("empty/one")];
         }
-        let mut lower: Vec<_> = chains.iter().rev().map(|chain| self.layer_dir(chain).join("fs")).collect();
+        let mut lower = self.trees(chains);
         // The kernel does not look whether the root of a layer is opaque: leave out what it hides.
         let opaque = |tree: &PathBuf| Root::open(tree).and_then(overlay::is_opaque).unwrap_or(false);
         if let Some(top) = lower.iter().position(opaque) {
@@ -351,25 +411,27 @@ impl Snapshotter {
         lower
     }
 
-    fn mounts_of(&self, key: &str, chains: &[Digest]) -> Mounts {
+    fn mounts_of(&self, key: &str, below: &Below) -> Mounts {
         let dir = self.snapshot_dir(key);
-        Mounts { lower: self.lower(chains), upper: dir.join("upper"), work: dir.join("work") }
+        let mut lower = self.lower(&below.chains);
+        if below.furnished {
+            lower.insert(0, self.furniture_dir(&below.chains));
+        }
+        Mounts { lower, upper: dir.join("upper"), work: dir.join("work") }
     }
 
-    /// A new snapshot on `chains`, without its name yet.
-    fn snapshot_below(&self, chains: &[Digest]) -> Result<Unfinished> {
-        self.settle(chains)?;
+    /// A new snapshot without its name yet.
+    fn snapshot_on(&self, below: &Below) -> Result<Unfinished> {
+        self.settle(&below.chains)?;
         let unfinished = self.unfinished()?;
-        for below in ["upper", "work"] {
-            make_dir(&unfinished.path.join(below))?;
+        for name in ["upper", "work"] {
+            make_dir(&unfinished.path.join(name))?;
         }
         // The root directory of an overlay is that of its upper layer.
-        let top = Root::open(&self.lower(chains)[0])?;
+        let top = Root::open(&self.lower(&below.chains)[0])?;
         settle::copy_attributes(top.as_fd(), Root::open(unfinished.path.join("upper"))?.as_fd())?;
-        let mut record: String = chains.iter().map(|chain| format!("{chain}\n")).collect();
-        record.push_str("end\n");
         let path = unfinished.path.join("lower");
-        fs::write(&path, record).on("write", &path)?;
+        fs::write(&path, below.to_string()).on("write", &path)?;
         Ok(unfinished)
     }
 
@@ -410,7 +472,7 @@ impl Snapshotter {
         let mut snapshots = self.snapshots_locked();
         for key in list(&self.shared.root.join("snapshots"))? {
             let record = fs::read_to_string(self.snapshot_dir(&key).join("lower")).unwrap_or_default();
-            snapshots.insert(key, read_lower(&record));
+            snapshots.insert(key, Below::parse(&record));
         }
         Ok(())
     }
@@ -551,12 +613,6 @@ impl Facts {
         let entries = words.next()?.parse().ok()?;
         Some(Self { applied: Applied { diff_id, size, entries }, boot: words.next()?.to_owned() })
     }
-}
-
-/// The layers that a snapshot's record names, unless its last line is missing.
-fn read_lower(record: &str) -> Option<Vec<Digest>> {
-    let lines: Vec<_> = record.strip_suffix("end\n")?.lines().collect();
-    lines.into_iter().map(|line| Digest::parse(line).ok()).collect()
 }
 
 /// What counts of a snapshot: overlayfs renames files between the two, which are therefore of one project. Their directory

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use hull_oci::Digest;
-use hull_snapshot::{Change, ChangeKind, Extraction, Limits, Mounts};
+use hull_snapshot::{Change, ChangeKind, Error, Extraction, Limits, Mounts};
 use hull_sys::root::Root;
 use support::{Described, Place, Tar, What, describe};
 
@@ -349,4 +349,87 @@ fn deep_trees_are_walked() {
     assert_eq!(applied.entries, 1000);
     assert_eq!(tree(&place.tree(&chain)), tree(&mounts.upper));
     place.snapshotter.remove("box").unwrap();
+}
+
+/// The furniture of an image: what lies on its layers in a container.
+fn furniture(mounts: &Mounts) -> Vec<String> {
+    describe(&mounts.lower[0]).into_keys().map(|path| path.display().to_string()).collect()
+}
+
+#[test]
+fn containers_of_an_image_share_what_it_lacks() {
+    let place = Place::new();
+    let chain = base(&place);
+    let [one, other] = ["one", "other"]
+        .map(|key| place.snapshotter.prepare_container(key, std::slice::from_ref(&chain), None).unwrap());
+    assert_eq!(one.lower, other.lower);
+    assert_eq!(one.lower[1..], [place.tree(&chain)]);
+    let all = "|.dockerenv|dev|dev/console|dev/pts|dev/shm|etc|etc/hostname|etc/hosts|etc/mtab|etc/resolv.conf|proc|sys";
+    assert_eq!(furniture(&one).join("|"), all);
+    let mount = one.mount().unwrap();
+    let root = path(&mount);
+    assert_eq!(fs::read_link(root.join("etc/mtab")).unwrap(), Path::new("/proc/mounts"));
+    assert!(root.join("etc/passwd").exists(), "the image's own is hidden");
+    // Attributes are those of the image's directory, and nothing of it is a change.
+    let image = place.snapshotter.view(std::slice::from_ref(&chain)).unwrap();
+    for directory in ["etc", "."] {
+        let [before, now] =
+            [path(&image), root.clone()].map(|root| fs::metadata(root.join(directory)).unwrap());
+        let attributes = |of: &fs::Metadata| (of.mode(), of.uid(), of.gid(), of.mtime());
+        assert_eq!(attributes(&now), attributes(&before), "{directory}");
+    }
+    assert_eq!(list(&hull_snapshot::changes(&one).unwrap()), [""; 0]);
+    assert_eq!(diff(&one), [0; 1024]);
+    assert_eq!(place.snapshotter.usage("one").unwrap().inodes, 0);
+    // What is done to it is one.
+    fs::remove_file(root.join(".dockerenv")).unwrap();
+    fs::remove_file(root.join("etc/mtab")).unwrap();
+    fs::write(root.join("etc/mtab"), "own").unwrap();
+    let changes = ["D /.dockerenv", "C /etc", "C /etc/mtab"];
+    assert_eq!(list(&hull_snapshot::changes(&one).unwrap()), changes);
+    assert!(path(&other.mount().unwrap()).join(".dockerenv").exists());
+    // What becomes of it in an image of its own: the next container lacks nothing.
+    let (top, _) = place.apply(&diff(&one)).unwrap();
+    let next = place.snapshotter.prepare_container("next", &[chain, top], None).unwrap();
+    assert!(furniture(&next).contains(&".dockerenv".to_owned()));
+    assert!(!furniture(&next).contains(&"etc/mtab".to_owned()));
+}
+
+#[test]
+fn an_image_keeps_what_it_has_in_the_place_of_furniture() {
+    let place = Place::new();
+    let tar = Tar::new()
+        .file(".dockerenv", "own")
+        .symlink("etc", "usr/etc")
+        .dir("usr/")
+        .dir("usr/etc/")
+        .symlink("dev", "/nowhere")
+        .file("proc", "a file")
+        .end();
+    let (chain, _) = place.apply(&tar).unwrap();
+    let mounts = place.snapshotter.prepare_container("box", &[chain], None).unwrap();
+    assert_eq!(furniture(&mounts), ["", "sys"]);
+    // Without any layer there is all of it.
+    let bare = place.snapshotter.prepare_container("bare", &[], None).unwrap();
+    assert_eq!(furniture(&bare).len(), 13);
+    assert_eq!(list(&hull_snapshot::changes(&bare).unwrap()), [""; 0]);
+}
+
+#[test]
+fn furniture_goes_with_its_layer_and_comes_back_when_it_is_missing() {
+    let place = Place::new();
+    let chain = base(&place);
+    let mounts = place.snapshotter.prepare_container("box", std::slice::from_ref(&chain), None).unwrap();
+    let furniture = mounts.lower[0].clone();
+    // As after a crash of the machine, which took the layer, and it was applied again.
+    fs::remove_dir_all(&furniture).unwrap();
+    assert_eq!(place.snapshotter.mounts("box").unwrap(), mounts);
+    assert!(furniture.join(".dockerenv").exists());
+    place.snapshotter.remove("box").unwrap();
+    place.snapshotter.remove_layer(&chain).unwrap();
+    assert!(!furniture.exists());
+    let gone = place.snapshotter.prepare_container("box", &[chain], None);
+    assert!(matches!(gone, Err(Error::NotFound(_))));
+    place.snapshotter.finish_removals();
+    assert_eq!(fs::read_dir(place.root().join("unfinished")).unwrap().count(), 0);
 }

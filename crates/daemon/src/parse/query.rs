@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use hull_api::filters::Filters;
 use hull_api::wire::image as wire;
 use hull_api::wire::system::AuthConfig;
@@ -154,17 +154,19 @@ fn read_platform(text: &str) -> Result<Platform, Error> {
 
 /// The credentials of the `X-Registry-Auth` header. As Docker does, what cannot be read counts as none.
 pub(crate) fn registry_auth(headers: &HeaderMap) -> hull_image::Auth {
-    let header = headers.get("X-Registry-Auth").and_then(|value| value.to_str().ok()).unwrap_or("");
-    credentials(AuthConfig::from_header(header).unwrap_or_default())
+    let given = headers.get("X-Registry-Auth").and_then(|value| value.to_str().ok()).unwrap_or("");
+    credentials(AuthConfig::from_header(given).unwrap_or_default(), headers)
 }
 
-/// Credentials as the image store takes them.
-pub(crate) fn credentials(given: AuthConfig) -> hull_image::Auth {
+/// Credentials as the image store takes them, with the client's name for itself.
+pub(crate) fn credentials(given: AuthConfig, headers: &HeaderMap) -> hull_image::Auth {
+    let client = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
     hull_image::Auth {
         username: given.username,
         password: given.password,
         identity_token: given.identitytoken,
         registry_token: given.registrytoken,
+        client: client.to_owned(),
     }
 }
 

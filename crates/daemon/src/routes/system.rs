@@ -158,7 +158,7 @@ pub(super) async fn info(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 /// What everybody who reaches a TCP socket may do, in Docker's words.
 fn exposed(settings: &Settings) -> Vec<String> {
-    let (scheme, lacks) = match (settings.tls, settings.tlsverify) {
+    let (scheme, lacks) = match (settings.tls, settings.verifies_clients()) {
         (_, true) => return Vec::new(),
         (true, false) => ("https", "TLS client verification"),
         (false, false) => ("http", "encryption"),
@@ -304,10 +304,11 @@ fn told<T>(mut usage: wire::Usage<T>, lists: Lists) -> (Option<wire::Usage<T>>, 
 }
 
 pub(super) async fn auth(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    let headers = call.headers.clone();
     let body: AuthConfig = call.json().await?;
     let registry = body.serveraddress.clone();
-    let token =
-        daemon.engine.images().login(&registry, parse::credentials(body)).await.map_err(Error::from)?;
+    let auth = parse::credentials(body, &headers);
+    let token = daemon.engine.images().login(&registry, auth).await.map_err(Error::from)?;
     ok(&wire::AuthResponse {
         identity_token: token.unwrap_or_default(),
         status: "Login Succeeded".to_owned(),

@@ -39,9 +39,6 @@ pub(super) fn settings(settings: &Settings) -> Result<(), String> {
     if let Some(mark) = settings.bridge_accept_fwmark.as_deref().filter(|mark| !mark.is_empty()) {
         mark.parse::<hull_network::Mark>().map(drop)?;
     }
-    if let Some(host) = settings.hosts.iter().find(|host| !is_host(host)) {
-        return Err(format!("invalid bind address format: {host}"));
-    }
     Ok(())
 }
 
@@ -82,10 +79,6 @@ fn modes(settings: &Settings) -> Result<(), String> {
             Err(format!(r#"default cgroup namespace mode ({mode}) is invalid; use "host" or "private""#))
         }
     }
-}
-
-fn is_host(host: &str) -> bool {
-    matches!(host.split_once("://"), Some(("unix" | "tcp" | "fd", _)))
 }
 
 fn labels(labels: &[String]) -> Result<(), String> {

@@ -41,6 +41,20 @@ fn protection_that_is_not_there_is_refused() {
 }
 
 #[test]
+fn tls_wants_certificates_of_clients_unless_somebody_says_no() {
+    let asks = |args: &[&str]| {
+        let settings = parse(args).expect("right").settings;
+        (settings.tls, settings.verifies_clients())
+    };
+    assert_eq!(asks(&[]), (false, false));
+    assert_eq!(asks(&["--tls"]), (true, true));
+    assert_eq!(asks(&["--tls=false"]), (false, false));
+    assert_eq!(asks(&["--tlsverify"]), (true, true));
+    assert_eq!(asks(&["--tlsverify=false"]), (true, false));
+    assert_eq!(asks(&["--tls", "--tlsverify=false"]), (true, false));
+}
+
+#[test]
 fn containers_run_on_unless_that_is_switched_off() {
     let lives = |args: &[&str]| parse(args).expect("right").settings.live_restore();
     assert!(lives(&[]) && lives(&["--live-restore"]));
@@ -117,7 +131,7 @@ fn every_key_of_dockerd_is_known() {
         "userland-proxy-path": "/usr/libexec/docker-proxy", "userns-remap": ""}"#;
     std::fs::write(&path, everything.replace(r#""log-level": "", "#, "")).expect("write");
     let line = parse(&["--config-file", config]).expect("all of them are known");
-    assert!(line.settings.tlsverify && line.settings.features["cdi"]);
+    assert!(line.settings.verifies_clients() && line.settings.features["cdi"]);
     assert!(line.settings.experimental);
     assert_eq!(line.settings.icc, Some(false));
     assert!(

@@ -79,6 +79,11 @@ impl Contents {
         None
     }
 
+    /// The paths of all files.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.keys().map(PathBuf::as_path)
+    }
+
     /// The file of that path, which an image needs.
     pub(super) fn needed(&self, path: &str) -> Result<&File> {
         let found = self.file(&follow(Path::new(""), Path::new(path))?);

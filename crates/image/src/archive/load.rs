@@ -6,6 +6,7 @@ use hull_oci::{Digest, Platform, Reference};
 
 use super::DockerImage;
 use super::contents::{Contents, File};
+use super::legacy::REPOSITORIES;
 use crate::compression::Compression;
 use crate::error::{Error, Result};
 use crate::image::Loaded;
@@ -22,14 +23,16 @@ const DEEPEST: usize = 4;
 const MOST_IMAGES: usize = 1_000;
 
 /// An image of the archive, its content in the store, its names not yet given.
-struct Found {
-    target: Descriptor,
+pub(super) struct Found {
+    pub(super) target: Descriptor,
     /// The index that has it.
-    index: Option<Descriptor>,
-    names: Vec<Reference>,
-    record: Record,
+    pub(super) index: Option<Descriptor>,
+    pub(super) names: Vec<Reference>,
+    pub(super) record: Record,
     /// The id of the image it was committed on, as the archive says.
-    parent: String,
+    pub(super) parent: String,
+    /// Whether it is only there for those on top of it, and not told of.
+    pub(super) is_below: bool,
 }
 
 impl Found {
@@ -67,21 +70,25 @@ impl Store {
         let found = match (layout, docker) {
             (Some(index), docker) => load.layout(&index, docker.as_deref())?,
             (None, Some(manifest)) => load.docker(&manifest)?,
-            (None, None) => {
-                let text =
-                    "invalid archive: it has neither an index.json with oci-layout nor a manifest.json";
-                return Err(Error::Invalid(text.to_owned()));
-            }
+            (None, None) => match contents.document(self, REPOSITORIES)? {
+                Some(repositories) => load.legacy(&repositories)?,
+                None => {
+                    let text =
+                        "invalid archive: it has neither an index.json with oci-layout nor a manifest.json";
+                    return Err(Error::Invalid(text.to_owned()));
+                }
+            },
         };
         let mut loaded: Vec<Loaded> = Vec::new();
         let parents = found.iter().map(|image| image.parent(&found)).collect::<Result<Vec<_>>>()?;
-        for (Found { target, index, names, .. }, parent) in found.into_iter().zip(parents) {
+        for (Found { target, index, names, is_below, .. }, parent) in found.into_iter().zip(parents) {
             let before = names.iter().map(|name| self.with_names(|table| by_name(table, name).map(id_of)));
             let before: Vec<Option<Digest>> = before.collect();
             let id = self.register_of(&target, index.as_ref(), &names, parent)?.id.clone();
             // A name is told once, whatever it has for other platforms.
             let told = |name: &Reference| loaded.iter().any(|other| other.reference.as_ref() == Some(name));
             match names.is_empty() {
+                true if is_below => {}
                 true => loaded.push(Loaded { reference: None, id, replaced: None }),
                 false => {
                     let named = names.into_iter().zip(before);
@@ -99,10 +106,10 @@ impl Store {
 }
 
 /// One loading.
-struct Load<'a> {
-    store: &'a Store,
-    lease: &'a Lease<'a>,
-    contents: &'a Contents,
+pub(super) struct Load<'a> {
+    pub(super) store: &'a Store,
+    pub(super) lease: &'a Lease<'a>,
+    pub(super) contents: &'a Contents,
     /// Those that are wanted; all if none is named.
     platforms: &'a [Platform],
     progress: &'a Sink,
@@ -135,7 +142,7 @@ impl Load<'_> {
             let others = self.others(index.as_ref(), &target)?;
             let one = |target, record, parent| {
                 let (index, names) = (index.clone(), names.clone());
-                Found { target, index, names, record, parent }
+                Found { target, index, names, record, parent, is_below: false }
             };
             found.push(one(target, record, parent));
             found.extend(others.into_iter().map(|(target, record)| one(target, record, String::new())));
@@ -236,12 +243,12 @@ impl Load<'_> {
             let target = self.store.put_manifest(self.lease, &config, layers)?;
             let record = self.complete(&target)?;
             let names = tags(&image)?;
-            found.push(Found { target, index: None, names, record, parent: image.parent });
+            found.push(Found { target, index: None, names, record, parent: image.parent, is_below: false });
         }
         Ok(found)
     }
 
-    fn layer(&self, path: &str) -> Result<Descriptor> {
+    pub(super) fn layer(&self, path: &str) -> Result<Descriptor> {
         let File { digest, size } = self.contents.needed(path)?.clone();
         let mut start = Vec::new();
         let read = self.store.blobs.file(&digest)?.take(8).read_to_end(&mut start);
@@ -253,7 +260,7 @@ impl Load<'_> {
     }
 
     /// Sees that everything the image needs is here, and unpacks it.
-    fn complete(&self, target: &Descriptor) -> Result<Record> {
+    pub(super) fn complete(&self, target: &Descriptor) -> Result<Record> {
         let record = self.store.record(target).map_err(missing)?;
         self.lease.hold(&record.id);
         for (blob, chain) in record.layers.iter().zip(record.chain_ids.iter()) {
@@ -283,7 +290,7 @@ fn parse_docker(bytes: &[u8]) -> Result<Vec<DockerImage>> {
     Ok(images)
 }
 
-fn check_count(document: &str, count: usize) -> Result<()> {
+pub(super) fn check_count(document: &str, count: usize) -> Result<()> {
     match count {
         1..=MOST_IMAGES => Ok(()),
         count => Err(Error::Invalid(format!("invalid {document}: it names {count} images"))),

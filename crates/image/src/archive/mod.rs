@@ -1,9 +1,11 @@
 //! Images as one file: `load` and `save`.
 //!
 //! Both formats in one: an OCI image layout (`oci-layout`, `index.json`, `blobs/`), and Docker's archive, which is a
-//! `manifest.json` that names files by path. What Hull writes is both at once; what it reads may be either.
+//! `manifest.json` that names files by path. What Hull writes is both at once; what it reads may be either, or an
+//! archive of before Docker 1.10.
 
 mod contents;
+mod legacy;
 mod load;
 mod save;
 

@@ -73,6 +73,22 @@ pub(crate) struct Fetched {
     pub(crate) media_type: String,
 }
 
+/// How we call ourselves, and whom we ask for: as Docker's daemon tells it, with what would end a comment escaped.
+fn agent(client: &str) -> String {
+    let own = concat!("hull/", env!("CARGO_PKG_VERSION"));
+    if client.is_empty() || client.chars().any(|letter| !matches!(letter, ' '..='~')) {
+        return own.to_owned();
+    }
+    let mut agent = format!("{own} UpstreamClient(");
+    for letter in client.chars() {
+        if matches!(letter, '(' | ')' | ';' | '\\') {
+            agent.push('\\');
+        }
+        agent.push(letter);
+    }
+    agent + ")"
+}
+
 fn with_proxies(
     mut http: reqwest::ClientBuilder,
     proxies: &Proxies,
@@ -121,7 +137,7 @@ impl Session {
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("hull/", env!("CARGO_PKG_VERSION")))
+            .user_agent(agent(&auth.client))
             .build()
             .map_err(|error| Error::System(format!("set up HTTP: {error}")))?;
         let (repository, scopes) = match target {
@@ -131,7 +147,10 @@ impl Session {
             }
             Target::Login => (String::new(), Vec::new()),
         };
-        let auth = if host.mirror { Auth::default() } else { auth };
+        let auth = match host.mirror {
+            true => Auth { client: auth.client, ..Auth::default() },
+            false => auth,
+        };
         Ok(Self {
             http,
             host,

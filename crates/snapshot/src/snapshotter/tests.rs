@@ -15,12 +15,17 @@ fn keys_are_file_names() {
 #[test]
 fn records_that_were_cut_are_told_from_whole_ones() {
     let chain = Digest::sha256(b"x");
-    let record = format!("{chain}\n{chain}\nend\n");
-    assert_eq!(read_lower(&record), Some(vec![chain.clone(), chain.clone()]));
-    assert_eq!(read_lower("end\n"), Some(Vec::new()));
-    for length in 0..record.len() {
-        assert_eq!(read_lower(&record[..length]), None, "{length}");
+    for (chains, furnished) in [(0, false), (2, false), (0, true), (2, true)] {
+        let below = Below { chains: vec![chain.clone(); chains], furnished };
+        let record = below.to_string();
+        assert_eq!(Below::parse(&record), Some(below));
+        for length in 0..record.len() {
+            assert_eq!(Below::parse(&record[..length]), None, "{length}");
+        }
     }
+    // As earlier versions wrote it.
+    let record = format!("{chain}\nend\n");
+    assert_eq!(Below::parse(&record), Some(Below { chains: vec![chain.clone()], furnished: false }));
     let facts = format!("{chain} 12 3 boot\n");
     assert_eq!(Facts::parse(&facts).unwrap().applied, Applied { diff_id: chain, size: 12, entries: 3 });
     for length in 0..facts.len() {
