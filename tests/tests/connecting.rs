@@ -43,6 +43,15 @@ fn networks_that_are_none_are_refused_in_dockers_words() {
     ] {
         assert_eq!(connect(&daemon, network, container), (400, text.to_owned()), "{network} {container}");
     }
+    let alias = json!({"Container": "plain", "EndpointConfig": {"Aliases": ["web"]}});
+    let (status, text) = ask(&daemon, "/networks/none/connect", &alias);
+    assert_eq!(status, 400);
+    assert!(text.ends_with("alias is supported only for containers in user defined networks"), "{text}");
+    let mapped =
+        json!({"Container": "plain", "EndpointConfig": {"IPAMConfig": {"IPv6Address": "::ffff:10.0.0.1"}}});
+    let (status, text) = ask(&daemon, "/networks/blue/connect", &mapped);
+    assert_eq!(status, 400);
+    assert!(text.ends_with("invalid IPv6 address: ::ffff:10.0.0.1"), "{text}");
     let exists = "endpoint with name host already exists in network host";
     assert_eq!(connect(&daemon, "host", "host"), (403, exists.to_owned()));
     let text = "cannot disconnect container from host network - container was created in host network mode";

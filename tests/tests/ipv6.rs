@@ -216,17 +216,40 @@ fn each_family_is_published_by_the_network_that_has_it() {
     }
 }
 
+fn firewall() -> String {
+    let output =
+        std::process::Command::new("nft").args(["list", "ruleset"]).output().expect("tests need nftables");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn among_equals_the_network_whose_name_comes_first_leads_out() {
     let daemon = Daemon::with_busybox();
     for (name, subnet) in [("zz", "10.61.0.0/24"), ("aa", "10.62.0.0/24")] {
         daemon.docker(["network", "create", "--subnet", subnet, name]).ok();
     }
-    daemon.docker(["run", "-d", "--name", "box", "--network", "zz", "busybox", "sleep", "1000"]).ok();
+    let serve = "mkdir /www; echo hello >/www/hello; exec httpd -f -p 80 -h /www";
+    let flags = ["run", "-d", "--name", "box", "-p", "18088:80", "-p", "81", "--network", "zz"];
+    daemon.docker([&flags[..], &["busybox", "sh", "-c", serve]].concat()).ok();
+    let reached = || fetch("127.0.0.1:18088").is_some_and(|text| text.ends_with("hello\n"));
+    assert!(eventually(PATIENCE, reached));
+    let port = || daemon.docker(["port", "box", "81"]).ok().to_owned();
+    let before = port();
     let route = || daemon.docker(["exec", "box", "ip", "route", "show", "default"]).ok().to_owned();
     assert!(route().starts_with("default via 10.61.0.1 "), "{}", route());
     daemon.docker(["network", "connect", "aa", "box"]).ok();
     assert!(route().starts_with("default via 10.62.0.1 "), "{}", route());
+    // The ports go where the answers go.
+    assert!(reached());
+    assert_ne!(port(), before);
+    let led = firewall();
+    assert!(led.contains("10.62.0.2 . 80") && !led.contains("10.61.0.2 . 80"), "{led}");
+    daemon.docker(["network", "create", "--subnet", "10.63.0.0/24", "last"]).ok();
+    let before = port();
+    daemon.docker(["network", "connect", "last", "box"]).ok();
+    assert_eq!(port(), before, "nothing moves without a reason");
+    daemon.docker(["network", "disconnect", "last", "box"]).ok();
+    daemon.docker(["network", "rm", "last"]).ok();
     daemon.docker(["restart", "-t", "0", "box"]).ok();
     assert!(route().starts_with("default via 10.62.0.1 "), "{}", route());
     daemon.docker(["network", "disconnect", "aa", "box"]).ok();

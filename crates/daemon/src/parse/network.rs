@@ -1,6 +1,7 @@
 //! Networks and endpoints as asked for.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use hull_api::wire::network as wire;
 use hull_engine::{Error, model};
@@ -36,7 +37,13 @@ fn of_checked(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, E
     let ipam = wire.ipam_config.unwrap_or_default();
     Ok(model::EndpointSettings {
         wanted_ipv4: address(&ipam.ipv4_address, "IPv4")?,
-        wanted_ipv6: address(&ipam.ipv6_address, "IPv6")?,
+        wanted_ipv6: address(&ipam.ipv6_address, "IPv6")?
+            .map(|address: Ipv6Addr| match address.to_ipv4_mapped() {
+                // It is one of IPv4 in disguise.
+                Some(_) => Err(wrong_address("IPv6", &ipam.ipv6_address)),
+                None => Ok(address),
+            })
+            .transpose()?,
         link_local_ips: ipam
             .link_local_ips
             .iter()

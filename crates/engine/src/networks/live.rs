@@ -28,14 +28,14 @@ impl Engine {
                 format!("endpoint with name {} already exists in network {}", now.name, network.name),
             ));
         }
-        joinable(&now, &network, &wish)?;
         check_endpoint(&network.name, Some(&network), &wish)?;
+        joinable(&now, &network)?;
         let mut settings = EndpointSettings { network_id: network.id.clone(), ..wish };
         if now.state.status.is_running() {
             let mut request = endpoint_request(&now, &network.name, &settings, wanted_ports(&now)?)?;
             request.links = self.reached_by_links(&now, &network.name);
-            // In a routed network they are opened; ports of the host stay where they are, unless this is the first way out of
-            // the family.
+            // In a routed network they are opened; ports of the host stay where they are until it is known who leads out,
+            // unless this is the first way out of the family.
             let others = self.networks.endpoints(&now.id)?;
             let published = others.iter().flat_map(|other| &other.ports).filter(|port| !port.is_routed());
             let has_six = published.clone().any(|port| port.host_ip.is_ipv6());
@@ -47,10 +47,22 @@ impl Engine {
                 [!leads[0] && !published.clone().any(|port| port.host_ip.is_ipv4()), !leads[1] && !has_six];
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
             let (engine, container) = (Arc::clone(self), Arc::clone(&now));
+            let wishes = request.ports.clone();
             let connect = move || {
                 let endpoint = networks.connect(namespace.as_fd(), request)?;
                 match engine.pace(&container, namespace.as_fd()) {
-                    Ok(()) => Ok(endpoint),
+                    Ok(()) => {
+                        if !wishes.is_empty()
+                            && let Err(error) = networks.move_ports(&container.id, &wishes)
+                        {
+                            // The container is in its network all the same.
+                            tracing::warn!(
+                                container = container.id,
+                                "publish its ports by another network: {error}"
+                            );
+                        }
+                        Ok(endpoint)
+                    }
                     Err(error) => {
                         // The refusal is what the user has to hear of.
                         let _ = networks.disconnect(namespace.as_fd(), &container.id, &endpoint.network_id);
@@ -149,8 +161,8 @@ fn not_connected(container: &Container, network: &str) -> Error {
     Error::new(crate::Kind::Forbidden, format!("container {} is not connected to {network}", container.id))
 }
 
-/// Whether a container can be connected with a network beside others, and with this wish, running or not.
-fn joinable(container: &Container, network: &Network, wish: &EndpointSettings) -> Result<()> {
+/// Whether a container can be connected with a network beside others, running or not.
+fn joinable(container: &Container, network: &Network) -> Result<()> {
     let networks = &container.network.networks;
     match (NetworkMode::parse(&container.host.network_mode), network.driver) {
         (NetworkMode::Host | NetworkMode::Container(_), _) => Err(Error::invalid(
@@ -165,9 +177,6 @@ fn joinable(container: &Container, network: &Network, wish: &EndpointSettings) -
             Err(Error::invalid(
                 "container cannot be connected to multiple networks with one of the networks in private (none) mode",
             ))
-        }
-        _ if network.predefined() && wish.wants_address() => {
-            Err(Error::invalid("user specified IP address is supported on user defined networks only"))
         }
         _ => Ok(()),
     }

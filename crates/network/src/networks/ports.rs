@@ -42,6 +42,31 @@ impl Networks {
         }
     }
 
+    /// Has a running container's ports of the host published by the networks that lead out now, in the place of others: its
+    /// answers take that way, too. As in Docker, a port that nobody has named becomes another.
+    pub fn move_ports(&self, container: &str, wishes: &[PortBinding]) -> Result<()> {
+        let mut endpoints = self.endpoints_of(container)?;
+        endpoints.retain(|(network, _)| network.driver == Driver::Bridge && !network.internal);
+        let all: Vec<&Recorded> = endpoints.iter().map(|(_, recorded)| recorded).collect();
+        let [v4, v6] = [leader(&all, true), leader(&all, false)].map(|it| it.map(|it| &it.endpoint.id));
+        let leaders = [v4.or(v6), v6.or(v4)];
+        let (mut strays, mut families) = (Vec::new(), [false; 2]);
+        for recorded in all {
+            for port in recorded.endpoint.ports.iter().filter(|port| !port.is_routed()) {
+                let family = usize::from(port.host_ip.is_ipv6());
+                if leaders[family].is_some_and(|id| *id != recorded.endpoint.id) {
+                    strays.push(*port);
+                    families[family] = true;
+                }
+            }
+        }
+        if strays.is_empty() {
+            return Ok(());
+        }
+        self.withdraw_ports(container, &strays)?;
+        self.publish_by(container, wishes, families).map(drop)
+    }
+
     fn publish_by(
         &self,
         container: &str,
