@@ -221,3 +221,25 @@ fn a_container_has_what_programs_look_for_and_that_is_no_change() {
     let look = "readlink /etc/mtab; stat -c '%a %u:%g' /etc";
     assert_eq!(daemon.hull(["run", "--rm", "own:2", "sh", "-c", look]).ok(), "/proc/mounts\n700 7:8");
 }
+
+#[test]
+fn who_looks_from_the_host_is_told_where_files_lie() {
+    let daemon = Daemon::with_busybox();
+    let made = "echo made >/made; exec sleep 1000";
+    daemon.hull(["run", "-d", "--name", "box", "--init", "busybox", "sh", "-c", made]).ok();
+    let told = |what: &str| daemon.api("GET", what, None).json()["GraphDriver"].take();
+    let driver = told("/containers/box/json");
+    let path = |name: &str| std::path::PathBuf::from(driver["Data"][name].as_str().unwrap());
+    assert_eq!(driver["Name"], "overlay2");
+    assert!(eventually(PATIENCE, || path("UpperDir").join("made").exists()));
+    assert!(path("MergedDir").join("made").exists() && path("MergedDir").join("bin/busybox").exists());
+    assert!(path("WorkDir").is_dir());
+    let lower = path("LowerDir");
+    let lower: Vec<_> = lower.to_str().unwrap().split(':').map(std::path::Path::new).collect();
+    assert!(lower.iter().any(|tree| tree.join("bin/busybox").exists()), "{lower:?}");
+    let image = told("/images/busybox/json");
+    assert_eq!(lower.last().unwrap().to_str(), image["Data"]["UpperDir"].as_str());
+    // Without its process there is no merged tree: nothing is mounted on the host.
+    daemon.hull(["kill", "box"]).ok();
+    assert_eq!(told("/containers/box/json")["Data"]["MergedDir"], serde_json::Value::Null);
+}

@@ -12,8 +12,10 @@ use crate::{Error, Result};
 
 /// The version of the protocol, as the header that plugins look at.
 const ACCEPT: &str = "application/vnd.docker.plugins.v1.2+json";
-/// No pause may end later than this, as Docker's: one, two, four and eight seconds.
+/// A plugin that does not answer is tried so long, as by Docker: after one, two, four and eight seconds.
 const GIVE_UP: Duration = Duration::from_secs(30);
+/// One that is not there at all gets less than from Docker: most names that nobody knows are mistakes.
+pub(crate) const APPEARS_WITHIN: Duration = Duration::from_secs(5);
 /// The most that is read of an answer, in bytes.
 const LARGEST_ANSWER: usize = 8 << 20;
 
@@ -30,16 +32,18 @@ pub enum Patience {
 pub(crate) struct Pauses {
     begun: Instant,
     next: Duration,
+    /// No pause may end later.
+    limit: Duration,
 }
 
 impl Pauses {
-    pub(crate) fn new() -> Self {
-        Self { begun: Instant::now(), next: Duration::from_secs(1) }
+    pub(crate) fn within(limit: Duration) -> Self {
+        Self { begun: Instant::now(), next: Duration::from_secs(1), limit }
     }
 
     /// Waits before another try; `false` at once if there is to be none.
     pub(crate) async fn wait(&mut self, why: &Error) -> bool {
-        if self.begun.elapsed() + self.next >= GIVE_UP {
+        if self.begun.elapsed() + self.next >= self.limit {
             return false;
         }
         tracing::warn!("plugin: {why}; trying again in {:?}", self.next);
@@ -86,7 +90,7 @@ impl Client {
         within: Duration,
         patience: Patience,
     ) -> Result<T> {
-        let mut pauses = Pauses::new();
+        let mut pauses = Pauses::within(GIVE_UP);
         loop {
             match self.ask(method, question, within).await {
                 Err(why @ Error::Unreachable(_)) if patience == Patience::Some => {

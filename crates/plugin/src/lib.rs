@@ -21,7 +21,7 @@ use serde::Deserialize;
 pub use client::Patience;
 pub use volume::{Scope, VolumeDriver, VolumeFacts};
 
-use client::{Client, Pauses};
+use client::{APPEARS_WITHIN, Client, Pauses};
 
 /// The longest that a plugin may take to tell what it is.
 const ACTIVATION: Duration = Duration::from_secs(30);
@@ -123,7 +123,7 @@ impl Plugins {
 
     /// Where it listens.
     async fn find(&self, name: &str, patience: Patience) -> Result<discovery::Address> {
-        let mut pauses = Pauses::new();
+        let mut pauses = Pauses::within(APPEARS_WITHIN);
         loop {
             match discovery::find(&self.directories, name) {
                 Err(why @ Error::NotFound(_)) if patience == Patience::Some && discovery::is_name(name) => {

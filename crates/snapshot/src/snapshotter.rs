@@ -311,6 +311,21 @@ impl Snapshotter {
         }
     }
 
+    /// The directories of the snapshot `key`, only to tell of them; `None` if there is none, or none that is whole.
+    pub fn places(&self, key: &str) -> Option<Mounts> {
+        let snapshots = self.snapshots_locked();
+        snapshots.get(key)?.as_ref().map(|below| self.mounts_of(key, below))
+    }
+
+    /// The trees of layers (bottom first), the top one first, only to tell of them.
+    pub fn trees(&self, chains: &[Digest]) -> Vec<PathBuf> {
+        chains.iter().rev().map(|chain| self.tree(chain)).collect()
+    }
+
+    fn tree(&self, chain: &Digest) -> PathBuf {
+        self.layer_dir(chain).join("fs")
+    }
+
     /// Removes the snapshot `key` with all that was written to it. Nothing may have it mounted.
     pub fn remove(&self, key: &str) -> Result<()> {
         let unfinished = self.unfinished()?;
@@ -387,7 +402,7 @@ impl Snapshotter {
         if chains.is_empty() {
             return vec![self.shared.root.join("empty/one")];
         }
-        let mut lower: Vec<_> = chains.iter().rev().map(|chain| self.layer_dir(chain).join("fs")).collect();
+        let mut lower = self.trees(chains);
         // The kernel does not look whether the root of a layer is opaque: leave out what it hides.
         let opaque = |tree: &PathBuf| Root::open(tree).and_then(overlay::is_opaque).unwrap_or(false);
         if let Some(top) = lower.iter().position(opaque) {

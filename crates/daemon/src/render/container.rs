@@ -1,18 +1,24 @@
 //! `GET /containers/{id}/json`.
 
+use std::path::Path;
+
 use hull_api::wire::container as wire;
 use hull_api::wire::network::{BridgeSettings, EndpointIpam, EndpointSettings, NetworkSettings};
+use hull_engine::Places;
 use hull_engine::model::{self, Container, Status};
 
 use super::{time, time_or_never};
 use crate::parse;
 
 /// Everything about a container, as Docker names it. `size`: bytes of the writable layer, and with the image.
-pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::ContainerInspect {
+pub(crate) fn inspect(
+    container: &Container,
+    places: Option<&Places>,
+    size: Option<(u64, u64)>,
+) -> wire::ContainerInspect {
     // The files are there from the first start on.
     let begun = container.state.ever_started;
-    let text =
-        |path: &std::path::Path| if begun { path.to_string_lossy().into_owned() } else { String::new() };
+    let text = |path: &Path| if begun { path.to_string_lossy().into_owned() } else { String::new() };
     wire::ContainerInspect {
         id: container.id.clone(),
         created: time(container.created),
@@ -31,7 +37,7 @@ pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::
         platform: container.platform.clone(),
         exec_ids: Some(container.exec_ids.clone()).filter(|ids| !ids.is_empty()),
         host_config: parse::wire_host_config(&container.host),
-        graph_driver: wire::GraphDriver { data: None, name: "overlay2".to_owned() },
+        graph_driver: graph_driver(Some(&container.id), places),
         size_rw: size.map(|(writable, _)| signed(writable)),
         size_root_fs: size.map(|(_, all)| signed(all)),
         mounts: container.mounts.iter().map(parse::wire_mount_point).collect(),
@@ -39,6 +45,23 @@ pub(crate) fn inspect(container: &Container, size: Option<(u64, u64)>) -> wire::
         network_settings: networks(container),
         ..wire::ContainerInspect::default()
     }
+}
+
+/// `id`: the container's.
+pub(super) fn graph_driver(id: Option<&str>, places: Option<&Places>) -> wire::GraphDriver {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let data = places.map(|places| {
+        let lower: Vec<_> = places.lower.iter().map(|tree| path(tree)).collect();
+        let named = [
+            ("ID", id.map(str::to_owned)),
+            ("LowerDir", (!lower.is_empty()).then(|| lower.join(":"))),
+            ("MergedDir", places.merged.as_deref().map(path)),
+            ("UpperDir", Some(path(&places.upper))),
+            ("WorkDir", places.work.as_deref().map(path)),
+        ];
+        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    });
+    wire::GraphDriver { data, name: "overlay2".to_owned() }
 }
 
 /// The configuration; older clients look there for the hardware address that somebody has chosen.

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use hull_api::wire::container::{ContainerConfig, GraphDriver, HealthConfig};
+use hull_api::wire::container::{ContainerConfig, HealthConfig};
 use hull_api::wire::image as wire;
 use hull_api::wire::progress::{Detail, Message};
 use hull_api::wire::{Empty, Set, StrSlice};
+use hull_engine::Places;
 use hull_image::{Config, HistoryEntry, Image, ImageConfig, Listed, ManifestKind, Progress, Removed};
 use hull_oci::{Platform, Reference};
 use serde::Deserialize;
 
 use super::NEVER;
-use super::container::signed;
+use super::container::{graph_driver, signed};
 
 /// `GET /images/{name}/json`, with all that any version has of it. The descriptor is only for those
 /// who ask for manifests: an image's id is the digest of its configuration, and others take a descriptor's for it.
-pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
+pub(crate) fn image_inspect(image: &Image, places: Option<&Places>) -> wire::ImageInspect {
     let config = &image.config;
     // As in Docker, the remark is the last step's where the image has none of its own.
     let comment = match config.comment.as_str() {
@@ -41,7 +42,7 @@ pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
         os_version: config.os_version.clone(),
         size: signed(image.size),
         virtual_size: Some(signed(image.size)),
-        graph_driver: GraphDriver { data: None, name: "overlay2".to_owned() },
+        graph_driver: graph_driver(None, places),
         root_fs: wire::RootFs {
             kind: config.rootfs.kind.clone(),
             layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),

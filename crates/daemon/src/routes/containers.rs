@@ -37,7 +37,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
         true => Some(daemon.engine.container_size(&container.id).await?),
         false => None,
     };
-    let mut inspected = render::inspect(&container, size);
+    let mut inspected = render::inspect(&container, daemon.engine.places(&container).as_ref(), size);
     inspected.host_config.links = daemon.engine.links(&container);
     spoken(version, inspected)
 }

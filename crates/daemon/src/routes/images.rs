@@ -29,7 +29,7 @@ pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     }
     let image = daemon.engine.images().get_for(call.param("name"), platform.as_ref())?;
     provides(&daemon, &image, call.param("name"), platform.as_slice())?;
-    let mut inspected = render::image_inspect(&image);
+    let mut inspected = render::image_inspect(&image, daemon.engine.places_of_image(&image).as_ref());
     if with_manifests {
         let listed = daemon.engine.images().manifests(&image)?;
         inspected.descriptor = Some(render::image_target(&image));
