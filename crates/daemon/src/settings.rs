@@ -418,6 +418,10 @@ pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
 /// Refuses what makes no sense, and writes short forms in full.
 fn check(settings: &mut Settings) -> Result<(), String> {
     settings.tls |= settings.tlsverify.is_some();
+    if settings.tls && settings.hosts.is_empty() {
+        // Who wants TLS means TCP.
+        settings.hosts.push(String::new());
+    }
     settings.hosts = hosts::in_full(&settings.hosts, settings.tls)?;
     check::settings(settings)
 }
