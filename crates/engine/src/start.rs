@@ -1,6 +1,7 @@
 //! Starting a container: one step a line, each undone by its guard's drop until all have succeeded.
 
 mod log;
+mod sources;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,12 +17,12 @@ use crate::checkpoint::Saved;
 use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
-use crate::model::{Container, Exit, MountKind, NetworkMode, NetworkSettings, Status};
+use crate::model::{Container, Exit, NetworkMode, NetworkSettings, Status};
 use crate::name_server::Door;
 use crate::networks::Connected;
 use crate::pace::confine;
 use crate::spec::{self, Facts, SecurityOptions};
-use crate::userns::Namespaces;
+use crate::userns::{Namespaces, Remap};
 use crate::{Engine, Error, Kind, Result, machine, propagation, supervisor};
 
 pub(crate) use log::{check as check_log, not_initialized};
@@ -174,7 +175,7 @@ impl Engine {
         let namespaces = self.namespaces(container)?;
         let sandbox = namespaces.network.as_ref();
         confine(container, sandbox)?;
-        make_bind_sources(container)?;
+        sources::make(container, self.remap_of(&container.host).map(Remap::root))?;
         propagation::check(container, &self.options.data_root)?;
         self.write_own_files(container)?;
         self.hand_over_files(container)?;
@@ -428,30 +429,6 @@ async fn begin(dir: &Path) -> Result<Timestamp, NotStarted> {
         }
         (answer, _) => Err(NotStarted::container(&answer)),
     }
-}
-
-/// `-v` of a path that is not there makes a directory, as in Docker.
-fn make_bind_sources(container: &Container) -> Result<()> {
-    for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
-        let source = Path::new(&mount.source);
-        if source.symlink_metadata().is_ok() {
-            continue;
-        }
-        if !mount.create_source {
-            return Err(Error::invalid(format!(
-                "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                mount.source
-            )));
-        }
-        std::fs::create_dir_all(source).map_err(|error| {
-            let error = error.to_string().to_lowercase();
-            Error::system(format!(
-                "error while creating mount source path '{}': mkdir: {error}",
-                mount.source
-            ))
-        })?;
-    }
-    Ok(())
 }
 
 /// A directory as hooks know it: the specification, and the place where they find the root.
