@@ -168,6 +168,20 @@ fn addresses_that_cannot_be_had_are_refused_in_dockers_words() {
     let named = create(json!({"Driver": "null", "Config": [{"Subnet": v4}]}));
     assert_eq!(named, (400, "null ipam driver does not handle specific address pool requests".to_owned()));
     assert_eq!(create(json!({"Driver": "frob"})), (404, "plugin \"frob\" not found".to_owned()));
+    for (option, value, text) in [
+        ("nmsgs", "x", "value for option com.docker.network.advertise_addr_nmsgs \"x\" must be an integer"),
+        ("nmsgs", "4", "com.docker.network.advertise_addr_nmsgs must be in the range 0 to 3"),
+        ("ms", "99", "com.docker.network.advertise_addr_ms must be in the range 100 to 2000"),
+        (
+            "ms",
+            "x",
+            "value for option com.docker.network.advertise_addr_ms \"x\" must be integer milliseconds",
+        ),
+    ] {
+        let mut body = json!({"Name": "net"});
+        body["Options"][format!("com.docker.network.advertise_addr_{option}")] = value.into();
+        assert_eq!(ask(&daemon, "/networks/create", &body), (400, text.to_owned()));
+    }
     let none = ask(&daemon, "/networks/create", &json!({"Name": "net", "Driver": "none"}));
     assert_eq!(none, (404, "plugin \"none\" not found".to_owned()));
 }

@@ -208,6 +208,8 @@ fn each_family_is_published_by_the_network_that_has_it() {
     found.sort();
     assert_eq!(found.concat(), all);
     assert!(eventually(PATIENCE, || reached("127.0.0.1:18086")));
+    // What the host itself asks at ::1 is relayed, whatever the container has.
+    assert_eq!(["[::1]:18085", "[::1]:18087"].map(reached), [true; 2]);
     daemon.docker(["rm", "-f", "box"]).ok();
     for network in ["four", "six", "sixandfour"] {
         daemon.docker(["network", "rm", network]).ok();

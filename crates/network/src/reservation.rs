@@ -13,7 +13,7 @@ mod held;
 mod listeners;
 mod relay;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -243,10 +243,16 @@ impl Ports {
     }
 }
 
-/// Where what comes at an address of the host is relayed to, since the container has none of that family.
-fn relayed_to(ip: IpAddr, (address, address6): Addresses, port: u16) -> Option<SocketAddrV4> {
-    let address = address.filter(|_| ip.is_ipv6() && address6.is_none());
-    address.map(|address| SocketAddrV4::new(address, port))
+/// Where what comes at an address of the host is relayed to: the container has none of that family, or it comes to ::1,
+/// from which the kernel sends nothing elsewhere. What comes to the host's other addresses never gets there.
+fn relayed_to(ip: IpAddr, (address, address6): Addresses, port: u16) -> Option<SocketAddr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    match address6 {
+        Some(address6) => {
+            (ip.is_unspecified() || ip.is_loopback()).then(|| SocketAddr::new(address6.into(), port))
+        }
+        None => address.map(|address| SocketAddr::new(address.into(), port)),
+    }
 }
 
 /// Adds what has been reserved at each address, to what it goes on where there is such.

@@ -127,7 +127,7 @@ fn add_nat_rules(transaction: &mut Transaction, family: Family) {
     let (local, dnat) = (RTN_LOCAL.to_ne_bytes(), [0; 4]);
     let to_host = [E::DestinationKind(0), E::Equal(0, &local), E::Then(Verdict::Jump(chain::PUBLISH))];
     // Nothing that comes by a wire is for a loopback address: ports on 127.0.0.1 are the host's alone. The kernel itself
-    // drops what comes for ::1; and what goes there from the host cannot be sent elsewhere, so it is refused at once.
+    // drops what comes for ::1; and what goes there from the host cannot be sent elsewhere: it is relayed or refused at once.
     let (mut arrivals, mut departures) = match family {
         Family::V4 => (vec![E::DestinationNet(0), E::NotEqual(0, &LOOPBACK_NET)], Vec::new()),
         Family::V6 => (Vec::new(), vec![E::Destination(0), E::NotEqual(0, &LOOPBACK_V6)]),

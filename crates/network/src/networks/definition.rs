@@ -1,5 +1,7 @@
 //! Making and removing networks.
 
+use std::collections::BTreeMap;
+
 use hull_sys::Result as SysResult;
 use rustix::io::Errno;
 
@@ -109,8 +111,29 @@ impl Networks {
     }
 }
 
+/// How often and at which distance new addresses are made known, as Docker's options say. Here they need not be: an address
+/// has its own Ethernet address, and the bridge is told.
+fn check_advertisement(options: &BTreeMap<String, String>) -> Result<()> {
+    let rules = [
+        ("com.docker.network.advertise_addr_nmsgs", 0..=3, "must be an integer"),
+        ("com.docker.network.advertise_addr_ms", 100..=2000, "must be integer milliseconds"),
+    ];
+    for (option, range, wanted) in rules {
+        let Some(text) = options.get(option) else { continue };
+        let number: i64 = text
+            .parse()
+            .map_err(|_| Error::Invalid(format!("value for option {option} {text:?} {wanted}")))?;
+        if !range.contains(&number) {
+            let (first, last) = (range.start(), range.end());
+            return Err(Error::Invalid(format!("{option} must be in the range {first} to {last}")));
+        }
+    }
+    Ok(())
+}
+
 /// What can be told from the request alone.
 fn check(request: &NetworkRequest) -> Result<Driver> {
+    check_advertisement(&request.options)?;
     if request.name.trim().is_empty() {
         return Err(Error::Invalid("invalid name: name is empty".to_owned()));
     }

@@ -1,7 +1,7 @@
 //! Which ports are whose, with the sockets that hold them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
@@ -65,7 +65,7 @@ pub(super) struct Place {
     pub(super) first: u16,
     pub(super) last: u16,
     /// Where what comes at the first port is relayed to, if it is.
-    pub(super) to: Option<SocketAddrV4>,
+    pub(super) to: Option<SocketAddr>,
 }
 
 impl Place {
@@ -137,8 +137,8 @@ impl Held {
         let (Some(runtime), Some(to)) = (&self.runtime, place.to) else {
             return Ok(Some(Hold::Bound { _socket: socket }));
         };
-        let to = SocketAddrV4::new(*to.ip(), to.port() + (port - place.first));
-        let relay = Relay::start(runtime, place.protocol, socket, to.into());
+        let to = SocketAddr::new(to.ip(), to.port() + (port - place.first));
+        let relay = Relay::start(runtime, place.protocol, socket, to);
         let relay = relay.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(Some(Hold::Relayed { _relay: relay }))
     }

@@ -1,12 +1,12 @@
-//! Ports of the host's IPv6 addresses that lead to containers without IPv6.
+//! Ports of the host's IPv6 addresses that lead to containers without IPv6, and those of ::1.
 //!
-//! No translation leads from one family to the other, so the daemon takes what comes and sends it on to the container,
+//! No translation leads from one family to the other, and none from ::1 to elsewhere, so the daemon takes what comes and sends it on to the container,
 //! as dockerd's userland proxy does: by the very sockets that reserve the ports. While there is no daemon, these ports
 //! are closed; all others pass through the firewall's maps, and need nobody.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
@@ -129,7 +129,8 @@ async fn take_datagrams(socket: UdpSocket, to: SocketAddr) {
 }
 
 async fn way_to(to: SocketAddr) -> io::Result<Arc<UdpSocket>> {
-    let way = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    let own: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let way = UdpSocket::bind((own, 0)).await?;
     way.connect(to).await?;
     Ok(Arc::new(way))
 }
