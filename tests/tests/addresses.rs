@@ -109,7 +109,7 @@ fn the_default_bridge_has_ipv6_as_the_flags_say() {
     let mut daemon = start(&["--ipv6", "--bip6", "fd77::9/64", "--fixed-cidr-v6", "fd77::5:0/112"]);
     let run = ["run", "-d", "--name", "web", "-p", "18087:80", "busybox", "sh", "-c", SERVE];
     daemon.hull(run).ok();
-    assert_eq!(subnets(&daemon, "bridge")[1], "fd77::/64");
+    assert_eq!(subnets(&daemon, "bridge")[0], "fd77::/64", "what somebody has named comes first");
     assert_eq!(of(&daemon, "web", ".IPv6Gateway"), "fd77::9");
     assert_eq!(of(&daemon, "web", ".GlobalIPv6PrefixLen"), "64");
     let address = of(&daemon, "web", ".GlobalIPv6Address");

@@ -151,3 +151,84 @@ fn without_the_userland_proxy_ports_are_those_of_the_containers_families() {
     assert_eq!(daemon.hull(["port", "web", "80"]).ok(), "0.0.0.0:18083");
     assert!(std::net::TcpStream::connect("[::1]:18083").is_err());
 }
+
+#[test]
+fn each_family_is_published_by_the_network_that_has_it() {
+    let daemon = Daemon::with_busybox();
+    daemon.docker(["network", "create", "four"]).ok();
+    daemon.docker(["network", "create", "--ipv4=false", "--ipv6", "--subnet", "fd66::/64", "six"]).ok();
+    daemon.docker(["network", "create", "--ipv6", "sixandfour"]).ok();
+    let run = |flags: &[&str]| {
+        let serve = "mkdir /www; echo hello >/www/hello; exec httpd -f -p 80 -h /www";
+        let start = ["run", "-d", "--name", "box", "-p", "18085:80"];
+        daemon.docker([&start[..], flags, &["busybox", "sh", "-c", serve]].concat()).ok();
+    };
+    let published = || {
+        let template = "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}} {{.HostPort}},{{end}}{{end}}";
+        daemon.docker(["inspect", "-f", template, "box"]).ok().to_owned()
+    };
+    let reached = |address: &str| fetch(address).is_some_and(|text| text.ends_with("hello\n"));
+    let both = || [reached("127.0.0.1:18085"), reached("[fd66::1]:18085")];
+    let (v4, v6) = ("0.0.0.0 18085,", ":: 18085,");
+
+    run(&["--network", "four", "--network", "six"]);
+    assert_eq!(published(), [v4, v6].concat());
+    assert!(eventually(PATIENCE, || both() == [true; 2]), "{:?}", both());
+    daemon.docker(["network", "disconnect", "four", "box"]).ok();
+    assert_eq!((published().as_str(), both()), (v6, [false, true]), "it never went by the other network");
+    daemon.docker(["network", "connect", "four", "box"]).ok();
+    assert_eq!((published(), both()), ([v4, v6].concat(), [true; 2]));
+    daemon.docker(["network", "disconnect", "six", "box"]).ok();
+    assert_eq!(
+        (published(), both()),
+        ([v4, v6].concat(), [true; 2]),
+        "relayed, as without the other network"
+    );
+    daemon.docker(["network", "connect", "six", "box"]).ok();
+    daemon.docker(["network", "disconnect", "four", "box"]).ok();
+    assert_eq!((published().as_str(), both()), (v6, [false, true]));
+    daemon.docker(["rm", "-f", "box"]).ok();
+
+    // A network that has both is preferred to one that comes first.
+    run(&["--network", "four", "--network", "sixandfour"]);
+    assert_eq!(published(), [v4, v6].concat());
+    let device = |name: &str| {
+        let route = daemon.docker(["exec", "box", "ip", name, "route", "show", "default"]).ok().to_owned();
+        route.split(' ').skip_while(|word| *word != "dev").nth(1).map(str::to_owned)
+    };
+    assert_eq!(device("-4"), device("-6"));
+    daemon.docker(["network", "disconnect", "sixandfour", "box"]).ok();
+    assert_eq!((published(), both()), ([v4, v6].concat(), [true; 2]));
+    daemon.docker(["rm", "-f", "box"]).ok();
+
+    let own = ["-p", "127.0.0.1:18086:80", "-p", "[::1]:18087:80"];
+    run(&[&own[..], &["--network", "four", "--network", "six"]].concat());
+    let all = "0.0.0.0 18085,127.0.0.1 18086,:: 18085,::1 18087,";
+    let mut found: Vec<_> = published().split_inclusive(',').map(str::to_owned).collect();
+    found.sort();
+    assert_eq!(found.concat(), all);
+    assert!(eventually(PATIENCE, || reached("127.0.0.1:18086")));
+    daemon.docker(["rm", "-f", "box"]).ok();
+    for network in ["four", "six", "sixandfour"] {
+        daemon.docker(["network", "rm", network]).ok();
+    }
+}
+
+#[test]
+fn among_equals_the_network_whose_name_comes_first_leads_out() {
+    let daemon = Daemon::with_busybox();
+    for (name, subnet) in [("zz", "10.61.0.0/24"), ("aa", "10.62.0.0/24")] {
+        daemon.docker(["network", "create", "--subnet", subnet, name]).ok();
+    }
+    daemon.docker(["run", "-d", "--name", "box", "--network", "zz", "busybox", "sleep", "1000"]).ok();
+    let route = || daemon.docker(["exec", "box", "ip", "route", "show", "default"]).ok().to_owned();
+    assert!(route().starts_with("default via 10.61.0.1 "), "{}", route());
+    daemon.docker(["network", "connect", "aa", "box"]).ok();
+    assert!(route().starts_with("default via 10.62.0.1 "), "{}", route());
+    daemon.docker(["restart", "-t", "0", "box"]).ok();
+    assert!(route().starts_with("default via 10.62.0.1 "), "{}", route());
+    daemon.docker(["network", "disconnect", "aa", "box"]).ok();
+    assert!(route().starts_with("default via 10.61.0.1 "), "{}", route());
+    daemon.docker(["rm", "-f", "box"]).ok();
+    daemon.docker(["network", "rm", "aa", "zz"]).ok();
+}

@@ -165,6 +165,38 @@ fn ports() {
 }
 
 #[test]
+fn links() {
+    let mut daemon = Daemon::start_with(&["--icc=false"]);
+    let archive = images::busybox(daemon.dir()).expect("an image");
+    daemon.hull(["load", "-q", "-i", archive.to_str().expect("utf-8")]).ok();
+    let db = [&["run", "-d", "--name", "db", "--expose", "80"], &SLEEP[..]].concat();
+    let run = [&["run", "-d", "--name", "box", "--link", "db"], &SLEEP[..]].concat();
+    let operation = Operation { look: STATES, ..Operation::default() };
+    killed_at_its_steps(
+        &mut daemon,
+        &Operation {
+            before: &[&db],
+            act: &run,
+            done: &["is already in use"],
+            seen: &["db running", "box created\ndb running", "box running\ndb running"],
+            after: &[REMOVE, &["rm", "-f", "db"]],
+            ..operation
+        },
+    );
+    killed_at_its_steps(
+        &mut daemon,
+        &Operation {
+            before: &[&db, &run],
+            act: &["rm", "-f", "db"],
+            done: &["No such container"],
+            seen: &["box running", "box running\ndb exited", "box running\ndb running"],
+            after: &[REMOVE],
+            ..operation
+        },
+    );
+}
+
+#[test]
 fn changing() {
     let mut daemon = Daemon::with_busybox();
     let run = [&["run", "-d", "--name", "box"], &SLEEP[..]].concat();

@@ -118,6 +118,7 @@ impl Engine {
             _ if has_name_server(container) => Asks::NameServer,
             _ => Asks::Servers,
         };
+        container.host.dns.iter().flatten().try_for_each(|server| check_server(server))?;
         let text = resolv_conf::text(container, &self.daemon_resolv_conf(), &host_resolv_conf(), asks);
         put(&container.resolv_conf_path, &text)
     }
@@ -149,6 +150,22 @@ impl Engine {
             line(&mut text, address, &names);
         }
         put(&container.hosts_path, &text)
+    }
+}
+
+/// Refuses what is no address of a name server. In Docker, too, only the start does.
+fn check_server(text: &str) -> Result<()> {
+    let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
+    let is_one = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => zone.is_none(),
+        Ok(IpAddr::V6(_)) => zone != Some(""),
+        Err(_) => false,
+    };
+    match is_one {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "bad nameserver address {text}: ParseAddr({text:?}): unable to parse IP"
+        ))),
     }
 }
 

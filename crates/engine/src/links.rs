@@ -1,5 +1,7 @@
 //! Legacy links (`--link db:alias`): the other container is known by its alias in /etc/hosts and by variables.
 //!
+//! On the default bridge it is reached also where that keeps containers apart (`--icc=false`), at the ports it exposes.
+//!
 //! The record holds "<id>:<alias>". The other container must run when this one starts; when it starts again with
 //! another address, the files of those that link to it are written anew.
 
@@ -7,10 +9,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::{Container, HostConfig, NetworkMode};
+use crate::networks::wire_protocol;
 use crate::{Engine, Error, Result};
 
 /// Variables of the other container that are its own business.
 const PRIVATE: [&str; 2] = ["HOME", "PATH"];
+
+/// The network of legacy links.
+const DEFAULT: &str = hull_network::PREDEFINED[0];
 
 /// A container that another one links to, while both are in one network.
 pub(crate) struct Linked {
@@ -67,10 +73,18 @@ fn parse(text: &str) -> Result<(&str, &str)> {
     let (name, alias) = text.split_once(':').unwrap_or((text, text));
     let name = name.trim_start_matches('/');
     let alias = alias.rsplit('/').next().unwrap_or(alias);
+    if text.is_empty() {
+        return Err(Error::invalid("empty string specified for links"));
+    }
     match name.is_empty() || alias.is_empty() || alias.contains([':', ' ', '\t', '\n']) {
         true => Err(Error::invalid(format!("bad format for links: {text}"))),
         false => Ok((name, alias)),
     }
+}
+
+/// Refuses links that are none.
+pub(crate) fn check(links: &[String]) -> Result<()> {
+    links.iter().try_for_each(|link| parse(link).map(drop))
 }
 
 /// The aliases of a container's links in lower case, and whom they mean: a name or a short id.
@@ -91,7 +105,7 @@ impl Engine {
     pub(crate) fn adapt_links(&self, host: &mut HostConfig) -> Result<()> {
         if NetworkMode::parse(&host.network_mode).is_user_defined() {
             // There a link is but a name, that one may have who comes later: see `aliases`.
-            return host.links.iter().flatten().try_for_each(|link| parse(link).map(drop));
+            return check(host.links.as_deref().unwrap_or_default());
         }
         let own_network = host.network_mode != "host";
         for link in host.links.iter_mut().flatten() {
@@ -112,13 +126,20 @@ impl Engine {
 
     /// Refuses the start of a container whose links lead nowhere.
     pub(crate) fn require_links(&self, container: &Container) -> Result<()> {
-        if NetworkMode::parse(&container.host.network_mode).is_user_defined() {
+        let on_default = container.network.networks.contains_key(DEFAULT);
+        if !on_default || NetworkMode::parse(&container.host.network_mode).is_user_defined() {
             return Ok(());
         }
         for link in container.host.links.iter().flatten() {
             let (id, alias) = parse(link)?;
             // Not found would be the container that is to start.
             let other = self.container(id).map_err(|error| Error::conflict(error.message))?;
+            if !other.network.networks.contains_key(DEFAULT) {
+                let name = &other.name;
+                return Err(Error::conflict(format!(
+                    "Cannot link to /{name}, as it does not belong to the default network"
+                )));
+            }
             if !other.state.status.is_running() {
                 return Err(Error::conflict(format!(
                     "Cannot link to a non running container: /{} AS /{}/{alias}",
@@ -147,6 +168,21 @@ impl Engine {
             }
         }
         found
+    }
+
+    /// Whom a container reaches by its links in a network, and at which ports.
+    pub(crate) fn reached_by_links(&self, container: &Container, network: &str) -> Vec<hull_network::Link> {
+        if network != DEFAULT || NetworkMode::parse(&container.host.network_mode).is_user_defined() {
+            return Vec::new();
+        }
+        let links = container.host.links.iter().flatten().filter_map(|link| parse(link).ok());
+        let others = links.filter_map(|(id, _)| self.container(id).ok());
+        let reached = |other: Arc<Container>| {
+            let ports = other.config.exposed_ports.iter().chain(other.host.port_bindings.keys());
+            let wire = ports.map(|ports| (wire_protocol(ports.protocol), ports.first..=ports.last));
+            hull_network::Link::new(&other.id, wire)
+        };
+        others.map(reached).collect()
     }
 
     /// The variables of all links.
@@ -191,10 +227,11 @@ impl Engine {
             }
             container.host.links.take_if(|links| links.is_empty());
         })?;
-        match container.state.status.is_running() {
-            true => self.write_hosts(&container),
-            false => Ok(()),
+        if !container.state.status.is_running() {
+            return Ok(());
         }
+        self.networks.relink(&container.id, &self.reached_by_links(&container, DEFAULT))?;
+        self.write_hosts(&container)
     }
 
     /// A container's links as `inspect` shows them: "/name:/owner/alias". Those of a user's network are its endpoint's.

@@ -23,6 +23,7 @@ use crate::events::EventKind;
 use crate::model::{Container, NetworkSettings, Pruned};
 use crate::{Engine, Error, Result};
 
+pub(crate) use ports::wire_protocol;
 pub(crate) use start::Connected;
 
 /// The firewall is made anew at once, but for somebody who goes on changing it no more often than this.

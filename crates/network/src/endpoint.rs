@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, PortBinding, Published};
+use crate::{Error, Link, PortBinding, Published};
 
 /// An Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,12 +81,17 @@ pub struct EndpointRequest {
     pub priority: i64,
     /// What to publish. In a routed network these ports are opened, whatever `publishes` says.
     pub ports: Vec<PortBinding>,
-    /// Whether this is the network whose endpoint has the container's ports of the host.
-    pub publishes: bool,
+    /// Whether this is the network whose endpoint has the container's ports of the host, by IPv4 and by IPv6; see
+    /// [`crate::Networks::ways_out`].
+    pub publishes: [bool; 2],
     /// The container's host name, recorded for name resolution.
     pub hostname: String,
     /// Further names in this network (`--network-alias`), recorded for name resolution.
     pub aliases: Vec<String>,
+    /// Further addresses of its interface, which are of its link alone (`--link-local-ip`).
+    pub link_local: Vec<IpAddr>,
+    /// Containers that it is to reach on the default bridge where that keeps containers apart.
+    pub links: Vec<Link>,
 }
 
 /// A container's place in a network.

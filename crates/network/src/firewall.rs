@@ -17,7 +17,7 @@ use hull_sys::Result;
 use ipnet::{Ipv4Net, Ipv6Net};
 use rustix::io::Errno;
 
-use self::elements::{Elements, passage_elements, port_elements};
+use self::elements::{Elements, passage_elements, path_elements, port_elements};
 use self::rules::{SETS, UNROUTED};
 use crate::Mark;
 use crate::conntrack::Stale;
@@ -71,11 +71,20 @@ pub(crate) struct Target {
     pub(crate) trusted: Vec<String>,
 }
 
+/// The way of a link: from a container to ports of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) from: (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    pub(crate) to: (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    pub(crate) ports: Vec<(Protocol, RangeInclusive<u16>)>,
+}
+
 /// Everything that is in the table.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) passages: Vec<Passage>,
     pub(crate) targets: Vec<Target>,
+    pub(crate) paths: Vec<Path>,
     /// Interfaces of the host that did not forward before Hull switched forwarding on.
     pub(crate) unrouted: Vec<String>,
 }
@@ -139,6 +148,7 @@ impl Firewall {
             add_all(&mut transaction, passage_elements(passage, family));
         }
         add_all(&mut transaction, port_elements(&contents.targets, family, self.policy.direct));
+        add_all(&mut transaction, path_elements(&contents.paths, family));
         let unrouted: Vec<_> =
             contents.unrouted.iter().map(|name| Element::key(&[&elements::interface(name)])).collect();
         transaction.add(UNROUTED, &unrouted);
@@ -174,6 +184,22 @@ impl Firewall {
     /// Forgets a network; one that is not there is as good as forgotten.
     pub(crate) fn close(&self, passage: &Passage) -> Result<()> {
         self.remove(|family| passage_elements(passage, family))
+    }
+
+    /// Lets containers reach others. ENOENT: somebody has removed a table.
+    pub(crate) fn join(&self, paths: &[Path]) -> Result<()> {
+        match paths {
+            [] => Ok(()),
+            paths => self.add(|family| path_elements(paths, family)),
+        }
+    }
+
+    /// Does not let them any more; ways that are not there are as good as closed.
+    pub(crate) fn part(&self, paths: &[Path]) -> Result<()> {
+        match paths {
+            [] => Ok(()),
+            paths => self.remove(|family| path_elements(paths, family)),
+        }
     }
 
     /// Publishes ports, in one transaction. ENOENT: somebody has removed a table.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -53,7 +53,7 @@ impl Driver {
         match name {
             "" | "bridge" | "default" => Ok(Self::Bridge),
             "host" => Ok(Self::Host),
-            "null" | "none" => Ok(Self::Null),
+            "null" => Ok(Self::Null),
             "macvlan" => Ok(Self::Macvlan),
             "ipvlan" => Ok(Self::Ipvlan),
             "cni" => Ok(Self::Cni),
@@ -141,6 +141,26 @@ pub struct Pool6Request {
     pub auxiliary: BTreeMap<String, Ipv6Addr>,
 }
 
+/// A subnet that somebody has named of a family that the network does not have: it is recorded and shown only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdlePool {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// The gateway.
+    pub gateway: Option<IpAddr>,
+    /// The part that addresses would be given from.
+    pub range: Option<IpNet>,
+    /// Addresses that would never be given.
+    pub auxiliary: BTreeMap<String, IpAddr>,
+}
+
+impl IdlePool {
+    /// Whether it is of IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        matches!(self.subnet, IpNet::V4(_))
+    }
+}
+
 /// The wish for a new network (`docker network create`).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct NetworkRequest {
@@ -168,6 +188,9 @@ pub struct NetworkRequest {
     pub ipv6: Option<Pool6Request>,
     /// Further IPv6 subnets.
     pub more6: Vec<Pool6Request>,
+    /// Subnets of a family that it is not to have.
+    #[serde(default)]
+    pub idle: Vec<IdlePool>,
     /// Options of the address management: recorded and shown only.
     pub ipam_options: Option<BTreeMap<String, String>>,
     /// Options of the driver (`com.docker.network.bridge.name`, …).
@@ -196,6 +219,8 @@ pub struct Network {
     pub ipam: Vec<Ipam>,
     /// Its IPv6 subnets.
     pub ipam6: Vec<Ipam6>,
+    /// Subnets that were named of a family that it does not have.
+    pub idle: Vec<IdlePool>,
     /// No way in or out.
     pub internal: bool,
     /// Recorded and shown only.
@@ -259,7 +284,7 @@ impl Network {
     }
 
     /// The host's addresses in it. The gateway of a link of the host's is somebody else.
-    pub(crate) fn gateways(&self) -> Vec<std::net::IpAddr> {
+    pub(crate) fn gateways(&self) -> Vec<IpAddr> {
         if self.driver != Driver::Bridge {
             return Vec::new();
         }

@@ -5,7 +5,7 @@
 //! `release` and `reconcile` remove it. After a crash the row tells what may exist in the kernel; `reconcile`
 //! removes what belongs to no running container.
 //!
-//! Locks, outermost first: the database, the reserved ports, a netlink socket. None is held across the others' work
+//! Locks, outermost first: that of links, the database, the reserved ports, a netlink socket. None is held across the others' work
 //! except the database's over the reservation of ports.
 
 mod address;
@@ -19,6 +19,7 @@ mod driver;
 mod extension;
 mod interface;
 mod layout;
+mod links;
 mod pace;
 mod plan;
 mod ports;
@@ -66,6 +67,8 @@ pub struct Networks {
     filtered: AtomicBool,
     sweeper: Sweeper,
     departing: Arc<Departing>,
+    /// Held while ways between containers are opened or closed.
+    linking: Mutex<()>,
     spare: Mutex<Option<Sandbox>>,
     name_servers: NameServers,
 }
@@ -89,6 +92,7 @@ impl Networks {
             filtered: AtomicBool::new(crate::sysctl::filters_bridges()),
             sweeper: Sweeper::start()?,
             departing: Arc::default(),
+            linking: Mutex::default(),
             spare: Mutex::default(),
             name_servers: NameServers::default(),
         };

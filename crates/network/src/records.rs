@@ -65,22 +65,25 @@ DROP TABLE network_endpoints_before;
 ";
 
 /// Columns that came later: table, name, type.
-const LATER: [(&str, &str, &str); 8] = [
+const LATER: [(&str, &str, &str); 10] = [
     ("networks", "search_from", "INTEGER"),
     ("networks", "ipam6", "TEXT"),
     ("networks", "last_address6", "TEXT"),
     ("networks", "ipam_options", "TEXT"),
     ("networks", "configuration", "TEXT"),
     ("networks", "config_from", "TEXT"),
+    ("networks", "idle", "TEXT"),
     ("network_endpoints", "address6", "TEXT"),
     // The addresses with their prefixes and gateways; where it is not set, they follow from the network's row.
     ("network_endpoints", "given", "TEXT"),
+    // The containers that it is to reach; not set without any.
+    ("network_endpoints", "links", "TEXT"),
 ];
 
 const STATEMENTS: usize = 256;
 
 const NETWORK_COLUMNS: &str = "id, name, created, driver, ipam, internal, attachable, options, labels, ipam6, \
-     ipam_options, configuration, config_from";
+     ipam_options, configuration, config_from, idle";
 /// The tables of networks.
 #[derive(Clone)]
 pub(crate) struct Records {
@@ -176,8 +179,8 @@ impl Rows<'_> {
     pub(crate) fn add_network(&self, network: &Network) -> Result<()> {
         let mut statement = self.db.prepare_cached(
             "INSERT INTO networks (id, name, created, driver, ipam, internal, attachable, options, labels, ipam6,
-             ipam_options, configuration, config_from) VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable,
-             :options, :labels, :ipam6, :ipam_options, :configuration, :config_from)",
+             ipam_options, configuration, config_from, idle) VALUES (:id, :name, :created, :driver, :ipam, :internal, :attachable,
+             :options, :labels, :ipam6, :ipam_options, :configuration, :config_from, :idle)",
         )?;
         statement.execute(named_params! {
             ":id": network.id,
@@ -193,6 +196,7 @@ impl Rows<'_> {
             ":ipam_options": network.ipam_options.as_ref().map(json).transpose()?,
             ":configuration": network.configuration.as_ref().map(json).transpose()?,
             ":config_from": network.config_from,
+            ":idle": one_or_more(&network.idle)?,
         })?;
         self.take(network)
     }
@@ -261,6 +265,7 @@ fn network(row: &Row<'_>) -> rusqlite::Result<Network> {
         driver: parsed::<Driver>(row, 3)?,
         ipam: some_of(row, 4)?,
         ipam6: some_of(row, 9)?,
+        idle: some_of(row, 13)?,
         ipam_options: optional(row, 10)?,
         configuration: optional(row, 11)?,
         config_from: row.get(12)?,

@@ -47,8 +47,8 @@ pub(crate) struct Owner<'a> {
     pub(crate) default_ip: Ipv4Addr,
     /// Whether ports are opened at the container's own address (IPv4, IPv6), and none of the host's is needed.
     pub(crate) routed: [bool; 2],
-    /// Whether ports of the host are published at all.
-    pub(crate) publishes: bool,
+    /// Whether ports of the host are published, by IPv4 and by IPv6.
+    pub(crate) publishes: [bool; 2],
 }
 
 impl Owner<'_> {
@@ -118,10 +118,11 @@ impl Ports {
         for wish in named.into_iter().chain(any) {
             let before = reservation.published.len();
             let places = host_ips(wish, owner, self.relays && hold && wish.protocol != Protocol::Sctp)?;
-            let (routed, places): (Vec<IpAddr>, Vec<IpAddr>) =
+            let (routed, mut places): (Vec<IpAddr>, Vec<IpAddr>) =
                 places.into_iter().partition(|ip| owner.routed[usize::from(ip.is_ipv6())]);
+            places.retain(|ip| owner.publishes[usize::from(ip.is_ipv6())]);
             reservation.published.extend(routed.into_iter().map(|ip| opened(wish, ip)));
-            if owner.publishes && !places.is_empty() {
+            if !places.is_empty() {
                 let published = &mut reservation.published;
                 self.publish(owner, wish, &places, hold, published)
                     .map_err(|cause| Error::publishing(owner.name, owner.endpoint, cause))?;
@@ -309,6 +310,12 @@ fn host_ips(wish: &PortBinding, owner: Owner<'_>, relays: bool) -> Result<Vec<Ip
     let ipv4 = owner.address.is_some();
     let ipv6 = owner.address6.is_some() || (relays && ipv4 && owner.routed == [false; 2]);
     match wish.host_ip {
+        // The network that the other family is published by has it.
+        Some(ip)
+            if !owner.publishes[usize::from(ip.is_ipv6())] && !owner.routed[usize::from(ip.is_ipv6())] =>
+        {
+            Ok(Vec::new())
+        }
         Some(ip @ IpAddr::V6(_)) if !ipv6 => lacks(ip, "IPv6"),
         Some(ip @ IpAddr::V4(_)) if !ipv4 => lacks(ip, "IPv4"),
         Some(IpAddr::V4(ip)) if ip.is_unspecified() => Ok(vec![default_ip.into()]),

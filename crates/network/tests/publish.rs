@@ -248,7 +248,7 @@ fn a_routed_network_that_is_not_the_way_out_has_its_ports_open() {
         let ports = [publish(Protocol::Tcp, 8080, 80)];
         let server = Container::new(&networks, "server", "bridge", &ports);
         let mut wish = request("server", "blue", &ports);
-        wish.publishes = false;
+        wish.publishes = [false; 2];
         let routed = networks.connect(server.sandbox.as_fd(), wish).unwrap();
         serve(&server, &[80]);
         assert_eq!(routed.ports.iter().map(|port| port.host_port).collect::<Vec<_>>(), [0]);

@@ -6,7 +6,7 @@ mod world;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-use hull_network::{Config, NetworkRequest, PortBinding, Protocol};
+use hull_network::{Config, EndpointRequest, Link, NetworkRequest, PortBinding, Protocol};
 use hull_sys::netns;
 use world::*;
 
@@ -214,6 +214,57 @@ fn without_icc_neighbours_meet_at_published_ports_only() {
         assert_eq!(ask_tcp(b.sandbox.as_fd(), a.ip(), 80), None);
         assert!(ask_tcp(b.sandbox.as_fd(), HOST, 8080).is_some());
         assert!(ask_tcp(b.sandbox.as_fd(), CLIENT, 7000).is_some());
+    });
+}
+
+#[test]
+fn without_icc_a_link_leads_to_exposed_ports() {
+    on_both_kinds_of_host(|world| {
+        let config = Config { icc: false, ..Config::default() };
+        let networks = world.open_with(config.clone());
+        let serve = |name: &str| {
+            let container = Container::new(&networks, name, "bridge", &[]);
+            serve_tcp(container.sandbox.as_fd(), 80);
+            serve_tcp(container.sandbox.as_fd(), 81);
+            container
+        };
+        let db = serve("db");
+        let web = networks.sandbox().unwrap();
+        let links = vec![Link::new(&db.id, [(Protocol::Tcp, 79..=80), (Protocol::Tcp, 80..=80)])];
+        networks.connect(web.as_fd(), EndpointRequest { links, ..request("web", "bridge", &[]) }).unwrap();
+        let other = serve("other");
+        let answers = |to: Ipv4Addr, port| ask_tcp(web.as_fd(), to, port).is_some();
+        assert_eq!(
+            [answers(db.ip(), 80), answers(db.ip(), 81), answers(other.ip(), 80)],
+            [true, false, false]
+        );
+        assert_eq!(ask_tcp(other.sandbox.as_fd(), db.ip(), 80), None, "a link is one container's");
+        assert_eq!(elements("links"), Some(1));
+        assert!(!networks.heal().unwrap(), "the firewall is as the records say");
+
+        // The other comes back with another address; its old one is somebody else's.
+        let old = db.ip();
+        networks.release(&db.id).unwrap();
+        assert_eq!(elements("links"), Some(0));
+        let third = serve("third");
+        assert_eq!(third.ip(), old);
+        let db = serve("db");
+        assert_eq!([answers(db.ip(), 80), answers(old, 80)], [true, false]);
+
+        // A daemon that is started anew, or a firewall that somebody has flushed.
+        let live = ["db", "web", "other", "third"].map(id).into();
+        let again = world.open_with(config);
+        again.reconcile(&live).unwrap();
+        assert_eq!(
+            [answers(db.ip(), 80), answers(db.ip(), 81), answers(other.ip(), 80)],
+            [true, false, false]
+        );
+        again.relink(&id("web"), &[]).unwrap();
+        assert_eq!((answers(db.ip(), 80), elements("links")), (false, Some(0)));
+        again.relink(&id("web"), &[Link::new(&db.id, [(Protocol::Tcp, 81..=81)])]).unwrap();
+        assert_eq!([answers(db.ip(), 80), answers(db.ip(), 81)], [false, true]);
+        again.release(&id("web")).unwrap();
+        assert_eq!(elements("links"), Some(0));
     });
 }
 

@@ -105,11 +105,14 @@ pub(crate) fn network_request(
         return Err(forbidden("cannot create a swarm scoped network when swarm is not active"));
     }
     let ipam = wire.ipam.unwrap_or_default();
-    if !["", "default"].contains(&ipam.driver.as_str()) {
-        return Err(Error::not_found(format!(
-            "could not find plugin {} in v1 plugin registry: plugin not found",
-            ipam.driver
-        )));
+    match ipam.driver.as_str() {
+        "" | "default" => {}
+        // It gives no addresses, and every network here needs some.
+        "null" if ipam.config.iter().all(|pool| pool.subnet.is_empty()) => {
+            return Err(invalid("ipv4 pool is empty"));
+        }
+        "null" => return Err(invalid("null ipam driver does not handle specific address pool requests")),
+        other => return Err(Error::not_found(format!("plugin \"{other}\" not found"))),
     }
     let mut options = wire.options.unwrap_or_default();
     if config_from.is_none() {
@@ -120,7 +123,12 @@ pub(crate) fn network_request(
     }
     let has_ipv4 = family(wire.enable_ipv4, &mut options, ENABLE_IPV4)?.unwrap_or(true);
     let has_ipv6 = family(wire.enable_ipv6, &mut options, ENABLE_IPV6)?.unwrap_or(false);
-    let pools = pools(ipam.config, &wire.driver)?;
+    let (idle, config) = ipam.config.into_iter().partition(|pool| match is_v6(pool) {
+        true => !has_ipv6,
+        false => !has_ipv4 && !pool.subnet.is_empty(),
+    });
+    let idle: Vec<wire::IpamConfig> = idle;
+    let pools = pools(config, &wire.driver)?;
     let mut v6 = pools.v6.into_iter().map(pool6).collect::<Result<Vec<_>, _>>()?.into_iter();
     let mut v4 = pools.v4.into_iter();
     let first = v4.next().unwrap_or_default();
@@ -135,9 +143,10 @@ pub(crate) fn network_request(
         more: v4.map(pool4).collect::<Result<_, _>>()?,
         internal: wire.internal,
         attachable: wire.attachable,
-        // As in Docker, a subnet of a family that is off is left aside.
         ipv6: has_ipv6.then(|| v6.next().unwrap_or_default()),
-        more6: v6.filter(|_| has_ipv6).collect(),
+        more6: v6.collect(),
+        // As in Docker, a subnet of a family that is off is left aside, and shown.
+        idle: idle.into_iter().map(idle_pool).collect::<Result<_, _>>()?,
         ipam_options: ipam.options,
         options,
         labels: wire.labels.unwrap_or_default(),
@@ -177,17 +186,57 @@ struct Pools {
 fn pools(config: Vec<wire::IpamConfig>, driver: &str) -> Result<Pools, Error> {
     let mut pools = Pools::default();
     for pool in config {
-        let is_v6 = [&pool.subnet, &pool.gateway, &pool.ip_range].iter().any(|text| text.contains(':'));
         if pool.subnet.is_empty() {
             return Err(invalid("invalid network config:\ninvalid subnet : invalid CIDR block notation"));
         }
-        let of_family = if is_v6 { &mut pools.v6 } else { &mut pools.v4 };
+        check_families(&pool)?;
+        let of_family = if is_v6(&pool) { &mut pools.v6 } else { &mut pools.v4 };
         if !of_family.is_empty() && !["macvlan", "ipvlan"].contains(&driver) {
             return Err(forbidden("bridge driver doesn't support multiple subnets"));
         }
         of_family.push(pool);
     }
     Ok(pools)
+}
+
+fn is_v6(pool: &wire::IpamConfig) -> bool {
+    match pool.subnet.as_str() {
+        "" => [&pool.gateway, &pool.ip_range].iter().any(|text| text.contains(':')),
+        subnet => subnet.contains(':'),
+    }
+}
+
+/// Refuses a pool whose parts are not of its subnet's family.
+fn check_families(pool: &wire::IpamConfig) -> Result<(), Error> {
+    let is_v6 = pool.subnet.contains(':');
+    let family = if is_v6 { "an IPv6" } else { "an IPv4" };
+    let other = |text: &str| match is_v6 {
+        true => text.parse::<std::net::Ipv4Addr>().is_ok(),
+        false => text.contains(':'),
+    };
+    let auxiliary =
+        pool.auxiliary_addresses.iter().map(|(name, ip)| ("auxiliary address", name.as_str(), ip.as_str()));
+    let range = pool.ip_range.split('/').next().unwrap_or_default();
+    let parts = [("ip-range", pool.ip_range.as_str(), range), ("gateway", &pool.gateway, &pool.gateway)];
+    match parts.into_iter().chain(auxiliary).find(|(_, _, address)| other(address)) {
+        Some((what, shown, _)) => {
+            let text =
+                format!("invalid network config:\ninvalid {what} {shown}: parent subnet is {family} block");
+            Err(invalid(text))
+        }
+        None => Ok(()),
+    }
+}
+
+fn idle_pool(wire: wire::IpamConfig) -> Result<hull_network::IdlePool, Error> {
+    check_families(&wire)?;
+    Ok(hull_network::IdlePool {
+        subnet: part(&wire.subnet, "subnet")?
+            .ok_or_else(|| invalid("invalid network config:\nno matching subnet".to_owned()))?,
+        gateway: part(&wire.gateway, "gateway")?,
+        range: part(&wire.ip_range, "ip-range")?,
+        auxiliary: auxiliary(wire.auxiliary_addresses)?,
+    })
 }
 
 fn pool4(wire: wire::IpamConfig) -> Result<hull_network::PoolRequest, Error> {

@@ -1,7 +1,7 @@
 //! A network.
 
 use hull_api::wire::network as wire;
-use hull_network::{Driver, Endpoint, Ipam, Ipam6, Network};
+use hull_network::{Driver, Endpoint, IdlePool, Ipam, Ipam6, Network};
 
 /// A network; with the containers in it for inspect.
 pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network {
@@ -18,7 +18,7 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         ipam: wire::Ipam {
             driver: "default".to_owned(),
             options: network.ipam_options.clone(),
-            config: network.ipam.iter().map(pool).chain(network.ipam6.iter().map(pool6)).collect(),
+            config: subnets(network),
         },
         internal: network.internal,
         attachable: network.attachable,
@@ -41,6 +41,24 @@ fn families(network: &Network) -> [bool; 2] {
             let has_ipv4 = !network.ipam.is_empty() || network.predefined() || network.driver == Driver::Cni;
             [has_ipv4, !network.ipam6.is_empty()]
         }
+    }
+}
+
+/// In Docker's order: what somebody has named, then what came from the pools; IPv4 before IPv6.
+fn subnets(network: &Network) -> Vec<wire::IpamConfig> {
+    let v4 = |chosen: bool| network.ipam.iter().filter(move |ipam| ipam.chosen == chosen).map(pool);
+    let v6 = |chosen: bool| network.ipam6.iter().filter(move |ipam| ipam.chosen == chosen).map(pool6);
+    let idle = |v4: bool| network.idle.iter().filter(move |pool| pool.is_ipv4() == v4);
+    let named = v4(true).chain(idle(true).map(idle_pool)).chain(v6(true)).chain(idle(false).map(idle_pool));
+    named.chain(v4(false)).chain(v6(false)).collect()
+}
+
+fn idle_pool(idle: &IdlePool) -> wire::IpamConfig {
+    wire::IpamConfig {
+        subnet: idle.subnet.to_string(),
+        ip_range: idle.range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: idle.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        auxiliary_addresses: idle.auxiliary.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
     }
 }
 

@@ -37,7 +37,7 @@ const OWN: &str = r#"
 and for its next starts. The body of both is `{"PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}}`, as
 in the request for a container; to a removal an empty `HostIp` or `HostPort` means any, and an empty list everything of that port. The
 answer is 200 with `{"Ports": {…}}`, as in the inspection of a container; 404 for what is not there or not published, 409
-where the container's network mode publishes nothing, 500 with Docker's words for a port that is taken. Either all of a request happens
+where the container's network mode publishes nothing, and with Docker's words for a port that is taken. Either all of a request happens
 or nothing. The events are `port add` and `port remove`.
 "#;
 

@@ -97,9 +97,11 @@ pub(super) fn endpoint_request(
         sysctls: sysctls(wish).map(String::from).collect(),
         priority: wish.gw_priority,
         ports,
-        publishes: false,
+        publishes: [false; 2],
         hostname: container.config.hostname.clone(),
         aliases: wish.aliases.clone().unwrap_or_default(),
+        links: Vec::new(),
+        link_local: wish.link_local_ips.clone(),
     })
 }
 

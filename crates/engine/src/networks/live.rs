@@ -22,35 +22,29 @@ impl Engine {
         let entry = self.containers.find(container)?;
         let _gate = entry.gate.lock().await;
         let (network, now) = (self.networks.find(network)?, entry.now());
-        match NetworkMode::parse(&now.host.network_mode) {
-            NetworkMode::Network(_) => {}
-            NetworkMode::None => {
-                return Err(Error::invalid(
-                    "container cannot be connected to multiple networks with one of the networks in private (none) mode",
-                ));
-            }
-            NetworkMode::Host | NetworkMode::Container(_) => {
-                return Err(Error::invalid(
-                    "container sharing network namespace with another container or host cannot be connected to any \
-                     other network",
-                ));
-            }
-        }
-        joinable(&network, &wish)?;
-        check_endpoint(&network.name, Some(&network), &wish)?;
         if now.network.networks.contains_key(&network.name) {
             return Err(Error::new(
                 crate::Kind::Forbidden,
                 format!("endpoint with name {} already exists in network {}", now.name, network.name),
             ));
         }
+        joinable(&now, &network, &wish)?;
+        check_endpoint(&network.name, Some(&network), &wish)?;
         let mut settings = EndpointSettings { network_id: network.id.clone(), ..wish };
         if now.state.status.is_running() {
             let mut request = endpoint_request(&now, &network.name, &settings, wanted_ports(&now)?)?;
-            // In a routed network they are opened; ports of the host stay where they are, unless this is the first way out.
+            request.links = self.reached_by_links(&now, &network.name);
+            // In a routed network they are opened; ports of the host stay where they are, unless this is the first way out of
+            // the family.
             let others = self.networks.endpoints(&now.id)?;
+            let published = others.iter().flat_map(|other| &other.ports).filter(|port| !port.is_routed());
+            let has_six = published.clone().any(|port| port.host_ip.is_ipv6());
+            let leads = [
+                others.iter().any(|other| other.gateway.is_some()),
+                others.iter().any(|other| other.gateway6.is_some()),
+            ];
             request.publishes =
-                others.iter().all(|other| other.gateway.is_none() && other.gateway6.is_none());
+                [!leads[0] && !published.clone().any(|port| port.host_ip.is_ipv4()), !leads[1] && !has_six];
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
             let (engine, container) = (Arc::clone(self), Arc::clone(&now));
             let connect = move || {
@@ -89,32 +83,45 @@ impl Engine {
         container: &str,
         force: bool,
     ) -> Result<()> {
-        let entry = match self.containers.find(container) {
-            Err(error) if force && error.kind == crate::Kind::NotFound => return Ok(()),
+        let entry = self.containers.find(container).map_err(|error| match error.kind {
+            crate::Kind::NotFound if force => Error::not_found(format!("endpoint {container} not found")),
+            _ => error,
+        })?;
+        let _gate = entry.gate.lock().await;
+        let (found, now) = (self.networks.find(network), entry.now());
+        let runs = now.state.status.is_running();
+        if found.is_err() && !runs && now.network.networks.contains_key(network) {
+            // The network has gone, but for the record of the container.
+            return self
+                .change(&entry, |container| drop(container.network.networks.remove(network)))
+                .map(drop);
+        }
+        let network = match found {
+            Err(hull_network::Error::NotFound(_)) if force => {
+                return Err(not_connected(&now, network));
+            }
             found => found?,
         };
-        let _gate = entry.gate.lock().await;
-        let (network, now) = (self.networks.find(network)?, entry.now());
-        if !now.network.networks.contains_key(&network.name) {
-            return Err(Error::new(
-                crate::Kind::Forbidden,
-                format!("container {} is not connected to network {}", now.id, network.name),
+        if network.driver == Driver::Host && now.host.network_mode == "host" {
+            return Err(Error::invalid(
+                "cannot disconnect container from host network - container was created in host network mode",
             ));
         }
-        if now.state.status.is_running() {
+        if !now.network.networks.contains_key(&network.name) {
+            return Err(not_connected(&now, &network.name));
+        }
+        // Nothing of the kernel's belongs to no network.
+        if runs && network.driver != Driver::Null {
             let (networks, namespace) = (Arc::clone(&self.networks), namespace_of(now.state.pid)?);
             let (id, network, wishes) = (now.id.clone(), network.id.clone(), wanted_ports(&now)?);
             let disconnect = move || {
                 networks.disconnect(namespace.as_fd(), &id, &network)?;
                 // If its ports of the host went with it, the network that gives the way out now has them.
-                let left = networks.endpoints(&id)?;
-                let has_ports = left.iter().flat_map(|other| &other.ports).any(|port| !port.is_routed());
-                let leads_out = left.iter().any(|other| other.gateway.is_some() || other.gateway6.is_some());
-                if !has_ports && leads_out && !wishes.is_empty() {
+                if !wishes.is_empty()
+                    && let Err(error) = networks.republish_ports(&id, &wishes)
+                {
                     // The container has left its network all the same.
-                    if let Err(error) = networks.publish_ports(&id, &wishes) {
-                        tracing::warn!("publish the ports of container {id} by another network: {error}");
-                    }
+                    tracing::warn!("publish the ports of container {id} by another network: {error}");
                 }
                 Ok::<_, hull_network::Error>(())
             };
@@ -134,15 +141,31 @@ impl Engine {
     }
 }
 
+fn not_connected(container: &Container, network: &str) -> Error {
+    let network = match container.state.status.is_running() {
+        true => format!("network {network}"),
+        false => format!("the network {network}"),
+    };
+    Error::new(crate::Kind::Forbidden, format!("container {} is not connected to {network}", container.id))
+}
+
 /// Whether a container can be connected with a network beside others, and with this wish, running or not.
-fn joinable(network: &Network, wish: &EndpointSettings) -> Result<()> {
-    match network.driver {
-        Driver::Host => Err(Error::invalid(
-            "container cannot be disconnected from host network or connected to host network",
+fn joinable(container: &Container, network: &Network, wish: &EndpointSettings) -> Result<()> {
+    let networks = &container.network.networks;
+    match (NetworkMode::parse(&container.host.network_mode), network.driver) {
+        (NetworkMode::Host | NetworkMode::Container(_), _) => Err(Error::invalid(
+            "container sharing network namespace with another container or host cannot be connected to any other \
+             network",
         )),
-        Driver::Null => Err(Error::invalid(
-            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        (_, Driver::Host) => Err(Error::invalid(
+            "cannot connect container to host network - container must be created in host network mode",
         )),
+        // Who has left that network may be in others.
+        (_, driver) if networks.contains_key("none") || (driver == Driver::Null && !networks.is_empty()) => {
+            Err(Error::invalid(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+            ))
+        }
         _ if network.predefined() && wish.wants_address() => {
             Err(Error::invalid("user specified IP address is supported on user defined networks only"))
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hull_network::{PortBinding, Published};
+use hull_network::{Endpoint, PortBinding, Published};
 
 use super::pattern;
 use crate::containers::Entry;
@@ -87,16 +87,14 @@ impl Engine {
         if !container.state.status.is_running() {
             return Ok(container.network.ports.clone());
         }
-        let endpoints = self.networks.endpoints(&container.id)?;
-        let ports: Vec<_> = endpoints.into_iter().flat_map(|endpoint| endpoint.ports).collect();
-        Ok(published(&container.config.exposed_ports, &ports))
+        Ok(published(&container.config.exposed_ports, &all_ports(self.networks.endpoints(&container.id)?)))
     }
 
     /// After an opening: takes back what a crash has left published and not recorded.
     pub(crate) fn withdraw_unrecorded(&self, entry: &Entry) -> Result<()> {
         let container = &*entry.now();
         let endpoints = self.networks.endpoints(&container.id)?;
-        let ports: Vec<_> = endpoints.into_iter().flat_map(|endpoint| endpoint.ports).collect();
+        let ports = all_ports(endpoints);
         if published(&container.config.exposed_ports, &ports) == container.network.ports {
             return Ok(());
         }
@@ -180,7 +178,7 @@ fn port_binding(ports: Ports, place: &HostPort) -> Result<PortBinding> {
     })
 }
 
-pub(super) fn wire_protocol(protocol: Protocol) -> hull_network::Protocol {
+pub(crate) fn wire_protocol(protocol: Protocol) -> hull_network::Protocol {
     match protocol {
         Protocol::Tcp => hull_network::Protocol::Tcp,
         Protocol::Udp => hull_network::Protocol::Udp,
@@ -196,6 +194,12 @@ pub(super) fn inside(published: &Published) -> Ports {
         hull_network::Protocol::Sctp => Protocol::Sctp,
     };
     Ports { first: published.container_port, last: published.last_container_port(), protocol }
+}
+
+/// The ports of endpoints; those of a network that has IPv6 alone come last, as its family does everywhere.
+pub(super) fn all_ports(mut endpoints: Vec<Endpoint>) -> Vec<Published> {
+    endpoints.sort_by_key(|endpoint| endpoint.address.is_none());
+    endpoints.into_iter().flat_map(|endpoint| endpoint.ports).collect()
 }
 
 /// Exposed ports and published ones, in ranges within which all are alike.

@@ -8,7 +8,7 @@ use hull_network::Networks;
 
 use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
-use super::ports::{published, wanted_ports};
+use super::ports::{all_ports, published, wanted_ports};
 use crate::checkpoint::Saved;
 use crate::model::{Container, EndpointSettings, NetworkMode, NetworkSettings, NetworkingConfig, Status};
 use crate::{Engine, Error, Result};
@@ -135,8 +135,10 @@ impl Engine {
         };
         let settings = &mut connected.settings;
         settings.ports = published(&container.config.exposed_ports, &[]);
-        let (Some(sandbox), mode @ NetworkMode::Network(_)) =
-            (sandbox, NetworkMode::parse(&container.host.network_mode))
+        let mode = NetworkMode::parse(&container.host.network_mode);
+        // Who was made without a network may have left that for others.
+        let alone = mode == NetworkMode::None && settings.networks.contains_key("none");
+        let (Some(sandbox), NetworkMode::Network(_) | NetworkMode::None, false) = (sandbox, &mode, alone)
         else {
             // Host and none are networks, too, to whoever lists a container's.
             for endpoint in settings.networks.values_mut() {
@@ -150,14 +152,17 @@ impl Engine {
             settings.networks.iter().map(|(name, on)| (name.clone(), on.gw_priority)).collect();
         // Without a default bridge (`--bridge=none`) who wants no other network has none.
         names.retain(|(name, _)| name != "bridge" || self.networks.find(name).is_ok());
-        // The network of the highest priority, among equals the mode's, gives the default route and publishes the ports.
+        // The mode's is the first interface among equals.
         names.sort_by_key(|(name, priority)| (std::cmp::Reverse(*priority), *name != first));
-        let way_out = self.way_out(&names);
-        let mut ports = Vec::new();
+        let ways_out = self.networks.ways_out(&names, container.host.forgoes_ipv6())?;
+        let mut endpoints = Vec::new();
         for (name, _) in names {
             let wish = settings.networks.get(&name).cloned().unwrap_or_default();
+            crate::links::check(wish.links.as_deref().unwrap_or_default())
+                .map_err(|error| error.within("failed to set up container networking"))?;
             let mut request = endpoint_request(container, &name, &wish, wanted_ports(container)?)?;
-            request.publishes = Some(&name) == way_out.as_ref();
+            request.publishes = ways_out.each_ref().map(|way| way.as_ref() == Some(&name));
+            request.links = self.reached_by_links(container, &name);
             if let Some(before) = saved.and_then(|saved| saved.addresses.get(&wish.network_id)) {
                 request.before = (before.ipv4, before.ipv6);
             }
@@ -166,19 +171,11 @@ impl Engine {
                 .connect(sandbox.as_fd(), request)
                 .map_err(|error| Error::from(error).within("failed to set up container networking"))?;
             settings.networks.insert(name, fill_in(wish, container, &endpoint));
-            ports.extend(endpoint.ports);
+            endpoints.push(endpoint);
         }
-        settings.ports = published(&container.config.exposed_ports, &ports);
+        settings.ports = published(&container.config.exposed_ports, &all_ports(endpoints));
         self.pace(container, sandbox.as_fd())?;
         Ok(connected)
-    }
-
-    /// The network by which the ports are published: the first that leads out; with one network there is no question.
-    fn way_out(&self, names: &[(String, i64)]) -> Option<String> {
-        let leads_out =
-            |name: &str| self.networks.find(name).is_ok_and(|network| self.networks.publishes(&network));
-        let mut candidates = names.iter().map(|(name, _)| name);
-        candidates.find(|name| names.len() == 1 || leads_out(name)).cloned()
     }
 
     /// Ends the connections of a container that does not run any more.

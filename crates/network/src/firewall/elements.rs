@@ -1,14 +1,14 @@
 //! What changes of a table: the elements of its sets and maps.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::rules::{
-    BOUND, BRIDGES, DIRECT, HAIRPIN, INTERNAL, NEIGHBOURS, OPEN, PORTS, RANGES, ROUTED, SENDERS, SHIFTED,
-    SUBNETS, UNPROTECTED,
+    BOUND, BRIDGES, DIRECT, HAIRPIN, INTERNAL, LINKS, NEIGHBOURS, OPEN, PORTS, RANGES, ROUTED, SENDERS,
+    SHIFTED, SUBNETS, UNPROTECTED,
 };
-use super::{Passage, Target, Way};
+use super::{Passage, Path, Target, Way};
 use crate::nft::{Element, Family};
 use crate::port::{Published, joined};
 
@@ -109,6 +109,23 @@ pub(super) fn port_elements(targets: &[Target], family: Family, direct: bool) ->
     vec![(PORTS, ports), (BOUND, bound), (RANGES, ranges), (SHIFTED, shifted), (OPEN, open), (DIRECT, direct)]
 }
 
+/// The elements of the ways of links that a family has.
+pub(super) fn path_elements(paths: &[Path], family: Family) -> Elements {
+    let of = |(v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>)| match family {
+        Family::V4 => v4.map(|address| address.octets().to_vec()),
+        Family::V6 => v6.map(|address| address.octets().to_vec()),
+    };
+    let ends = paths.iter().filter_map(|path| Some((of(path.from)?, of(path.to)?, &path.ports)));
+    let elements = ends.flat_map(|(from, to, ports)| {
+        ports.iter().map(move |(protocol, range)| {
+            let (first, last) = (range.start().to_be_bytes(), range.end().to_be_bytes());
+            let protocol = [protocol.number()];
+            Element::key(&[&from, &to, &protocol, &first]).to(&[&from, &to, &protocol, &last])
+        })
+    });
+    vec![(LINKS, elements.collect())]
+}
+
 /// The elements of each set.
 #[derive(Default)]
 struct Ways {
@@ -172,8 +189,8 @@ fn inside(ports: &[Published]) -> Vec<Published> {
 
 fn unspecified(ip: IpAddr) -> IpAddr {
     match ip {
-        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) const ROUTED: &str = "routed";
 pub(super) const OPEN: &str = "open";
 pub(super) const DIRECT: &str = "direct";
 pub(super) const SENDERS: &str = "senders";
+pub(super) const LINKS: &str = "links";
 
 /// IPS_DST_NAT of `linux/netfilter/nf_conntrack_common.h`.
 const STATUS_DNAT: u32 = 1 << 5;
@@ -33,7 +34,7 @@ const PRIORITY_RAW: i32 = -300;
 const PRIORITY_DSTNAT: i32 = -100;
 const PRIORITY_FILTER: i32 = 0;
 const PRIORITY_SRCNAT: i32 = 100;
-pub(super) const SETS: [Set; 15] = [
+pub(super) const SETS: [Set; 16] = [
     Set { name: BRIDGES, id: 1, key: &[Field::Interface], data: &[], interval: false },
     Set { name: INTERNAL, id: 2, key: &[Field::Interface], data: &[], interval: false },
     Set { name: NEIGHBOURS, id: 3, key: &[Field::Interface, Field::Interface], data: &[], interval: false },
@@ -90,6 +91,13 @@ pub(super) const SETS: [Set; 15] = [
         id: 15,
         key: &[Field::Address, Field::Protocol],
         data: &[Field::Address],
+        interval: true,
+    },
+    Set {
+        name: LINKS,
+        id: 16,
+        key: &[Field::Address, Field::Address, Field::Protocol, Field::Port],
+        data: &[],
         interval: true,
     },
 ];
@@ -221,9 +229,18 @@ fn add_inbound_rules(transaction: &mut Transaction, family: Family, accepted: Op
         transaction.rule(chain::INBOUND, &[open[0], open[1], marked[0], marked[1], marked[2], accept]);
     }
     transaction.rule(chain::INBOUND, &[both[0], both[1], E::In(NEIGHBOURS, 0), accept]);
+    let words = family.words();
+    let linked = [
+        E::Source(0),
+        E::Destination(words),
+        E::TransportProtocol(2 * words),
+        E::DestinationPort(2 * words + 1),
+        E::In(LINKS, 0),
+        accept,
+    ];
+    transaction.rule(chain::INBOUND, &linked);
     // By their own addresses containers are reached only where their network says so.
     transaction.rule(chain::INBOUND, &[E::InterfaceOut(0), E::In(UNPROTECTED, 0), accept]);
-    let words = family.words();
     let port =
         |at: u32| [E::Destination(at), E::TransportProtocol(at + words), E::DestinationPort(at + words + 1)];
     let [address, protocol, number] = port(0);

@@ -78,11 +78,16 @@ impl Networks {
     /// network that is not internal gives the default route. The networks `host` and `none` have no endpoints.
     pub fn connect(&self, namespace: BorrowedFd<'_>, request: EndpointRequest) -> Result<Endpoint> {
         let switches = interface::switches(&request.sysctls)?;
+        let further = interface::link_local(&request.link_local)?;
         self.follow_bridge_filter()?;
         let mut attachment = self.record(&request)?;
         self.link(&mut attachment, namespace, &request)?;
+        for address in further {
+            Routes::inside(namespace)?.configure(&attachment.recorded.endpoint.interface, address, None)?;
+        }
         interface::set(namespace, &attachment.recorded.endpoint.interface, &switches)?;
         self.publish(&attachment)?;
+        self.open_links(&attachment.recorded.endpoint)?;
         self.name_servers.names.add(&attachment.network, &attachment.recorded.endpoint);
         Ok(attachment.keep())
     }
@@ -102,7 +107,7 @@ impl Networks {
         })?;
         self.withdraw(&recorded.endpoint)?;
         self.unlink_endpoint(&recorded, namespace)?;
-        self.forget(std::slice::from_ref(&recorded))?;
+        self.part(std::slice::from_ref(&recorded))?;
         self.hand_on(namespace, &recorded)
     }
 
@@ -116,11 +121,19 @@ impl Networks {
         self.unlink_uppers(container, &endpoints);
         self.unlink_ended(container, &endpoints);
         self.name_servers.stop(container);
-        self.forget(&endpoints)?;
+        self.part(&endpoints)?;
         for link in endpoints.iter().filter_map(Recorded::host_link) {
             self.sweeper.see_off(link);
         }
         Ok(())
+    }
+
+    /// Closes what links have opened, and frees what the records hold.
+    fn part(&self, endpoints: &[Recorded]) -> Result<()> {
+        let apart = endpoints.iter().any(|recorded| self.keeps_apart(&recorded.endpoint));
+        let _linking = apart.then(|| lock(&self.linking));
+        self.close_links(endpoints)?;
+        self.forget(endpoints)
     }
 
     /// Frees what the records hold; the kernel's side is gone already or goes by itself.
@@ -186,17 +199,17 @@ impl Networks {
             };
             let open = !network.is_closed();
             let recorded = Recorded {
-                row: i64::MAX,
                 priority: request.priority,
                 direct: open && vlan::settings(&network)?.is_some_and(|settings| settings.routes_itself()),
                 driver: network.driver,
+                links: request.links.clone(),
                 endpoint: Endpoint {
                     id: id.clone(),
                     container: request.container.clone(),
                     name: request.name.clone(),
                     network_id: network.id.clone(),
                     network: network.name.clone(),
-                    interface: interface::choose(request.interface.as_deref(), &others)?,
+                    interface: interface::choose(request.interface.as_deref(), &network, &others)?,
                     address,
                     gateway: address.filter(|_| open).and_then(|on| network.gateway_of(on.addr())),
                     gateway6: address6.filter(|_| open).and_then(|on| network.gateway6_of(on.addr())),
@@ -241,7 +254,7 @@ impl Networks {
         network: &Network,
         request: &EndpointRequest,
     ) -> Result<Reservation<'_>> {
-        if !request.publishes || request.ports.is_empty() {
+        if request.publishes == [false; 2] || request.ports.is_empty() {
             return Ok(self.ports.nothing(id));
         }
         if !cni::maps_ports(rows, &network.id)? {
@@ -254,13 +267,13 @@ impl Networks {
             address6: Some(Ipv6Addr::UNSPECIFIED),
             default_ip: self.config.default_ip,
             routed: [false; 2],
-            publishes: true,
+            publishes: [true; 2],
         };
         self.ports.reserve(owner, &request.ports, 0)
     }
 
     /// Whether ports of the host can lead to containers by this network.
-    pub fn publishes(&self, network: &Network) -> bool {
+    pub(super) fn publishes(&self, network: &Network) -> bool {
         match network.driver {
             Driver::Bridge => !network.internal,
             Driver::Cni => self.records.read(|rows| cni::maps_ports(rows, &network.id)).unwrap_or(false),

@@ -120,7 +120,7 @@ impl Networks {
     fn settle_default_routes(&self, namespace: BorrowedFd<'_>, container: &str) -> Result<()> {
         let endpoints = self.records.read(|rows| rows.endpoints_of_container(container))?;
         for v4 in [true, false] {
-            let Some(leader) = way_out::leader(&endpoints, v4) else { continue };
+            let Some(leader) = way_out::leader(&endpoints.iter().collect::<Vec<_>>(), v4) else { continue };
             if let Some(hop) = way_out::hop(leader, v4) {
                 Routes::inside(namespace)?.set_default(&leader.endpoint.interface, hop)?;
             }

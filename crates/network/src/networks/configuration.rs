@@ -93,6 +93,7 @@ fn described(request: NetworkRequest) -> Result<Network> {
             Some(Ipam6 { subnet: pool.subnet?, gateway, range, auxiliary, chosen: true, names_gateway: true })
         })
         .collect();
+    network.idle.clone_from(&request.idle);
     network.ipam_options.clone_from(&request.ipam_options);
     network.options.clone_from(&request.options);
     network.labels.clone_from(&request.labels);

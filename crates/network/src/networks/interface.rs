@@ -1,13 +1,14 @@
 //! A container's end of a link: its name and its switches.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use hull_sys::netns;
+use ipnet::IpNet;
 
 use crate::records::Recorded;
-use crate::{Error, Result, sysctl};
+use crate::{Error, Network, Result, sysctl};
 
 /// What stands for the interface's name in a switch.
 const NAME: &str = "IFNAME";
@@ -18,13 +19,20 @@ pub(super) struct Switch {
     value: String,
 }
 
-/// The wished name, or `eth0`, or the first number after it that none of the container's interfaces has.
-pub(super) fn choose(wish: Option<&str>, others: &[Recorded]) -> Result<String> {
+/// The option that says what the names of a network's interfaces begin with.
+const PREFIX: &str = "com.docker.network.container_iface_prefix";
+
+/// The wished name, or `eth0`, or the first number after it that none of the container's interfaces has. A network may have
+/// another beginning than `eth`.
+pub(super) fn choose(wish: Option<&str>, network: &Network, others: &[Recorded]) -> Result<String> {
+    let prefix =
+        network.options.get(PREFIX).filter(|prefix| !prefix.is_empty()).map_or("eth", String::as_str);
     let taken = |name: &str| others.iter().any(|other| other.endpoint.interface == name);
-    let Some(wish) = wish else {
-        let mut names = (0..=others.len()).map(|number| format!("eth{number}"));
-        return Ok(names.find(|name| !taken(name)).unwrap_or_else(|| "eth0".to_owned()));
+    let free = || {
+        let mut names = (0..=others.len()).map(|number| format!("{prefix}{number}"));
+        names.find(|name| !taken(name)).unwrap_or_else(|| format!("{prefix}0"))
     };
+    let wish = &*wish.map_or_else(free, str::to_owned);
     let fits = (1..16).contains(&wish.len()) && ![".", "..", "lo"].contains(&wish);
     if !fits || !wish.bytes().all(|byte| byte.is_ascii_graphic() && ![b'/', b':', b'%'].contains(&byte)) {
         return Err(Error::Invalid(format!("invalid interface name {wish:?}")));
@@ -63,6 +71,17 @@ fn switch(text: &str) -> Option<Switch> {
 /// Whether a text is a switch that an endpoint can have: "net.ipv4.conf.IFNAME.log_martians=1".
 pub fn is_switch(text: &str) -> bool {
     switch(text).is_some()
+}
+
+/// Addresses of a link alone (RFC 3927, RFC 4291), with the length of their prefix.
+pub(super) fn link_local(addresses: &[IpAddr]) -> Result<Vec<IpNet>> {
+    let net = |address: &IpAddr| match address {
+        IpAddr::V4(ip) if ip.is_link_local() => IpNet::new(*address, 16).ok(),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => IpNet::new(*address, 64).ok(),
+        _ => None,
+    };
+    let invalid = |address| Error::Invalid(format!("invalid link local IP address: {address}"));
+    addresses.iter().map(|address| net(address).ok_or_else(|| invalid(address))).collect()
 }
 
 /// Sets switches of an interface.
@@ -137,10 +156,15 @@ mod tests {
 
     #[test]
     fn names_of_interfaces_are_the_kernels() {
-        assert_eq!(choose(None, &[]).unwrap(), "eth0");
-        assert_eq!(choose(Some("lan0"), &[]).unwrap(), "lan0");
+        let mut network = crate::networks::plan::blank("blue", crate::Driver::Bridge).unwrap();
+        assert_eq!(choose(None, &network, &[]).unwrap(), "eth0");
+        assert_eq!(choose(Some("lan0"), &network, &[]).unwrap(), "lan0");
         for wrong in ["", ".", "lo", "a/b", "a b", "sixteen-letters-", "eth%d"] {
-            assert!(choose(Some(wrong), &[]).is_err(), "{wrong}");
+            assert!(choose(Some(wrong), &network, &[]).is_err(), "{wrong}");
         }
+        network.options.insert(PREFIX.to_owned(), "lan".to_owned());
+        assert_eq!(choose(None, &network, &[]).unwrap(), "lan0");
+        network.options.insert(PREFIX.to_owned(), "a/b".to_owned());
+        assert!(choose(None, &network, &[]).is_err());
     }
 }

@@ -44,6 +44,7 @@ impl Networks {
         network.options = request.options;
         network.labels = request.labels;
         network.config_from = request.config_from;
+        network.idle = request.idle;
         let chosen = [request.gateway.is_some(), request.ipv6.is_some_and(|wish| wish.gateway.is_some())];
         drop_gateways(&mut network, chosen)?;
         check_bridge(rows, &network)?;
@@ -284,7 +285,7 @@ fn check_chosen<'a>(
     subnet: IpNet,
     range: Option<IpNet>,
     gateway: Option<IpAddr>,
-    mut auxiliary: impl Iterator<Item = (&'a str, IpAddr)>,
+    auxiliary: impl Iterator<Item = (&'a str, IpAddr)> + Clone,
 ) -> Result<()> {
     let invalid = |text: String| Err(Error::Invalid(format!("invalid network config:\n{text}")));
     let outside = |what: &str, object: &dyn Display, part: &str| {
@@ -306,10 +307,38 @@ fn check_chosen<'a>(
     if let Some(gateway) = gateway.filter(|gateway| !subnet.contains(gateway)) {
         return outside("gateway", &gateway, "this address");
     }
-    match auxiliary.find(|(_, address)| !subnet.contains(address)) {
+    match auxiliary.clone().find(|(_, address)| !subnet.contains(address)) {
         Some((name, _)) => outside("auxiliary address", &name, "this address"),
-        None => Ok(()),
+        None => check_free(subnet, gateway, auxiliary),
     }
+}
+
+/// Whether no address is named twice, and none that is nobody's: a subnet's own, and its broadcast address.
+fn check_free<'a>(
+    subnet: IpNet,
+    gateway: Option<IpAddr>,
+    auxiliary: impl Iterator<Item = (&'a str, IpAddr)>,
+) -> Result<()> {
+    let taken =
+        |what: String| Err(Error::Forbidden(format!("failed to allocate {what}: Address already in use")));
+    let mut known = match subnet {
+        IpNet::V4(subnet) if subnet.prefix_len() < 31 => {
+            vec![subnet.network().into(), subnet.broadcast().into()]
+        }
+        IpNet::V4(_) => Vec::new(),
+        IpNet::V6(subnet) => vec![IpAddr::V6(subnet.network())],
+    };
+    if let Some(gateway) = gateway.filter(|gateway| known.contains(gateway)) {
+        return taken(format!("gateway ({gateway})"));
+    }
+    known.extend(gateway);
+    for (name, address) in auxiliary {
+        if known.contains(&address) {
+            return taken(format!("secondary ip address ({name}:{address})"));
+        }
+        known.push(address);
+    }
+    Ok(())
 }
 
 /// This host's prefix of unique local addresses (RFC 4193), drawn when it is first needed.
@@ -360,6 +389,7 @@ pub(super) fn blank(name: &str, driver: Driver) -> Result<Network> {
         driver,
         ipam: Vec::new(),
         ipam6: Vec::new(),
+        idle: Vec::new(),
         ipam_options: None,
         internal: false,
         attachable: false,

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use hull_sys::Result as SysResult;
 
 use super::attach::target;
+use super::way_out::leader;
 use super::{Bridged, Networks, lock};
 use crate::firewall::{Target, Way};
 use crate::port::joined;
@@ -17,19 +18,49 @@ use crate::route::Link;
 use crate::{Driver, Endpoint, Error, Network, PortBinding, Published, Result, bridge};
 
 impl Networks {
-    /// Publishes further ports of a running container: at the endpoint that has the others, and at those in
+    /// Publishes further ports of a running container: at the endpoints that have the others, and at those in
     /// routed networks. Returns its endpoints as they are then. On failure nothing has changed.
     pub fn publish_ports(&self, container: &str, wishes: &[PortBinding]) -> Result<Vec<Endpoint>> {
+        self.publish_by(container, wishes, [true; 2])
+    }
+
+    /// The same for a container that has left a network: what it published there is published by those that lead out now,
+    /// in each family of which no port is left.
+    pub fn republish_ports(&self, container: &str, wishes: &[PortBinding]) -> Result<Vec<Endpoint>> {
+        let left = self.endpoints(container)?;
+        let published = || left.iter().flat_map(|endpoint| &endpoint.ports).filter(|port| !port.is_routed());
+        let lacks = [true, false].map(|v4| !published().any(|port| port.host_ip.is_ipv4() == v4));
+        let led = [
+            left.iter().any(|endpoint| endpoint.gateway.is_some()),
+            left.iter().any(|endpoint| endpoint.gateway6.is_some()),
+        ];
+        // What comes by IPv6 is relayed where there is IPv4 alone.
+        let families = [lacks[0] && led[0], lacks[1] && (led[0] || led[1])];
+        match families {
+            [false, false] => Ok(left),
+            families => self.publish_by(container, wishes, families),
+        }
+    }
+
+    fn publish_by(
+        &self,
+        container: &str,
+        wishes: &[PortBinding],
+        families: [bool; 2],
+    ) -> Result<Vec<Endpoint>> {
         let mut endpoints = self.endpoints_of(container)?;
         endpoints.retain(|(network, _)| network.driver == Driver::Bridge && !network.internal);
-        let Some(publisher) = publisher(&endpoints).map(|recorded| recorded.endpoint.id.clone()) else {
+        let publishers = publishers(&endpoints);
+        if publishers == [None; 2] {
             return Err(Error::Conflict(format!(
                 "container {container} is in no network that ports can be published by"
             )));
-        };
+        }
         let mut done = Vec::new();
         for (network, recorded) in &endpoints {
-            match self.add_ports(network, recorded, wishes, recorded.endpoint.id == publisher) {
+            let is_it = |publisher: Option<&str>| publisher.is_none_or(|id| id == recorded.endpoint.id);
+            let publishes = [0, 1].map(|family: usize| families[family] && is_it(publishers[family]));
+            match self.add_ports(network, recorded, wishes, publishes) {
                 Ok(added) => done.push((network, recorded, added)),
                 Err(error) => {
                     for (network, recorded, added) in done {
@@ -73,7 +104,7 @@ impl Networks {
             address6,
             default_ip: bridged.settings.host_ip.unwrap_or(self.config.default_ip),
             routed: bridged.settings.ways.map(|way| way == Way::Routed),
-            publishes: true,
+            publishes: [true; 2],
         }
     }
 
@@ -82,7 +113,7 @@ impl Networks {
         network: &Network,
         recorded: &Recorded,
         wishes: &[PortBinding],
-        publishes: bool,
+        publishes: [bool; 2],
     ) -> Result<Vec<Published>> {
         let Some(bridged) = Bridged::of(network)? else { return Ok(Vec::new()) };
         let endpoint = &recorded.endpoint;
@@ -159,10 +190,22 @@ impl Networks {
     }
 }
 
-/// The endpoint that has the container's ports of the host: the one that has some already; else, as at a start, that of
-/// the highest priority, the oldest among equals.
-fn publisher(endpoints: &[(Network, Recorded)]) -> Option<&Recorded> {
-    let has_ports = |recorded: &&Recorded| recorded.endpoint.ports.iter().any(|port| !port.is_routed());
-    let all = || endpoints.iter().map(|(_, recorded)| recorded);
-    all().find(has_ports).or_else(|| all().rev().max_by_key(|recorded| recorded.priority))
+/// The ids of the endpoints that have the container's ports of the host, by IPv4 and by IPv6: those that have some already;
+/// else, as at a start, those that lead out. A family without any is published by the other's.
+fn publishers(endpoints: &[(Network, Recorded)]) -> [Option<&str>; 2] {
+    let published = |recorded: &&Recorded, v4: bool| {
+        let mut ports = recorded.endpoint.ports.iter();
+        ports.any(|port| !port.is_routed() && port.host_ip.is_ipv4() == v4)
+    };
+    let all: Vec<&Recorded> = endpoints.iter().map(|(_, recorded)| recorded).collect();
+    let of = |v4: bool| {
+        let has_ports = all.iter().find(|recorded| published(recorded, v4));
+        let it = has_ports.copied().or_else(|| leader(&all, v4));
+        it.map(|recorded| recorded.endpoint.id.as_str())
+    };
+    let first = || all.first().map(|recorded| recorded.endpoint.id.as_str());
+    match [of(true), of(false)] {
+        [None, None] => [first(), first()],
+        [v4, v6] => [v4.or(v6), v6.or(v4)],
+    }
 }

@@ -172,7 +172,7 @@ impl Networks {
         let boot = boot_id()?;
         let links = lock(&self.routes).links()?;
         self.records.read(|rows| {
-            let mut contents = Contents::default();
+            let mut contents = Contents { paths: self.all_paths(rows)?, ..Contents::default() };
             let networks = rows.networks()?;
             for network in &networks {
                 let Some(bridged) = Bridged::of(network)? else { continue };

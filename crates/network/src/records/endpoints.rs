@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Rows, json, mistake, optional, parsed};
 use crate::network::{Ipam, Ipam6};
-use crate::{Driver, Endpoint, Error, MacAddr, Published, Result};
+use crate::{Driver, Endpoint, Error, Link, MacAddr, Published, Result};
 
 const ENDPOINT_COLUMNS: &str = "e.id, e.network, e.container, e.name, e.interface, e.address, e.mac, \
      e.default_route, e.hostname, e.aliases, e.ports, n.name, n.ipam, n.internal, \
-     e.address6, n.ipam6, e.given, n.driver, e.rowid";
+     e.address6, n.ipam6, e.given, n.driver, e.links";
 const ENDPOINTS: &str = "network_endpoints e JOIN networks n ON n.id = e.network";
 
 /// The networks whose endpoints have no address twice: the network ?1, and with a macvlan network all others, which may
@@ -24,14 +24,14 @@ const SHARING: &str = "SELECT ?1 UNION ALL SELECT id FROM networks WHERE driver 
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
     pub(crate) endpoint: Endpoint,
-    /// Its place in the order of making.
-    pub(crate) row: i64,
     /// Which endpoint gives the default route: the highest.
     pub(crate) priority: i64,
     /// The default route leads into the link itself, without a neighbour.
     pub(crate) direct: bool,
     /// The network's driver.
     pub(crate) driver: Driver,
+    /// Whom it is to reach where containers are kept apart.
+    pub(crate) links: Vec<Link>,
 }
 
 /// Addresses as they were given, where they do not follow from the network's subnets.
@@ -150,8 +150,8 @@ impl Rows<'_> {
         let endpoint = &recorded.endpoint;
         let mut statement = self.db.prepare_cached(
             "INSERT INTO network_endpoints (id, network, container, name, interface, address, mac, default_route,
-             hostname, aliases, ports, address6, given) VALUES (:id, :network, :container, :name, :interface, :address, :mac,
-             :default_route, :hostname, :aliases, :ports, :address6, :given)",
+             hostname, aliases, ports, address6, given, links) VALUES (:id, :network, :container, :name, :interface, :address, :mac,
+             :default_route, :hostname, :aliases, :ports, :address6, :given, :links)",
         )?;
         statement.execute(named_params! {
             ":id": endpoint.id,
@@ -176,6 +176,7 @@ impl Rows<'_> {
                 direct: recorded.direct,
                 dns: endpoint.dns.clone(),
             })?,
+            ":links": links_of(&recorded.links)?,
         })?;
         Ok(())
     }
@@ -190,6 +191,13 @@ impl Rows<'_> {
     pub(crate) fn set_ports(&self, id: &str, ports: &[Published]) -> Result<()> {
         let update = "UPDATE network_endpoints SET ports = ?2 WHERE id = ?1";
         self.db.prepare_cached(update)?.execute([id, &json(&ports)?])?;
+        Ok(())
+    }
+
+    /// Records whom an endpoint is to reach.
+    pub(crate) fn set_links(&self, id: &str, links: &[Link]) -> Result<()> {
+        let update = "UPDATE network_endpoints SET links = ?2 WHERE id = ?1";
+        self.db.prepare_cached(update)?.execute(params![id, links_of(links)?])?;
         Ok(())
     }
 
@@ -239,6 +247,10 @@ impl Rows<'_> {
     }
 }
 
+fn links_of(links: &[Link]) -> Result<Option<String>> {
+    Some(links).filter(|links| !links.is_empty()).map(|links| json(&links)).transpose()
+}
+
 fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
     let given: Given = match optional(row, 16)? {
         Some(given) => given,
@@ -264,7 +276,8 @@ fn recorded(row: &Row<'_>) -> rusqlite::Result<Recorded> {
         address6: given.address6,
     };
     let (priority, direct) = (given.priority, given.direct);
-    Ok(Recorded { endpoint, row: row.get(18)?, priority, direct, driver: parsed(row, 17)? })
+    let links = optional(row, 18)?.unwrap_or_default();
+    Ok(Recorded { endpoint, priority, direct, driver: parsed(row, 17)?, links })
 }
 
 /// For rows of the time when nothing else was possible.

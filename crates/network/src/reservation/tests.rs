@@ -22,7 +22,7 @@ fn owner(name: &str) -> Owner<'_> {
         address6: None,
         default_ip: LOOPBACK,
         routed: [false; 2],
-        publishes: true,
+        publishes: [true; 2],
     }
 }
 
@@ -175,7 +175,7 @@ fn a_routed_network_needs_no_port_of_the_host() {
     let found: Vec<_> =
         kept.published().iter().map(|port| (port.host_ip.to_string(), port.host_port)).collect();
     assert_eq!(found, [("0.0.0.0".to_owned(), 0), ("::".to_owned(), 18_990)]);
-    let elsewhere = Owner { publishes: false, ..routed };
+    let elsewhere = Owner { publishes: [false; 2], ..routed };
     assert_eq!(ports.reserve(elsewhere, &[wish(18_991)], 0).unwrap().published().len(), 1);
 }
 

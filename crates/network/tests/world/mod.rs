@@ -106,7 +106,7 @@ pub(crate) fn request(name: &str, network: &str, ports: &[PortBinding]) -> Endpo
         name: name.to_owned(),
         network: network.to_owned(),
         ports: ports.to_vec(),
-        publishes: true,
+        publishes: [true; 2],
         ..EndpointRequest::default()
     }
 }
