@@ -94,6 +94,23 @@ fn a_browser_attaches_by_websocket() {
 }
 
 #[test]
+fn a_silent_client_is_asked_whether_it_is_still_there() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().expect("address");
+    let daemon = Daemon::start_with(&["-H", &unused.to_string()]);
+    let _silent = std::net::TcpStream::connect(unused).expect("connect");
+    // proc(5): the local address, the state ESTABLISHED, and the timer that keeps alive.
+    let local = format!(":{:04X}", unused.port());
+    let is_asked = || {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", daemon.pid())).expect("connections");
+        table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .any(|fields| fields[1].ends_with(&local) && fields[3] == "01" && fields[5].starts_with("02:"))
+    };
+    assert!(eventually(PATIENCE, is_asked));
+}
+
+#[test]
 fn what_was_begun_is_finished_without_its_client() {
     let daemon = Daemon::with_busybox();
     let deaf = ["sh", "-c", "trap '' TERM; echo ready; while true; do sleep 0.05; done"];

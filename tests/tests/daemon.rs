@@ -25,13 +25,22 @@ fn a_hang_up_reloads_the_configuration() {
         daemon.spawn_hull(["events", "--format", "{{.Type}} {{.Action}} {{json .Actor.Attributes}}"]);
     assert!(eventually(PATIENCE, || info()["NEventsListener"] == 1));
 
-    write(r#"{"labels": ["new=2"], "debug": true, "insecure-registries": ["lab:5000"], "mtu": 1400}"#);
+    write(
+        r#"{"labels": ["new=2"], "debug": true, "insecure-registries": ["lab:5000"], "mtu": 1400,
+        "default-shm-size": "3M"}"#,
+    );
     hang_up();
     events.wait_for("daemon reload ");
     let now = info();
     assert_eq!((&now["Labels"][0], &now["Debug"]), (&"new=2".into(), &true.into()));
     assert_eq!(now["RegistryConfig"]["IndexConfigs"]["lab:5000"]["Secure"], false);
-    assert!(events.stdout().contains(r#""debug":"true""#), "{}", events.stdout());
+    for told in [r#""debug":"true""#, r#""default-shm-size":"3145728""#, r#""default-ipc-mode":"private""#] {
+        assert!(events.stdout().contains(told), "{}", events.stdout());
+    }
+    let created = daemon.api("POST", "/containers/create?name=new", Some(&json!({"Cmd": ["x"]})));
+    assert_eq!(created.status, 201, "{}", created.message());
+    let shown = daemon.api("GET", "/containers/new/json", None).json();
+    assert_eq!(shown["HostConfig"]["ShmSize"], 3 << 20);
     assert!(eventually(PATIENCE, || daemon.log().contains("DEBUG")), "it logs more: {}", daemon.log());
 
     write(r#"{"labels": ["newer=3"], "no-such-key": 1}"#);
@@ -273,7 +282,10 @@ fn what_makes_no_sense_for_containers_is_refused() {
 fn registries_are_reached_by_the_proxy() {
     let proxy = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
     let address = format!("http://user:secret@{}", proxy.local_addr().expect("address"));
-    let daemon = Daemon::start_with(&[&format!("--https-proxy={address}"), "--no-proxy=direct.test"]);
+    let flags = [&format!("--https-proxy={address}"), "--no-proxy=direct.test"];
+    let daemon = Daemon::start_in(&flags, &[("HTTPS_PROXY", "http://me:hidden@other.test")]);
+    let told = "HTTPS_PROXY was http://xxxxx:xxxxx@other.test, and is http://xxxxx:xxxxx@127.0.0.1";
+    assert!(daemon.log().contains(told) && !daemon.log().contains("hidden"), "{}", daemon.log());
     let asked = std::thread::spawn(move || {
         let (mut client, _) = proxy.accept().expect("a client");
         let mut line = [0; 64];

@@ -123,3 +123,13 @@ fn arguments_of_ps_without_process_ids_are_a_mistake_of_the_request() {
     let top = answer(&daemon, "GET", "/containers/box/top?ps_args=-o%20comm", None);
     assert_eq!(top, (400, "Couldn't find PID field in ps output".to_owned()));
 }
+
+#[test]
+fn a_path_on_the_host_that_cannot_be_made_is_a_bad_request() {
+    let daemon = Daemon::with_busybox();
+    let (status, text) = start(&daemon, "box", &json!({"Binds": ["/proc/nothing/here:/here"]}));
+    let expected =
+        "error while creating mount source path '/proc/nothing/here': mkdir: no such file or directory";
+    assert_eq!(status, 400, "{text}");
+    assert!(text.starts_with(expected), "{text}");
+}

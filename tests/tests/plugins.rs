@@ -174,7 +174,6 @@ fn answer(method: &str, body: &Value, facts: &mut Facts, home: &Path) -> (u16, V
         }
         _ if !there => json!({"Err": "no such volume on the shelf"}),
         "Get" => json!({"Volume": shown(&name, &facts.volumes[&name])}),
-        "Path" => json!({"Mountpoint": place}),
         "Mount" => {
             facts.volumes.entry(name).or_default().push(id);
             json!({"Mountpoint": place})

@@ -126,6 +126,14 @@ fn files_have_the_ids_of_inside() {
     std::os::unix::fs::chown(&host, Some(IDS[0]), Some(IDS[1])).expect("chown");
     daemon.hull(["run", "--rm", "-v", &bind, "busybox", "touch", "/host/x"]).ok();
     assert_eq!(fs::metadata(host.join("x")).expect("made").uid(), IDS[0]);
+    // One that is made for a container belongs to its root, with all that is made on the way.
+    let made = host.join("made/deep");
+    let bind = format!("{}:/host", made.display());
+    daemon.hull(["run", "--rm", "-v", &bind, "busybox", "touch", "/host/x"]).ok();
+    for path in [made.join("x"), made, host.join("made")] {
+        let metadata = fs::metadata(&path).expect("made");
+        assert_eq!([metadata.uid(), metadata.gid()], IDS, "{}", path.display());
+    }
     fs::remove_dir_all(host).expect("remove");
 }
 

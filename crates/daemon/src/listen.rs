@@ -6,9 +6,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, chown};
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -16,6 +18,9 @@ use tokio_rustls::server::TlsStream;
 
 /// Where hulld listens when nobody says otherwise.
 pub(crate) const DEFAULT_HOST: &str = "unix:///run/hull/hull.sock";
+
+/// Silence of a client behind TCP until it is asked, and between questions.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Bytes on their way to a client.
 const SEND_BUFFER: usize = 1 << 20;
@@ -136,9 +141,9 @@ impl Listener {
     pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Unix { listener, .. } => Ok(Accepted::Plain(Box::new(roomy(listener.accept().await?.0)))),
-            Self::Tcp(listener) => Ok(Accepted::Plain(Box::new(no_delay(listener.accept().await?.0)))),
+            Self::Tcp(listener) => Ok(Accepted::Plain(Box::new(prompt(listener.accept().await?.0)))),
             Self::Tls(listener, acceptor) => {
-                let stream = no_delay(listener.accept().await?.0);
+                let stream = prompt(listener.accept().await?.0);
                 Ok(Accepted::Tls(Box::new(acceptor.accept(stream))))
             }
         }
@@ -148,13 +153,18 @@ impl Listener {
 /// Lets it hold much output at once, so that both sides take few turns. An idle one costs nothing more.
 fn roomy(stream: UnixStream) -> UnixStream {
     // Beyond the system's limit it needs a privilege; without it things are only slower.
-    let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&stream, SEND_BUFFER);
+    let _ = sockopt::set_socket_send_buffer_size_force(&stream, SEND_BUFFER);
     stream
 }
 
-fn no_delay(stream: TcpStream) -> TcpStream {
-    // A lost optimisation, not an error.
+/// Sends at once, and asks a silent client now and then whether it is still there, as Go's servers do: one that is cut off
+/// says nothing.
+fn prompt(stream: TcpStream) -> TcpStream {
+    // Lost, they are an optimisation and a client that stays longer; no errors.
     let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE);
+    let _ = sockopt::set_tcp_keepintvl(&stream, KEEP_ALIVE);
+    let _ = sockopt::set_socket_keepalive(&stream, true);
     stream
 }
 

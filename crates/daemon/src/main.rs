@@ -107,7 +107,8 @@ fn main() -> ExitCode {
 async fn run(line: CommandLine, matches: &ArgMatches) -> Result<(), String> {
     let settings = line.settings;
     let log = logging::start(&settings)?;
-    line.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let overridden = options::overridden(&settings);
+    line.warnings.iter().chain(&overridden).for_each(|warning| tracing::warn!("{warning}"));
     // Before the engine: two daemons on one state would be a disaster.
     let _pidfile = pidfile::claim(settings.pidfile.as_deref())?;
     if let Some(score) = settings.oom_score_adjust {

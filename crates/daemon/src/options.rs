@@ -35,10 +35,7 @@ pub(crate) fn of(settings: &Settings) -> Result<Options, String> {
             driver: settings.log_driver.clone().unwrap_or_default(),
             options: settings.log_opts.clone(),
         },
-        default_shm_size: match settings.default_shm_size.as_deref() {
-            Some(text) => bytes(text).ok_or_else(|| format!("invalid default-shm-size: {text}"))?,
-            None => defaults.default_shm_size,
-        },
+        default_shm_size: shm_size(settings)?,
         default_storage_size: storage_size(&settings.storage_opts)?,
         init_by_default: settings.init,
         init: settings.init_path.clone(),
@@ -125,6 +122,26 @@ pub(crate) fn proxies(settings: &Settings) -> Option<Proxies> {
         https: https_proxy.clone().or_else(|| variable("HTTPS_PROXY")),
         except: no_proxy.clone().or_else(|| variable("NO_PROXY")),
     })
+}
+
+/// What is to be said of proxies that the environment names, and the settings name others.
+pub(crate) fn overridden(settings: &Settings) -> Vec<String> {
+    let named =
+        [("http", &settings.http_proxy), ("https", &settings.https_proxy), ("no", &settings.no_proxy)];
+    let mut said = Vec::new();
+    for (kind, new) in named.into_iter().filter_map(|(kind, value)| Some((kind, value.as_deref()?))) {
+        let name = format!("{kind}_proxy");
+        for name in [name.to_uppercase(), name] {
+            let old = std::env::var(&name).unwrap_or_default();
+            if !old.is_empty() && old != new {
+                let (old, new) = (masked(&old), masked(new));
+                said.push(format!(
+                    "overriding existing proxy variable with value from configuration: {name} was {old}, and is {new}"
+                ));
+            }
+        }
+    }
+    said
 }
 
 /// The URL of a proxy without its credentials, which are nobody's business.
@@ -217,6 +234,14 @@ fn some<T: TryFrom<i64>>(number: Option<i64>) -> Option<T> {
 
 fn parsed<T: std::str::FromStr>(text: Option<&str>, key: &str) -> Result<Option<T>, String> {
     text.map(|text| text.parse().map_err(|_| format!("invalid {key}: {text}"))).transpose()
+}
+
+/// Bytes of /dev/shm of containers that name none.
+pub(crate) fn shm_size(settings: &Settings) -> Result<i64, String> {
+    match settings.default_shm_size.as_deref() {
+        Some(text) => bytes(text).ok_or_else(|| format!("invalid default-shm-size: {text}")),
+        None => Ok(Options::default().default_shm_size),
+    }
 }
 
 /// What `--storage-opt` says of the size of containers, in dockerd's words.

@@ -15,17 +15,20 @@ use crate::{Daemon, options};
 pub(crate) fn reload(daemon: &Daemon, matches: &ArgMatches, set_level: &SetLevel) {
     let new = settings::resolve(matches).and_then(|line| {
         let next = taking_over(Settings::clone(&daemon.settings()), line.settings);
-        set_level(&next).map(|()| next)
+        let shm_size = options::shm_size(&next)?;
+        set_level(&next).map(|()| (next, shm_size))
     });
-    let next = match new {
-        Ok(next) => Arc::new(next),
+    let (next, shm_size) = match new {
+        Ok((next, shm_size)) => (Arc::new(next), shm_size),
         Err(why) => return tracing::error!("the configuration stays as it was: {why}"),
     };
+    daemon.engine.set_default_shm_size(shm_size);
     daemon.engine.set_runtimes(options::runtimes(&next));
     daemon.engine.images().set_settings(options::images(&next));
     *daemon.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&next);
-    tracing::info!("configuration reloaded");
-    daemon.engine.events().emit(EventKind::Daemon, "reload", daemon.engine.id(), attributes(&next));
+    let attributes = attributes(daemon, &next, shm_size);
+    tracing::info!("Reloaded configuration: {attributes:?}, {}", proxies(&next));
+    daemon.engine.events().emit(EventKind::Daemon, "reload", daemon.engine.id(), attributes);
 }
 
 fn taking_over(old: Settings, new: Settings) -> Settings {
@@ -42,6 +45,7 @@ fn taking_over(old: Settings, new: Settings) -> Settings {
         features: new.features,
         runtimes: new.runtimes,
         default_runtime: new.default_runtime,
+        default_shm_size: new.default_shm_size,
         ..old
     }
 }
@@ -60,8 +64,19 @@ fn runtimes(settings: &Settings) -> String {
     each.collect::<Vec<_>>().join(" ")
 }
 
+/// The proxies, without anybody's password.
+fn proxies(settings: &Settings) -> String {
+    let all = [
+        ("http-proxy", &settings.http_proxy),
+        ("https-proxy", &settings.https_proxy),
+        ("no-proxy", &settings.no_proxy),
+    ];
+    let said = all.iter().filter_map(|(name, value)| Some((name, options::masked(value.as_deref()?))));
+    said.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ")
+}
+
 /// What the event tells, in dockerd's words.
-fn attributes(settings: &Settings) -> BTreeMap<String, String> {
+fn attributes(daemon: &Daemon, settings: &Settings, shm_size: i64) -> BTreeMap<String, String> {
     let list = |items: &[String]| serde_json::json!(items).to_string();
     let images = options::images(settings);
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -79,6 +94,9 @@ fn attributes(settings: &Settings) -> BTreeMap<String, String> {
         ("live-restore", settings.live_restore().to_string()),
         ("default-runtime", options::runtimes(settings).default),
         ("runtimes", runtimes(settings)),
+        ("default-shm-size", shm_size.to_string()),
+        ("default-ipc-mode", daemon.engine.options().default_ipc_mode.clone()),
+        ("default-cgroupns-mode", daemon.engine.cgroupns_mode(false)),
         ("allow-nondistributable-artifacts", "[]".to_owned()),
     ];
     attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

@@ -7,6 +7,10 @@ mod check;
 mod file;
 mod foreign;
 mod hosts;
+mod merge;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,7 +73,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "int")]
     pub(crate) max_download_attempts: Option<i64>,
     /// Resource limits of containers that name none: nofile=1024:524288
-    #[arg(long = "default-ulimit", value_name = "list", value_parser = parse_ulimit)]
+    #[arg(long = "default-ulimit", value_name = "list", value_parser = words::ulimit)]
     #[serde(skip)]
     pub(crate) default_ulimit: Vec<Ulimit>,
     #[arg(skip)]
@@ -99,7 +103,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "string")]
     pub(crate) bip: Option<String>,
     /// Pools for new networks: base=10.10.0.0/16,size=24
-    #[arg(long = "default-address-pool", value_name = "list", value_parser = parse_pool)]
+    #[arg(long = "default-address-pool", value_name = "list", value_parser = words::pool)]
     #[serde(rename = "default-address-pools")]
     pub(crate) default_address_pools: Vec<AddressPool>,
     /// Part of the default bridge's subnet that containers get addresses from
@@ -124,7 +128,7 @@ pub(crate) struct Settings {
     #[arg(skip)]
     pub(crate) default_network_opts: BTreeMap<String, BTreeMap<String, String>>,
     /// Default options of networks: DRIVER=OPTION=VALUE
-    #[arg(long = "default-network-opt", value_name = "mapmap", value_parser = parse_network_opt)]
+    #[arg(long = "default-network-opt", value_name = "mapmap", value_parser = words::network_opt)]
     #[serde(skip)]
     pub(crate) default_network_opt: Vec<(String, String, String)>,
     /// Whether containers of the default bridge reach each other
@@ -178,7 +182,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "string")]
     pub(crate) log_driver: Option<String>,
     /// Log options of containers that name none
-    #[arg(long = "log-opt", value_name = "map", value_parser = parse_pair)]
+    #[arg(long = "log-opt", value_name = "map", value_parser = words::pair)]
     #[serde(skip)]
     pub(crate) log_opt: Vec<(String, String)>,
     #[arg(skip)]
@@ -219,13 +223,13 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) oom_score_adjust: Option<i32>,
     /// Features by name: name=true
-    #[arg(long = "feature", value_name = "map", value_parser = parse_feature)]
+    #[arg(long = "feature", value_name = "map", value_parser = words::feature)]
     #[serde(skip)]
     pub(crate) feature: Vec<(String, bool)>,
     #[arg(skip)]
     pub(crate) features: BTreeMap<String, bool>,
     /// Another runtime that containers may name: name=path
-    #[arg(long = "add-runtime", value_name = "runtime", value_parser = parse_runtime)]
+    #[arg(long = "add-runtime", value_name = "runtime", value_parser = words::runtime)]
     #[serde(skip)]
     pub(crate) add_runtime: Vec<(String, Runtime)>,
     #[arg(skip)]
@@ -418,6 +422,10 @@ pub(crate) fn resolve(matches: &ArgMatches) -> Result<CommandLine, String> {
 /// Refuses what makes no sense, and writes short forms in full.
 fn check(settings: &mut Settings) -> Result<(), String> {
     settings.tls |= settings.tlsverify.is_some();
+    if settings.tls && settings.hosts.is_empty() {
+        // Who wants TLS means TCP.
+        settings.hosts.push(String::new());
+    }
     settings.hosts = hosts::in_full(&settings.hosts, settings.tls)?;
     check::settings(settings)
 }
@@ -426,117 +434,3 @@ fn check(settings: &mut Settings) -> Result<(), String> {
 fn refusal(what: &str) -> String {
     format!("{what} is not supported yet, and hulld does not start without what it promises")
 }
-
-impl Settings {
-    /// Takes what `file` says. Nothing is said by both.
-    fn merge(&mut self, file: Self) {
-        // The only key that both may have.
-        self.runtimes.extend(file.runtimes);
-        macro_rules! merge {
-            ($($field:ident)*) => {$(
-                if is_set(&file.$field) {
-                    self.$field = file.$field;
-                }
-            )*};
-        }
-        merge! {
-            hosts group data_root exec_root pidfile debug log_level log_format raw_logs registry_mirrors
-            insecure_registries max_concurrent_downloads max_concurrent_uploads max_download_attempts
-            default_ulimits tls tlsverify tlscacert tlscert tlskey cgroup_parent bridge bip
-            default_address_pools fixed_cidr ipv6 bip6 fixed_cidr_v6 default_gateway
-            default_gateway_v6 default_network_opts icc ip_masq userland_proxy ip_forward
-            ip_forward_no_drop allow_direct_routing bridge_accept_fwmark ip host_gateway_ips mtu dns dns_search dns_opts
-            log_driver log_opts labels init init_path default_shm_size storage_opts seccomp_profile no_new_privileges
-            experimental shutdown_timeout cdi_spec_dirs metrics_addr oom_score_adjust features plugin_dirs default_runtime
-            userns_remap default_ipc_mode default_cgroupns_mode live_restore http_proxy https_proxy no_proxy
-        }
-    }
-}
-
-/// Whether somebody gave a value.
-trait Given {
-    fn given(&self) -> bool;
-}
-
-impl Given for bool {
-    fn given(&self) -> bool {
-        *self
-    }
-}
-
-impl<T> Given for Option<T> {
-    fn given(&self) -> bool {
-        self.is_some()
-    }
-}
-
-impl<T> Given for Vec<T> {
-    fn given(&self) -> bool {
-        !self.is_empty()
-    }
-}
-
-impl<T> Given for BTreeMap<String, T> {
-    fn given(&self) -> bool {
-        !self.is_empty()
-    }
-}
-
-fn is_set(value: &impl Given) -> bool {
-    value.given()
-}
-
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("invalid key=value pair {text:?}"))?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-fn parse_feature(text: &str) -> Result<(String, bool), String> {
-    let (name, value) = text.split_once('=').unwrap_or((text, "true"));
-    let value = value.parse().map_err(|_| format!("invalid boolean value {value:?} for feature {name:?}"))?;
-    Ok((name.to_owned(), value))
-}
-
-fn parse_runtime(text: &str) -> Result<(String, Runtime), String> {
-    let invalid = || format!("invalid runtime argument: {text}");
-    let (name, path) = text.split_once('=').ok_or_else(invalid)?;
-    let (name, path) = (name.trim().to_lowercase(), path.trim());
-    if name.is_empty() || path.is_empty() {
-        return Err(invalid());
-    }
-    Ok((name, Runtime { path: path.into(), ..Runtime::default() }))
-}
-
-fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
-    let invalid = || format!("invalid ulimit argument: {text}");
-    let (name, values) = text.split_once('=').ok_or_else(invalid)?;
-    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let number = |value: &str| value.parse().map_err(|_| invalid());
-    Ok(Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? })
-}
-
-fn parse_network_opt(text: &str) -> Result<(String, String, String), String> {
-    let parts = text.split_once('=').and_then(|(driver, option)| Some((driver, option.split_once('=')?)));
-    let (driver, (name, value)) = parts
-        .ok_or_else(|| format!("invalid default network option {text:?}: wanted DRIVER=OPTION=VALUE"))?;
-    Ok((driver.to_owned(), name.to_owned(), value.to_owned()))
-}
-
-fn parse_pool(text: &str) -> Result<AddressPool, String> {
-    let mut base = None;
-    let mut size = None;
-    for field in text.split(',') {
-        match field.split_once('=') {
-            Some(("base", value)) => base = Some(value.to_owned()),
-            Some(("size", value)) => size = value.parse().ok(),
-            _ => return Err(format!("invalid field {field:?}: wanted base=CIDR,size=BITS")),
-        }
-    }
-    match (base, size) {
-        (Some(base), Some(size)) => Ok(AddressPool { base, size }),
-        _ => Err("an address pool has a base and a size".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests;

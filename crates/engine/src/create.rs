@@ -15,6 +15,7 @@ pub(crate) use storage::check_default_size;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hull_image::Image;
 use hull_oci::Platform;
@@ -121,7 +122,7 @@ impl Engine {
             host.resources.memory_swap = host.resources.memory.saturating_mul(2);
         }
         if host.shm_size == 0 {
-            host.shm_size = self.options.default_shm_size;
+            host.shm_size = self.default_shm_size.load(Ordering::Relaxed);
         }
         if host.ipc_mode.is_empty() {
             host.ipc_mode.clone_from(&self.options.default_ipc_mode);
@@ -155,7 +156,7 @@ impl Engine {
     }
 
     /// The cgroup namespace of a container that names none: as Docker's, also a privileged one's is its own on version 2.
-    fn cgroupns_mode(&self, privileged: bool) -> String {
+    pub fn cgroupns_mode(&self, privileged: bool) -> String {
         match &self.options.default_cgroupns_mode {
             _ if privileged && !self.machine.cgroup_v2 => "host".to_owned(),
             Some(mode) => mode.clone(),

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use hull_cgroup::Cgroup;
@@ -131,6 +131,8 @@ pub struct Engine {
     pub(crate) volumes: Volumes,
     pub(crate) filters: Filters,
     pub(crate) runtimes: RwLock<Runtimes>,
+    /// Bytes of /dev/shm of containers that name none.
+    pub(crate) default_shm_size: AtomicI64,
     pub(crate) events: Events,
     pub(crate) ticks: Ticks,
     /// Directories that nobody names any more.
@@ -179,9 +181,11 @@ impl Engine {
         let machine = Machine::look()?;
         let filters = Filters::new(options.seccomp_profile.as_deref())?;
         let runtimes = RwLock::new(options.runtimes.clone());
+        let default_shm_size = AtomicI64::new(options.default_shm_size);
         Ok(Self {
             options,
             runtimes,
+            default_shm_size,
             id,
             machine,
             store,

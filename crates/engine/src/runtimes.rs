@@ -76,6 +76,11 @@ impl Engine {
         *self.runtimes.write().unwrap_or_else(std::sync::PoisonError::into_inner) = runtimes;
     }
 
+    /// Replaces the size of /dev/shm, for containers that are created from now on.
+    pub fn set_default_shm_size(&self, bytes: i64) {
+        self.default_shm_size.store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Fills in the default where a container names none.
     pub(crate) fn check_runtime(&self, name: &mut String) -> Result<()> {
         let runtimes = self.runtimes();

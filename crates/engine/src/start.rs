@@ -1,14 +1,16 @@
 //! Starting a container: one step a line, each undone by its guard's drop until all have succeeded.
 
+mod config;
+mod joined;
 mod log;
+mod sources;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hull_oci::runtime::Spec;
 use hull_shim::client;
-use hull_shim::protocol::{Answer, Config, Request, Rootfs, Terminal};
+use hull_shim::protocol::{Answer, Config, Request};
 use hull_sys::Context;
 use jiff::Timestamp;
 
@@ -16,13 +18,12 @@ use crate::checkpoint::Saved;
 use crate::containers::Entry;
 use crate::engine::private_directory;
 use crate::launch::NotStarted;
-use crate::model::{Container, Exit, MountKind, NetworkMode, NetworkSettings, Status};
+use crate::model::{Container, Exit, NetworkMode, NetworkSettings, Status};
 use crate::name_server::Door;
 use crate::networks::Connected;
 use crate::pace::confine;
-use crate::spec::{self, Facts, SecurityOptions};
-use crate::userns::Namespaces;
-use crate::{Engine, Error, Kind, Result, machine, propagation, supervisor};
+use crate::userns::{Namespaces, Remap};
+use crate::{Engine, Error, Result, propagation, supervisor};
 
 pub(crate) use log::{check as check_log, not_initialized};
 
@@ -174,7 +175,7 @@ impl Engine {
         let namespaces = self.namespaces(container)?;
         let sandbox = namespaces.network.as_ref();
         confine(container, sandbox)?;
-        make_bind_sources(container)?;
+        sources::make(container, self.remap_of(&container.host).map(Remap::root))?;
         propagation::check(container, &self.options.data_root)?;
         self.write_own_files(container)?;
         self.hand_over_files(container)?;
@@ -230,133 +231,6 @@ impl Engine {
                 let _ = std::fs::remove_dir_all(&dir);
                 Err(NotStarted::container(&answer))
             }
-        }
-    }
-
-    /// What the supervisor is told.
-    fn shim_config(
-        &self,
-        container: &Container,
-        root: hull_snapshot::Mounts,
-        users: Option<&OwnedFd>,
-    ) -> Result<Config> {
-        let config = &container.config;
-        let security = SecurityOptions::parse(container.host.security_opt.as_deref().unwrap_or_default())?;
-        let capabilities = spec::capabilities_of(&container.host, &self.machine.capabilities)?;
-        let [rows, cols] = container.host.console_size;
-        let cgroup = container.cgroup_path(&self.options.cgroup_parent);
-        let mut facts = self.facts(container, &cgroup)?;
-        facts.devices = machine::devices(&container.host.resources, container.host.privileged)?;
-        facts.throttles = machine::throttles(&container.host.resources)?;
-        facts.pid_of = self.joined_pid(container)?;
-        facts.ipc_of = self.joined_ipc(container)?;
-        facts.users = self.users_of(container, users);
-        let sources = self.sources(container, facts.ipc_of)?;
-        let mut spec = spec::of(container, &facts)?;
-        let mut extra_groups = container.host.group_add.clone().unwrap_or_default();
-        let requests = container.host.resources.device_requests.as_deref().unwrap_or_default();
-        self.give_devices(requests, container.host.privileged, &mut spec, &mut extra_groups)?;
-        let runtime = self.foreign_runtime(&container.host.runtime)?;
-        let privileged = container.host.privileged;
-        let seccomp = match (&runtime, spec.linux().clone()) {
-            // It compiles what the specification says.
-            (Some(_), Some(mut linux)) => {
-                linux.set_seccomp(self.filters.policy(&security, privileged, &capabilities)?);
-                spec.set_linux(Some(linux));
-                None
-            }
-            _ => self.filters.of(&security, privileged, &capabilities)?,
-        };
-        let bundle = match spec.hooks() {
-            Some(_) if runtime.is_none() => bundle(&container.directory, &mut spec)?,
-            // A program makes its own.
-            _ => PathBuf::new(),
-        };
-        Ok(Config {
-            id: container.id.clone(),
-            bundle,
-            spec,
-            rootfs: Rootfs::Overlay {
-                lower: root.lower,
-                upper: root.upper,
-                work: root.work,
-                // It does not outlive the machine's next start: that finds it ended, and removes it.
-                volatile: container.host.auto_remove,
-                mapped: users.is_some(),
-            },
-            // Nobody by name is root, with the groups that the image gives root.
-            user: Some(config.user.clone()),
-            extra_groups,
-            terminal: config.tty.then_some(Terminal { rows, cols }),
-            open_stdin: config.open_stdin,
-            stdin_once: config.stdin_once,
-            seccomp,
-            runtime,
-            netns_fd: None,
-            sources,
-            log: log::of(container, &self.options.tls)?,
-            shared: Vec::new(),
-            checkpoint: None,
-            cgroup,
-        })
-    }
-
-    /// What a specification needs to know, without devices and other containers.
-    pub(crate) fn facts<'a>(&'a self, container: &Container, cgroup: &'a str) -> Result<Facts<'a>> {
-        let init = container.host.resources.init.unwrap_or(self.options.init_by_default);
-        // Process 1 of other processes' namespace is theirs already.
-        let init = init && matches!(container.host.pid_mode.as_str(), "" | "private");
-        Ok(Facts {
-            capabilities: &self.machine.capabilities,
-            apparmor: self.machine.apparmor,
-            cgroup_v2: self.machine.cgroup_v2,
-            cgroup,
-            ulimits: &self.options.default_ulimits,
-            no_new_privileges: self.options.no_new_privileges,
-            shm_size: self.options.default_shm_size,
-            devices: spec::Devices::default(),
-            throttles: spec::Throttles::default(),
-            pid_of: None,
-            ipc_of: None,
-            users: None,
-            init: init.then(|| self.options.init.as_deref().unwrap_or(&self.options.shim)),
-            processors: self.machine.processors,
-            link_variables: self.link_variables(container),
-        })
-    }
-
-    /// The process whose pid namespace a container joins.
-    fn joined_pid(&self, container: &Container) -> Result<Option<i32>> {
-        let Some(other) = container.host.pid_mode.strip_prefix("container:") else { return Ok(None) };
-        let within = |error: Error| match error.within("failed to join PID namespace") {
-            // Docker's clients know this one, and no other of its kind, as a failure of the daemon.
-            Error { kind: Kind::Conflict, message } => Error::system(message),
-            error => error,
-        };
-        let other = self.donor(other).map_err(within)?;
-        Ok(Some(other.state.pid))
-    }
-
-    /// The process whose IPC namespace a container joins.
-    fn joined_ipc(&self, container: &Container) -> Result<Option<i32>> {
-        let Some(other) = container.host.ipc_mode.strip_prefix("container:") else { return Ok(None) };
-        let within = |error: Error| error.within("failed to join IPC namespace");
-        let other = self.donor(other).map_err(within)?;
-        if matches!(other.host.ipc_mode.as_str(), "" | "private" | "none") {
-            return Err(within(Error::invalid(format!(
-                "container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
-                other.id
-            ))));
-        }
-        Ok(Some(other.state.pid))
-    }
-
-    /// Another container, which must run.
-    fn donor(&self, other: &str) -> Result<Arc<Container>> {
-        let other = self.container(other).map_err(|error| Error::invalid(error.message))?;
-        match other.state.status.is_running() {
-            true => Ok(other),
-            false => Err(Error::conflict(format!("container {} is not running", other.id))),
         }
     }
 }
@@ -428,45 +302,6 @@ async fn begin(dir: &Path) -> Result<Timestamp, NotStarted> {
         }
         (answer, _) => Err(NotStarted::container(&answer)),
     }
-}
-
-/// `-v` of a path that is not there makes a directory, as in Docker.
-fn make_bind_sources(container: &Container) -> Result<()> {
-    for mount in container.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
-        let source = Path::new(&mount.source);
-        if source.symlink_metadata().is_ok() {
-            continue;
-        }
-        if !mount.create_source {
-            return Err(Error::invalid(format!(
-                "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                mount.source
-            )));
-        }
-        std::fs::create_dir_all(source).map_err(|error| {
-            let error = error.to_string().to_lowercase();
-            Error::system(format!(
-                "error while creating mount source path '{}': mkdir: {error}",
-                mount.source
-            ))
-        })?;
-    }
-    Ok(())
-}
-
-/// A directory as hooks know it: the specification, and the place where they find the root.
-fn bundle(directory: &Path, spec: &mut Spec) -> Result<PathBuf> {
-    let bundle = directory.join("bundle");
-    let root = bundle.join("rootfs");
-    private_directory(&root)?;
-    if let Some(place) = spec.root_mut() {
-        place.set_path(root);
-    }
-    let text = serde_json::to_vec(spec)
-        .map_err(|error| Error::system(format!("write the specification for hooks: {error}")))?;
-    let path = bundle.join("config.json");
-    std::fs::write(&path, text).on("write", &path)?;
-    Ok(bundle)
 }
 
 /// An empty directory in the place of what a former run left.

@@ -135,7 +135,7 @@ struct Shape {
 
 impl Document {
     /// Reads a manifest or an index. `declared` is the media type under which it came (a header, a descriptor), empty
-    /// where nothing was said; it must not contradict the document's own.
+    /// where nothing was said. Docker's name for what it is and OCI's are as good; what it is not is refused.
     pub(crate) fn parse(bytes: &[u8], declared: &str) -> Result<Self> {
         let shape: Shape = serde_json::from_slice(bytes).map_err(invalid)?;
         if shape.schema_version == 1 || shape.fs_layers.is_some() {
@@ -151,7 +151,7 @@ impl Document {
         }
         let own = shape.media_type.as_str();
         let agrees = |said: &str| said.is_empty() || kind_of(said).is_none_or(|kind| kind == image);
-        if !agrees(own) || !agrees(declared) || contradict(own, declared) {
+        if !agrees(own) || !agrees(declared) {
             let text = format!(
                 "invalid manifest: media type {own:?} (declared {declared:?}) is not that of its content"
             );
@@ -171,10 +171,6 @@ fn kind_of(media_type: &str) -> Option<bool> {
         media_type::OCI_INDEX | media_type::DOCKER_INDEX => Some(false),
         _ => None,
     }
-}
-
-fn contradict(own: &str, declared: &str) -> bool {
-    own != declared && kind_of(own).is_some() && kind_of(declared).is_some()
 }
 
 fn invalid(error: serde_json::Error) -> Error {
@@ -258,6 +254,18 @@ mod tests {
         let index =
             format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{d}]}}"#, media_type::OCI_INDEX);
         assert!(matches!(Document::parse(index.as_bytes(), media_type::OCI_INDEX), Ok(Document::Index(_))));
+    }
+
+    #[test]
+    fn one_name_is_as_good_as_the_other() {
+        let d = descriptor("linux/amd64");
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","config":{d},"layers":[{d}]}}"#,
+            media_type::OCI_MANIFEST
+        );
+        let read = |declared: &str| Document::parse(manifest.as_bytes(), declared);
+        assert!(matches!(read(media_type::DOCKER_MANIFEST), Ok(Document::Manifest(_))));
+        assert!(read(media_type::DOCKER_INDEX).is_err());
     }
 
     #[test]

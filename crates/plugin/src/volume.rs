@@ -141,12 +141,6 @@ impl VolumeDriver {
         self.ask::<Nothing>("Unmount", &question, SHORT, Patience::Some).await.map(drop)
     }
 
-    /// Where a volume is on the host, mounted or not.
-    pub async fn path(&self, name: &str) -> Result<String> {
-        let place: Place = self.ask("Path", &of(name), SHORT, Patience::None).await?;
-        Ok(place.mountpoint.unwrap_or_default())
-    }
-
     /// The volume of that name; a plugin that knows none of that name says so as it likes.
     pub async fn get(&self, name: &str) -> Result<Option<VolumeFacts>> {
         let one: One = self.ask("Get", &of(name), SHORT, Patience::None).await?;

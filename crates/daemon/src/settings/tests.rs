@@ -52,6 +52,7 @@ fn tls_wants_certificates_of_clients_unless_somebody_says_no() {
     assert_eq!(asks(&["--tlsverify"]), (true, true));
     assert_eq!(asks(&["--tlsverify=false"]), (true, false));
     assert_eq!(asks(&["--tls", "--tlsverify=false"]), (true, false));
+    assert_eq!(parse(&["--tls"]).expect("right").settings.hosts, ["tcp://localhost:2376"]);
 }
 
 #[test]

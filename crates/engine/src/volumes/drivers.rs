@@ -182,10 +182,8 @@ impl Engine {
         });
         match made {
             Ok(Some(facts)) => Ok(volume.with(facts)),
-            Ok(None) => {
-                let mountpoint = runtime.block_on(driver.path(name)).unwrap_or_default().into();
-                Ok(Volume { mountpoint, ..volume })
-            }
+            // Where it will be is told when it is mounted.
+            Ok(None) => Ok(volume),
             Err(error) => {
                 self.volumes.lock().remove(name);
                 self.store.delete_volume(name)?;

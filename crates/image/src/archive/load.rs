@@ -200,9 +200,12 @@ impl Load<'_> {
         self.lease.hold(&entry.digest);
         let bytes = self.store.blobs.document(&entry.digest).map_err(missing)?;
         match Document::parse(&bytes, &entry.media_type)? {
-            Document::Manifest(_) => {
+            Document::Manifest(manifest) => {
                 let size = bytes.len() as u64;
-                let mut target = Descriptor::new(&entry.media_type, entry.digest.clone(), size);
+                // What it says itself is what a registry will want to hear of it.
+                let own = Some(manifest.media_type.as_str()).filter(|own| !own.is_empty());
+                let media_type = own.unwrap_or(&entry.media_type);
+                let mut target = Descriptor::new(media_type, entry.digest.clone(), size);
                 target.platform = entry.platform.clone().filter(|_| index.is_some());
                 Ok((target, index.cloned()))
             }

@@ -1,6 +1,10 @@
 //! Names and records.
 
-use super::*;
+use hull_oci::Digest;
+
+use super::layers::{Applied, Facts};
+use super::record::Below;
+use super::snapshots::check_key;
 
 #[test]
 fn keys_are_file_names() {
