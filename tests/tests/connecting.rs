@@ -44,9 +44,12 @@ fn networks_that_are_none_are_refused_in_dockers_words() {
         assert_eq!(connect(&daemon, network, container), (400, text.to_owned()), "{network} {container}");
     }
     let alias = json!({"Container": "plain", "EndpointConfig": {"Aliases": ["web"]}});
-    let (status, text) = ask(&daemon, "/networks/none/connect", &alias);
-    assert_eq!(status, 400);
-    assert!(text.ends_with("alias is supported only for containers in user defined networks"), "{text}");
+    let connected = json!({"Container": "host", "EndpointConfig": {"Aliases": ["web"]}});
+    for (network, body) in [("none", alias), ("host", connected)] {
+        let (status, text) = ask(&daemon, &format!("/networks/{network}/connect"), &body);
+        assert_eq!(status, 400);
+        assert!(text.ends_with("alias is supported only for containers in user defined networks"), "{text}");
+    }
     let mapped =
         json!({"Container": "plain", "EndpointConfig": {"IPAMConfig": {"IPv6Address": "::ffff:10.0.0.1"}}});
     let (status, text) = ask(&daemon, "/networks/blue/connect", &mapped);

@@ -22,13 +22,13 @@ impl Engine {
         let entry = self.containers.find(container)?;
         let _gate = entry.gate.lock().await;
         let (network, now) = (self.networks.find(network)?, entry.now());
+        check_endpoint(&network.name, Some(&network), &wish)?;
         if now.network.networks.contains_key(&network.name) {
             return Err(Error::new(
                 crate::Kind::Forbidden,
                 format!("endpoint with name {} already exists in network {}", now.name, network.name),
             ));
         }
-        check_endpoint(&network.name, Some(&network), &wish)?;
         joinable(&now, &network)?;
         let mut settings = EndpointSettings { network_id: network.id.clone(), ..wish };
         if now.state.status.is_running() {
