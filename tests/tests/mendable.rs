@@ -133,3 +133,25 @@ fn a_path_on_the_host_that_cannot_be_made_is_a_bad_request() {
     assert_eq!(status, 400, "{text}");
     assert!(text.starts_with(expected), "{text}");
 }
+
+#[test]
+fn a_log_or_a_volume_that_leads_nowhere_is_a_bad_request() {
+    let daemon = Daemon::with_busybox();
+    let options = json!({"syslog-address": "tcp://127.0.0.1:1"});
+    let (status, text) =
+        start(&daemon, "logged", &json!({"LogConfig": {"Type": "syslog", "Config": options}}));
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("failed to initialize logging driver"), "{text}");
+    let options = json!({"type": "none", "o": "bind", "device": "/nowhere/at/all"});
+    let volume = json!({"Name": "lost", "Driver": "local", "DriverOpts": options});
+    assert_eq!(answer(&daemon, "POST", "/volumes/create", Some(&volume)).0, 201);
+    let (status, text) = start(
+        &daemon,
+        "mounted",
+        &json!({"Mounts": [
+            {"Type": "volume", "Source": "lost", "Target": "/lost", "VolumeOptions": {"NoCopy": true}}
+        ]}),
+    );
+    assert_eq!(status, 400, "{text}");
+    assert!(text.contains("failed to mount local volume"), "{text}");
+}

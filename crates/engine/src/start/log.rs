@@ -99,9 +99,9 @@ pub(super) fn of(container: &Container, tls: &Path) -> Result<protocol::LogConfi
     configure(container, tls).map_err(|error| not_initialized(&error.message))
 }
 
-/// A log that could not be begun, in Docker's words.
+/// A log that could not be begun, in Docker's words. Another driver or other options would do: it is the caller's to mend.
 pub(crate) fn not_initialized(why: &str) -> Error {
-    Error::system(format!("failed to create task for container: failed to initialize logging driver: {why}"))
+    Error::invalid(format!("failed to create task for container: failed to initialize logging driver: {why}"))
 }
 
 fn configure(container: &Container, tls: &Path) -> Result<protocol::LogConfig> {

@@ -161,7 +161,7 @@ impl Drop for SharedMounts<'_> {
 
 fn new_filesystem(mount: &MountPoint, device: &Device) -> Result<OwnedFd> {
     if device.device.is_empty() {
-        return Err(Error::system("missing device in volume options"));
+        return Err(Error::invalid("missing device in volume options"));
     }
     let options = local::mount_options(device)?;
     hull_runtime::new_filesystem(&device.filesystem, &device.device, &options)
@@ -180,7 +180,7 @@ fn require_directory(mount: &MountPoint, device: &Device) -> Result<()> {
     opened.map(drop).map_err(|errno| failed(mount, device, &[], MS_BIND, errno))
 }
 
-/// In Docker's words, with no password in them.
+/// In Docker's words, with no password in them. Another device or other options would do: it is the caller's to mend.
 fn failed(mount: &MountPoint, device: &Device, options: &[String], flags: u32, errno: Errno) -> Error {
     let shown = options.iter().map(|option| match option.split_once('=') {
         Some(("password" | "pass", _)) => "password=********".to_owned(),
@@ -191,5 +191,5 @@ fn failed(mount: &MountPoint, device: &Device, options: &[String], flags: u32, e
     let data = if data.is_empty() { data } else { format!(", data: {data}") };
     let why = said(&errno.into());
     let (from, to) = (&device.device, &mount.source);
-    Error::system(format!("failed to mount local volume: mount {from}:{to}{flags}{data}: {why}"))
+    Error::invalid(format!("failed to mount local volume: mount {from}:{to}{flags}{data}: {why}"))
 }

@@ -118,7 +118,7 @@ fn resolve(name: &str) -> Result<IpAddr> {
         return Ok(address.into());
     }
     let failed = |why: &str| {
-        Error::system(format!("error resolving passed in network volume address: lookup {name}: {why}"))
+        Error::invalid(format!("error resolving passed in network volume address: lookup {name}: {why}"))
     };
     let addresses: Vec<_> =
         (name, 0).to_socket_addrs().map_err(|_| failed("no such host"))?.map(|one| one.ip()).collect();
