@@ -77,6 +77,7 @@ impl Engine {
             None => None,
         };
         let cursor = Cursor::new(path, format, options.tail, options.since);
+        let cursor = if ends.is_some() { cursor } else { cursor.up_to_now() };
         let until = options.until;
         let reader = Reader { cursor, painter: Painter::new(options, tty, format) };
         match (watch, ends) {

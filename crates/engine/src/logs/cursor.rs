@@ -22,6 +22,10 @@ pub(super) struct Cursor {
     tail: Option<Tail>,
     /// Older files need not be read.
     since: Option<Timestamp>,
+    /// Whether what is written from now on is of no interest.
+    only_past: bool,
+    /// Where the past ends in the youngest file, in bytes.
+    end: Option<u64>,
     file: Option<File>,
     /// Which one that is; the contents of a packed one are in another.
     place: Identity,
@@ -42,6 +46,8 @@ impl Cursor {
             format,
             tail: Some(tail),
             since,
+            only_past: false,
+            end: None,
             file: None,
             place: (0, 0),
             next: VecDeque::new(),
@@ -49,6 +55,11 @@ impl Cursor {
             filled: 0,
             given: 0,
         }
+    }
+
+    /// The same, which ends where the log does when reading begins: who writes faster than is read is not followed for ever.
+    pub(super) fn up_to_now(self) -> Self {
+        Self { only_past: true, ..self }
     }
 
     /// The next whole records; `None` if there are none yet.
@@ -60,16 +71,22 @@ impl Cursor {
         self.filled -= std::mem::take(&mut self.given);
         loop {
             if self.file.is_none()
+                && !self.only_past
                 && let Some(file) = open_if_any(&self.path)?
             {
                 self.turn_to(Part::plain(file))?;
             }
+            let end = self.end.filter(|_| self.next.is_empty());
             let Some(file) = &mut self.file else { return Ok(None) };
             let begun = self.filled;
             if self.buffer.len() < begun + BLOCK {
                 self.buffer.resize(begun + BLOCK, 0);
             }
-            let count = match file.read(&mut self.buffer[begun..]) {
+            let room = match end {
+                Some(end) => end.saturating_sub(io::Seek::stream_position(file)?),
+                None => u64::MAX,
+            };
+            let count = match file.take(room).read(&mut self.buffer[begun..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => outcome?,
             };
@@ -87,7 +104,7 @@ impl Cursor {
                     continue;
                 }
             }
-            if count == 0 && !self.turn_page()? {
+            if count == 0 && (end.is_some() || !self.turn_page()?) {
                 return Ok(None);
             }
         }
@@ -119,6 +136,9 @@ impl Cursor {
 
     fn open(&mut self, tail: Tail) -> io::Result<()> {
         let mut parts = all(&self.path, self.since)?;
+        if self.only_past {
+            self.end = parts.last().map(Part::length).transpose()?;
+        }
         let Tail::Lines(mut wanted) = tail else {
             self.next = parts.into();
             return self.next.pop_front().map_or(Ok(()), |first| self.turn_to(first));
@@ -126,7 +146,9 @@ impl Cursor {
         let mut files = VecDeque::new();
         while let Some(part) = parts.pop() {
             let (mut file, place) = part.open()?;
-            let (offset, found) = shape::from_end(self.format, &file, wanted)?;
+            let past = self.end.filter(|_| files.is_empty());
+            let end = file.metadata()?.len().min(past.unwrap_or(u64::MAX));
+            let (offset, found) = shape::from_end(self.format, &file, end, wanted)?;
             io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
             files.push_front(Part::at(file, place));
             wanted -= found;

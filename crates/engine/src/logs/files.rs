@@ -58,6 +58,11 @@ impl Part {
         Ok((number(0).unwrap_or(0), number(8).unwrap_or(0)))
     }
 
+    /// Bytes that it has by now; a packed one gets no more.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        if self.packed { Ok(u64::MAX) } else { Ok(self.file.metadata()?.len()) }
+    }
+
     /// When it was written last; a packed one keeps the time of the one that it was made of.
     fn modified(&self) -> io::Result<Timestamp> {
         Timestamp::try_from(self.file.metadata()?.modified()?).map_err(io::Error::other)

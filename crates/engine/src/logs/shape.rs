@@ -32,9 +32,9 @@ pub(super) fn whole(format: LogFormat, bytes: &[u8], known: usize) -> Option<usi
     }
 }
 
-/// Where the last `wanted` records of a file begin, and how many there are (fewer, if the file is short).
-pub(super) fn from_end(format: LogFormat, file: &File, wanted: usize) -> io::Result<(u64, usize)> {
-    let end = file.metadata()?.len();
+/// Where the last `wanted` records of a file begin that ends at `end`, and how many there are (fewer, if the file is
+/// short).
+pub(super) fn from_end(format: LogFormat, file: &File, end: u64, wanted: usize) -> io::Result<(u64, usize)> {
     if wanted == 0 || end == 0 {
         return Ok((end, 0));
     }

@@ -299,3 +299,30 @@ fn a_follower_is_not_led_back_by_packing() {
     let next = cursor.read().unwrap().map(<[u8]>::to_vec);
     assert_eq!(next, Some(line("1\n", 1).into_bytes()));
 }
+
+#[test]
+fn what_is_written_after_the_beginning_is_not_of_the_past() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = rotated(&directory);
+    let mut writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    for (tail, expected) in [(Tail::All, 30), (Tail::Lines(12), 12), (Tail::Lines(1), 1)] {
+        let lines = fs::read_to_string(&path).unwrap().lines().count() as u32 - 10;
+        let mut cursor = Cursor::new(path.clone(), LogFormat::JsonFile, tail, None).up_to_now();
+        // It looks where the end is at its first read.
+        let mut read = cursor.read().unwrap().unwrap().to_vec();
+        writer.write_all(line("later\n", 40).as_bytes()).unwrap();
+        while let Some(more) = cursor.read().unwrap() {
+            read.extend_from_slice(more);
+            writer.write_all(line("later\n", 40).as_bytes()).unwrap();
+        }
+        let found = memchr::memchr_iter(b'\n', &read).count() as u32;
+        let expected = if expected == 30 { 30 + lines } else { expected };
+        assert_eq!(found, expected, "{tail:?}");
+    }
+    // Where there is no log yet, there is no past.
+    let none = directory.path().join("none.log");
+    let mut cursor = Cursor::new(none.clone(), LogFormat::JsonFile, Tail::All, None).up_to_now();
+    assert!(cursor.read().unwrap().is_none());
+    fs::write(&none, line("later\n", 40)).unwrap();
+    assert!(cursor.read().unwrap().is_none());
+}
