@@ -39,16 +39,21 @@ impl Tracer {
         // A thread that is held cannot make others unnoticed: once all are held, there are no more.
         while let Some(thread) = tracer.unknown_thread()? {
             let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE;
-            match ptrace(libc::PTRACE_SEIZE, thread, 0, options as usize) {
-                Err(error) if error.is(Errno::SRCH) => {}
-                seized => {
-                    seized?;
-                    ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0)?;
-                }
+            let seized = ptrace(libc::PTRACE_SEIZE, thread, 0, options as usize);
+            match seized.and_then(|_| ptrace(libc::PTRACE_INTERRUPT, thread, 0, 0)) {
+                Err(error) if error.is(Errno::SRCH) || (error.is(Errno::PERM) && tracer.is_over(thread)) => {}
+                held => drop(held?),
             }
             tracer.known.insert(thread);
         }
         Ok(tracer)
+    }
+
+    /// Whether a thread has come to its end, where nobody may seize it any more (proc_pid_stat(5), `state`).
+    fn is_over(&self, thread: i32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/task/{thread}/stat", self.process));
+        let state = stat.ok().and_then(|stat| stat.rsplit_once(") ")?.1.chars().next());
+        matches!(state, None | Some('Z' | 'X'))
     }
 
     fn unknown_thread(&self) -> Result<Option<i32>> {
