@@ -126,10 +126,8 @@ pub(crate) fn proxies(settings: &Settings) -> Option<Proxies> {
 
 /// What is to be said of proxies that the environment names, and the settings name others.
 pub(crate) fn overridden(settings: &Settings) -> Vec<String> {
-    let named =
-        [("http", &settings.http_proxy), ("https", &settings.https_proxy), ("no", &settings.no_proxy)];
     let mut said = Vec::new();
-    for (kind, new) in named.into_iter().filter_map(|(kind, value)| Some((kind, value.as_deref()?))) {
+    for (kind, new) in settings.named_proxies() {
         let name = format!("{kind}_proxy");
         for name in [name.to_uppercase(), name] {
             let old = std::env::var(&name).unwrap_or_default();

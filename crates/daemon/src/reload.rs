@@ -66,13 +66,9 @@ fn runtimes(settings: &Settings) -> String {
 
 /// The proxies, without anybody's password.
 fn proxies(settings: &Settings) -> String {
-    let all = [
-        ("http-proxy", &settings.http_proxy),
-        ("https-proxy", &settings.https_proxy),
-        ("no-proxy", &settings.no_proxy),
-    ];
-    let said = all.iter().filter_map(|(name, value)| Some((name, options::masked(value.as_deref()?))));
-    said.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ")
+    let said =
+        settings.named_proxies().map(|(kind, value)| format!("{kind}-proxy: {}", options::masked(value)));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 /// What the event tells, in dockerd's words.

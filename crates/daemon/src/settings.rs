@@ -300,6 +300,12 @@ pub(crate) struct Runtime {
 }
 
 impl Settings {
+    /// The proxies that are named, by what stands before `-proxy`.
+    pub(crate) fn named_proxies(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [("http", &self.http_proxy), ("https", &self.https_proxy), ("no", &self.no_proxy)];
+        all.into_iter().filter_map(|(kind, value)| Some((kind, value.as_deref()?)))
+    }
+
     /// Seconds that requests under way get when the daemon stops; `None`: for ever.
     pub(crate) fn patience(&self) -> Option<u64> {
         // Less than nothing is for ever, as in dockerd.

@@ -13,6 +13,12 @@ use rustix::io::Errno;
 
 use crate::{Result, settle};
 
+/// The empty file that says that this is a container.
+pub(crate) const MARK: &str = ".dockerenv";
+/// The link to what is mounted.
+pub(crate) const MTAB: &str = "etc/mtab";
+pub(crate) const MOUNTS: &str = "/proc/mounts";
+
 enum Piece {
     Directory,
     File,
@@ -21,13 +27,13 @@ enum Piece {
 
 /// What is made where an image has nothing; none lies deeper than in a directory of the root.
 const PIECES: [(&str, Piece); 10] = [
-    (".dockerenv", Piece::File),
+    (MARK, Piece::File),
     ("dev/console", Piece::File),
     ("dev/pts", Piece::Directory),
     ("dev/shm", Piece::Directory),
     ("etc/hostname", Piece::File),
     ("etc/hosts", Piece::File),
-    ("etc/mtab", Piece::Link("/proc/mounts")),
+    (MTAB, Piece::Link(MOUNTS)),
     ("etc/resolv.conf", Piece::File),
     ("proc", Piece::Directory),
     ("sys", Piece::Directory),

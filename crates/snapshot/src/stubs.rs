@@ -10,14 +10,11 @@ use hull_sys::Context;
 use hull_sys::root::{self, Root};
 use rustix::fs::{FileType, Stat};
 
+use crate::furniture::{MARK, MOUNTS, MTAB};
 use crate::{Result, overlay};
 
 /// Where every container has something mounted.
 const PLACES: [&str; 6] = ["dev", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc", "sys"];
-/// The empty file that says so.
-const MARK: &str = ".dockerenv";
-const MTAB: &str = "etc/mtab";
-const MOUNTS: &str = "/proc/mounts";
 
 /// The paths of `upper` that are no changes of what is in `lower`: the stubs, and a directory that was touched or
 /// made for nothing but them.

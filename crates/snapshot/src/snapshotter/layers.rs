@@ -131,11 +131,7 @@ impl Snapshotter {
 
     /// The trees of layers (bottom first), the top one first, only to tell of them.
     pub fn trees(&self, chains: &[Digest]) -> Vec<PathBuf> {
-        chains.iter().rev().map(|chain| self.tree(chain)).collect()
-    }
-
-    fn tree(&self, chain: &Digest) -> PathBuf {
-        self.layer_dir(chain).join("fs")
+        chains.iter().rev().map(|chain| self.layer_dir(chain).join("fs")).collect()
     }
 
     /// The trees of `chains` (bottom first), top first.

@@ -120,8 +120,9 @@ impl Snapshotter {
 
     /// The directories of the snapshot `key`, only to tell of them; `None` if there is none, or none that is whole.
     pub fn places(&self, key: &str) -> Option<Mounts> {
-        let snapshots = self.snapshots_locked();
-        snapshots.get(key)?.as_ref().map(|below| self.mounts_of(key, below))
+        // Who only asks keeps nobody from making or removing one while the layers are looked at.
+        let below = self.snapshots_locked().get(key)?.clone()?;
+        Some(self.mounts_of(key, &below))
     }
 
     /// Removes the snapshot `key` with all that was written to it. Nothing may have it mounted.
