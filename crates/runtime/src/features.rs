@@ -1,13 +1,10 @@
-//! `features`: what this runtime can do, as the runtime specification's features.md has it. Everything named here is
-//! there, whatever the host; the tests ask for each of it.
+//! What this runtime can do, as the runtime specification's features.md has it. Everything named here is there, whatever
+//! the host; the tests ask for each of it.
 
-use std::process::ExitCode;
+use serde_json::{Value, json};
 
-use lexopt::Parser;
-use serde_json::json;
-
-use super::error::Result;
-use super::{Global, SPEC_VERSION, VERSION, print};
+/// The newest version of the runtime specification that is understood.
+pub const SPEC_VERSION: &str = "1.2.0";
 
 /// Options of mounts that are not the file system's own.
 const MOUNT_OPTIONS: &[&str] = &[
@@ -118,11 +115,9 @@ const CAPABILITIES: &[&str] = &[
     "CAP_CHECKPOINT_RESTORE",
 ];
 
-pub(super) fn run(_: &Global, parser: &mut Parser) -> Result<ExitCode> {
-    if let Some(arg) = parser.next()? {
-        return Err(arg.unexpected().into());
-    }
-    let features = json!({
+/// The document that a runtime prints for `features`.
+pub fn features() -> Value {
+    json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
@@ -161,9 +156,7 @@ pub(super) fn run(_: &Global, parser: &mut Parser) -> Result<ExitCode> {
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },
-        "annotations": { "org.hull.runtime.version": VERSION },
+        "annotations": { "org.hull.runtime.version": env!("CARGO_PKG_VERSION") },
         "potentiallyUnsafeConfigAnnotations": [],
-    });
-    print(&format!("{features:#}\n"))?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
