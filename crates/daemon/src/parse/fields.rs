@@ -48,6 +48,14 @@ impl<'de> Deserializer<'de> for Fields<'de> {
         }
     }
 
+    /// As in Go, `null` leaves a string as it was: empty.
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            Value::Null => visitor.visit_borrowed_str(""),
+            other => other.deserialize_string(visitor),
+        }
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -70,7 +78,7 @@ impl<'de> Deserializer<'de> for Fields<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf unit unit_struct seq tuple
         tuple_struct map enum identifier ignored_any
     }
 }
