@@ -1,6 +1,7 @@
 //! Every field of a container: what is refused in which words, and what inspect shows again.
 
 use hull_testkit::Daemon;
+use hull_testkit::output::{PATIENCE, eventually};
 use serde_json::{Value, json};
 
 /// Asks for a container with a changed configuration; the status and the message, and nothing is left.
@@ -229,6 +230,28 @@ fn what_is_hidden_and_what_is_writable_is_the_users_choice() {
     let cgroups = "awk '$5 ~ \"^/sys/fs/cgroup\" && $6 !~ /^rw/' /proc/self/mountinfo | wc -l";
     assert_ne!(inside(json!({}), cgroups), "0");
     assert_eq!(inside(json!({"SecurityOpt": ["writable-cgroups=true"]}), cgroups), "0");
+}
+
+#[test]
+fn new_files_lack_the_permissions_of_the_umask() {
+    let daemon = Daemon::with_busybox();
+    let check = ["--health-cmd", "umask > /tmp/probe", "--health-interval", "100ms"];
+    let run = ["run", "-d", "--name", "box", "--user", "1000", "--umask", "0037"];
+    let script = "umask; mkdir /tmp/directory; sleep 1000";
+    daemon.hull(run.into_iter().chain(check).chain(["busybox", "sh", "-c", script])).ok();
+    assert!(eventually(PATIENCE, || daemon.hull(["logs", "box"]).stdout == "0037\n"));
+    assert_eq!(daemon.hull(["exec", "--user", "0", "box", "sh", "-c", "umask"]).ok(), "0037");
+    assert!(eventually(PATIENCE, || daemon.hull(["exec", "box", "cat", "/tmp/probe"]).stdout == "0037\n"));
+    assert_eq!(inspect(&daemon, "box")["HostConfig"]["Umask"], 0o37);
+    let old = daemon.api("GET", "/v1.55/containers/box/json", None).json();
+    assert_eq!(old["HostConfig"].get("Umask"), None);
+    assert_eq!(daemon.hull(["run", "--rm", "busybox", "sh", "-c", "umask"]).ok(), "0022");
+    let (status, message) = refused(&daemon, &json!({}), &json!({ "Umask": 0o1000 }));
+    assert_eq!((status, message.starts_with("invalid umask 01000")), (400, true), "{message}");
+    let body = json!({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"Umask": 0o1000}});
+    assert_eq!(daemon.api("POST", "/v1.55/containers/create", Some(&body)).status, 201);
+    let failed = daemon.hull(["run", "--rm", "--umask", "0800", "busybox", "true"]);
+    assert!(failed.stderr.contains("invalid umask: 0800"), "{}", failed.stderr);
 }
 
 #[test]

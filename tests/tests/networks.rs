@@ -409,3 +409,19 @@ fn connections_that_cannot_be_are_refused_also_of_containers_that_do_not_run() {
     daemon.hull(["rm", "-f", "box"]).ok();
     daemon.hull(["network", "rm", "blue"]).ok();
 }
+
+#[test]
+fn lists_tell_only_the_oldest_clients_who_is_connected() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    let bridge = |version: &str| {
+        let filters = "%7B%22name%22%3A%5B%22bridge%22%5D%7D";
+        let listed = daemon.api("GET", &format!("/v{version}/networks?filters={filters}"), None).json();
+        listed[0].clone()
+    };
+    assert_eq!(bridge("1.27")["Containers"].as_object().map(|containers| containers.len()), Some(1));
+    assert_eq!(bridge("1.28")["Containers"], json!({}));
+    assert_eq!(bridge("1.51")["Containers"], json!({}));
+    assert_eq!(bridge("1.52").get("Containers"), None);
+    assert!(["1.27", "1.52"].iter().all(|version| bridge(version).get("Status").is_none()));
+}

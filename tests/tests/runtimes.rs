@@ -33,9 +33,14 @@ fn the_built_in_one_goes_by_dockers_names() {
     for name in ["runc", "io.containerd.runc.v2"] {
         // The path says what it is.
         assert_eq!(info["Runtimes"][name]["path"], "hull-runtime");
+        let status = &info["Runtimes"][name]["status"]["org.opencontainers.runtime-spec.features"];
+        let features: Value = serde_json::from_str(status.as_str().expect("a document")).expect("JSON");
+        assert_eq!(features["linux"]["seccomp"]["enabled"], true);
         let flag = format!("--runtime={name}");
         assert_eq!(daemon.hull(["run", "--rm", &flag, "busybox", "echo", "ran"]).ok(), "ran");
     }
+    let old = daemon.api("GET", "/v1.43/info", None).json();
+    assert_eq!(old["Runtimes"]["runc"], json!({ "path": "hull-runtime" }));
     daemon.hull(["create", "--name=plain", "busybox"]).ok();
     assert_eq!(inspect(&daemon, "plain")["HostConfig"]["Runtime"], "runc");
     let body = json!({"Image": "busybox", "HostConfig": {"Runtime": "nope"}});
@@ -65,6 +70,7 @@ fn runs_containers(program: &str, missing_is: i32) {
     // It has an interface and an address of ours.
     assert!(run(&["busybox", "ip", "-4", "addr", "show", "eth0"]).ok().contains("inet 172."));
     assert_eq!(run(&["--user=7", "busybox", "id", "-u"]).ok(), "7");
+    assert_eq!(run(&["--user=7", "--umask=0037", "busybox", "sh", "-c", "umask"]).ok(), "0037");
     assert_eq!(run(&["--init", "busybox", "cat", "/proc/1/comm"]).ok(), "docker-init");
     assert!(run(&["busybox", "grep", "Seccomp:", "/proc/self/status"]).ok().ends_with('2'));
     assert_eq!(run(&["--memory=64m", "busybox", "true"]).code, 0);

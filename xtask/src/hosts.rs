@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::say;
-use crate::trial::{PROGRAMS, target_directory};
+use crate::trial::{Failures, PROGRAMS, target_directory};
 
 /// What `tests/vm/run` exits with when there is no machine to be had.
 const NO_MACHINE: i32 = 125;
@@ -73,31 +73,29 @@ const STOOD_STILL: i32 = 124;
 /// Where a hybrid host has its version 2 hierarchy.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
-/// Runs them; the failures with their reasons. Where QEMU cannot be had that is said, and is a failure only if
-/// the machine was `asked` for.
-pub(crate) fn run(binaries: &[(String, PathBuf, PathBuf)], asked: bool) -> Vec<(String, String)> {
+/// Runs them, and adds to `failures`. Where QEMU cannot be had that is said, and is a failure only if the machine was
+/// `asked` for.
+pub(crate) fn run(binaries: &[(String, PathBuf, PathBuf)], asked: bool, failures: &mut Failures) {
     let those =
         |targets: &'static [&str]| binaries.iter().filter(|(target, ..)| targets.contains(&target.as_str()));
-    let mut failures = Vec::new();
     if Path::new(UNIFIED).join("cgroup.procs").exists() {
-        failures.extend(those(&VERSION_1).filter_map(|(target, binary, _)| on_version_1(target, binary)));
+        those(&VERSION_1).for_each(|(target, binary, _)| on_version_1(target, binary, failures));
     }
     let tests: Vec<_> =
         those(&VERSION_2).map(|(target, binary, _)| (target.as_str(), binary.as_path())).collect();
-    failures.extend(on_version_2(&tests, asked));
-    failures
+    on_version_2(&tests, asked, failures);
 }
 
 /// In a mount namespace without the version 2 hierarchy.
-fn on_version_1(target: &str, binary: &Path) -> Option<(String, String)> {
+fn on_version_1(target: &str, binary: &Path, failures: &mut Failures) {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c"]);
     command.arg(format!(r#"umount {UNIFIED} && exec "$0""#)).arg(binary);
-    judge(format!("{target} on cgroup version 1"), command, None)
+    judge(format!("{target} on cgroup version 1"), command, None, failures);
 }
 
 /// All in one machine, since its boot takes longer than most of them.
-fn on_version_2(tests: &[(&str, &Path)], asked: bool) -> Option<(String, String)> {
+fn on_version_2(tests: &[(&str, &Path)], asked: bool, failures: &mut Failures) {
     let target = target_directory();
     let programs = RUN_BY_THEM.map(|name| target.join(PROGRAMS).join(name));
     // What the runtime's tests run: they look where cargo has built it.
@@ -110,11 +108,8 @@ fn on_version_2(tests: &[(&str, &Path)], asked: bool) -> Option<(String, String)
     }
     command.env("HULL_VM_TIMEOUT", PATIENCE).args(["/bin/busybox", "sh", "-c", ALL_OF_THEM, "sh"]);
     command.arg(target.join(PROGRAMS)).args(tests.iter().map(|(target, binary)| words(target, binary)));
-    judge(
-        "the engine and what is below it on cgroup version 2".to_owned(),
-        command,
-        (!asked).then_some(NO_MACHINE),
-    )
+    let label = "the engine and what is below it on cgroup version 2".to_owned();
+    judge(label, command, (!asked).then_some(NO_MACHINE), failures);
 }
 
 /// A test binary, with the names of the tests that are wanted if not all are.
@@ -128,25 +123,30 @@ fn words(target: &str, binary: &Path) -> String {
     format!("{} {filter}", binary.display())
 }
 
-/// Runs a command; why it failed, unless with the status that is `excused`, which is only told.
-fn judge(label: String, mut command: Command, excused: Option<i32>) -> Option<(String, String)> {
-    let mut attempt = || match command.stdin(Stdio::null()).output() {
+/// Runs a command, and once more if it fails: a test may be unsteady, and an emulated machine on a busy host locks up
+/// now and then. The status that is `excused` is only told.
+fn judge(label: String, mut command: Command, excused: Option<i32>, failures: &mut Failures) {
+    let (code, why) = attempt(&mut command);
+    match code {
+        Some(0) => return say(format!("{label}: ok")),
+        code if excused.is_some() && code == excused => return say(format!("{label}: NOT RUN\n{why}")),
+        _ => say(format!("{label}: FAILED, once more")),
+    }
+    match attempt(&mut command) {
+        // A machine that came to a stand says nothing of the tests.
+        (Some(0), _) if code == Some(STOOD_STILL) => say(format!("{label}: ok")),
+        (Some(0), _) => failures.unsteady.push((label, why)),
+        _ => failures.lasting.push((label, why)),
+    }
+}
+
+/// Its exit status, if it has one, and what it printed.
+fn attempt(command: &mut Command) -> (Option<i32>, String) {
+    match command.stdin(Stdio::null()).output() {
         Ok(output) => {
             let text = [output.stdout, output.stderr].concat();
             (output.status.code(), String::from_utf8_lossy(&text).into_owned())
         }
         Err(why) => (Some(NO_MACHINE), format!("{command:?}: {why}")),
-    };
-    let (mut code, mut text) = attempt();
-    if code == Some(STOOD_STILL) {
-        // An emulated machine on a busy host locks up now and then. A program that hangs does so twice.
-        say(format!("{label}: the machine came to a stand, once more\n{text}"));
-        (code, text) = attempt();
     }
-    match code {
-        Some(0) => say(format!("{label}: ok")),
-        code if excused.is_some() && code == excused => say(format!("{label}: NOT RUN\n{text}")),
-        _ => return Some((label, text)),
-    }
-    None
 }

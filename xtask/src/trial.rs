@@ -52,25 +52,26 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let binaries = build()?;
     let trials = select(&binaries, &filters)?;
     let started = Instant::now();
-    let (unsteady, mut failures) = again(run_all(&trials));
+    let mut failures = again(run_all(&trials));
+    let failed_here = failures.lasting.len();
     if filters.is_empty() || !flags.is_empty() {
-        failures.extend(crate::hosts::run(&binaries, !flags.is_empty()));
+        crate::hosts::run(&binaries, !flags.is_empty(), &mut failures);
     }
-    for (label, why) in &unsteady {
+    for (label, why) in &failures.unsteady {
         say(format!("\n---- unsteady: {label}\n{why}"));
     }
-    for (label, why) in &failures {
+    for (label, why) in &failures.lasting {
         say(format!("\n---- {label}\n{why}"));
     }
-    if unsteady.len() > UNSTEADY_MAX {
-        return Err(format!("{} unsteady tests", unsteady.len()));
-    }
     say(format!("\n{:.1} s", started.elapsed().as_secs_f64()));
-    say(format!("{} passed, {} failed", trials.len() - failures.len(), failures.len()));
-    if trials.is_empty() {
-        return Err("no test matches".to_owned());
+    let (failed, unsteady) = (failures.lasting.len(), failures.unsteady.len());
+    say(format!("{} passed, {failed} failed, {unsteady} unsteady", trials.len() - failed_here));
+    match (failed, unsteady) {
+        _ if trials.is_empty() => Err("no test matches".to_owned()),
+        (1.., _) => Err("tests failed".to_owned()),
+        (0, unsteady) if unsteady > UNSTEADY_MAX => Err("more tests are unsteady than may be".to_owned()),
+        _ => Ok(()),
     }
-    if failures.is_empty() { Ok(()) } else { Err("tests failed".to_owned()) }
 }
 
 /// Builds all tests and binaries; the test binaries with the directory of their package.
@@ -166,17 +167,25 @@ fn select(binaries: &[(String, PathBuf, PathBuf)], filters: &[String]) -> Result
 /// A test's name, and why it failed.
 type Failed = (String, String);
 
-/// Gives those that failed a second turn, one by one: the unsteady ones, and those that failed twice.
-fn again(failures: Vec<(&Trial, String)>) -> (Vec<Failed>, Vec<Failed>) {
-    let (mut unsteady, mut failed) = (Vec::new(), Vec::new());
-    for (trial, why) in failures {
-        let label = trial.label();
+/// What did not succeed.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    /// Succeeded in their second turn.
+    pub(crate) unsteady: Vec<Failed>,
+    /// Failed twice.
+    pub(crate) lasting: Vec<Failed>,
+}
+
+/// Gives those that failed a second turn, one by one.
+fn again(failed: Vec<(&Trial, String)>) -> Failures {
+    let mut failures = Failures::default();
+    for (trial, why) in failed {
         match run_one(trial) {
-            Ok(()) => unsteady.push((label, why)),
-            Err(_) => failed.push((label, why)),
+            Ok(()) => failures.unsteady.push((trial.label(), why)),
+            Err(_) => failures.lasting.push((trial.label(), why)),
         }
     }
-    (unsteady, failed)
+    failures
 }
 
 impl Trial {

@@ -7,7 +7,8 @@
 //! Nothing is kept in memory but the path: the kernel's file system is the state. It survives every
 //! process of ours, [`Cgroup::open`] finds it again, and [`Cgroup::remove`] ends it. A cgroup goes
 //! from *created* (no process) to *populated* (by [`Entry::enter`] or `CLONE_INTO_CGROUP`), possibly
-//! *frozen* and back, and may be removed when it is empty again.
+//! *frozen* and back, and may be removed when it is empty again. Others may remove it at any time: what
+//! fails because of that is [`Error::NotFound`].
 //!
 //! Source of the file formats: `Documentation/admin-guide/cgroup-v1/*` and `cgroup-v2.rst` of the kernel.
 
@@ -96,7 +97,7 @@ impl Cgroup {
     /// A limit whose controller the host lacks is [`Error::Unsupported`]; one that the kernel refuses is
     /// [`Error::Invalid`]. A list of device rules starts from "deny all", even when it is empty.
     pub fn apply(&self, resources: &LinuxResources) -> Result<()> {
-        limits::apply(self, resources)
+        self.unless_removed(limits::apply(self, resources))
     }
 
     /// Opens what a process needs to enter this cgroup, so that it can do so without allocating.
@@ -106,17 +107,17 @@ impl Cgroup {
 
     /// Stops every process inside and waits (at most two seconds) until all have stopped.
     pub fn freeze(&self) -> Result<()> {
-        freezer::freeze(self)
+        self.unless_removed(freezer::freeze(self))
     }
 
     /// Lets every process inside run again.
     pub fn thaw(&self) -> Result<()> {
-        freezer::thaw(self)
+        self.unless_removed(freezer::thaw(self))
     }
 
     /// Whether the cgroup is frozen.
     pub fn frozen(&self) -> Result<bool> {
-        freezer::frozen(self)
+        self.unless_removed(freezer::frozen(self))
     }
 
     /// The processes inside, child cgroups included, as seen from our pid namespace. Empty if the cgroup is gone.
@@ -125,8 +126,12 @@ impl Cgroup {
     }
 
     /// Sends SIGKILL to every process inside, also to those being forked meanwhile. Does not wait for their end.
+    /// In a cgroup that is gone there is nothing left to kill.
     pub fn kill(&self) -> Result<()> {
-        freezer::kill(self)
+        match self.unless_removed(freezer::kill(self)) {
+            Err(Error::NotFound(_)) => Ok(()),
+            killed => killed,
+        }
     }
 
     /// What the processes inside have used so far. What the host does not account is zero or empty.
@@ -153,6 +158,14 @@ impl Cgroup {
     /// (at most two seconds); a cgroup that is gone already counts as removed.
     pub fn remove(&self) -> Result<()> {
         tree::remove(&self.places())
+    }
+
+    /// What fails because someone has removed the cgroup meanwhile is [`Error::NotFound`].
+    fn unless_removed<T>(&self, done: Result<T>) -> Result<T> {
+        done.map_err(|error| match self.places().iter().all(|place| place.dir.is_dir()) {
+            true => error,
+            false => Error::NotFound(self.path.clone()),
+        })
     }
 
     fn named(path: &str) -> Result<Self> {

@@ -339,6 +339,20 @@ fn children_are_removed_with_their_parent() {
     scratch.cgroup.remove().unwrap();
 }
 
+/// Whoever ends a container may be slower than its end.
+#[test]
+fn one_that_was_removed_meanwhile_is_not_found() {
+    let scratch = Scratch::new("meanwhile");
+    let cgroup = &scratch.cgroup;
+    cgroup.remove().unwrap();
+    let limit = resources().pids(LinuxPidsBuilder::default().limit(10).build().unwrap()).build().unwrap();
+    let outcomes = [cgroup.frozen().map(drop), cgroup.freeze(), cgroup.thaw(), cgroup.apply(&limit)];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::NotFound(_))), "{outcome:?}");
+    }
+    assert_eq!((cgroup.kill(), cgroup.pids()), (Ok(()), Ok(Vec::new())));
+}
+
 #[test]
 fn a_failed_create_leaves_nothing() {
     let scratch = Scratch::new("undo");

@@ -58,6 +58,7 @@ pub use engine::{Engine, Options};
 pub use error::{Error, Kind, Result};
 pub use events::{Event, EventKind, EventStream, Events, Past};
 pub use hull_image::Import as ImageImport;
+pub use hull_runtime::features as runtime_features;
 pub use hull_snapshot::{Change, ChangeKind};
 pub use images::CommitRequest;
 pub use logs::LogStream;

@@ -7,11 +7,9 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{ChildStdout, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{Bed, text};
+use support::{Bed, text, wait_for};
 
 /// Where Debian has criu and what that executes.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -75,14 +73,6 @@ fn number(output: &mut BufReader<ChildStdout>) -> u32 {
 
 fn state(bed: &Bed, id: &str) -> Value {
     serde_json::from_str(&bed.ok(&["state", id])).unwrap()
-}
-
-fn wait_for(what: &str, is_there: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_there() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what} is waited for in vain");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::{Bed, text};
+use support::{Bed, text, wait_for};
 
 /// A container that sleeps, by the name `one`.
 fn sleeper(limits: Value) -> Bed {
@@ -257,6 +257,25 @@ fn what_version_1_has_frozen_can_be_ended() {
     without(&["pause", "two"]);
     without(&["kill", "two", "KILL"]);
     without(&["delete", "--force", "two"]);
+}
+
+/// Whoever stays with a container clears up at its end, while another is still busy with ending it.
+#[test]
+fn ends_that_meet_do_not_fail() {
+    let mut bed = Bed::new();
+    bed.config["process"]["args"] = json!(["sleep", "1000"]);
+    bed.write_config();
+    for turn in 0..30 {
+        let mut run = bed.runtime(&["run", "one"]).stdin(Stdio::null()).spawn().unwrap();
+        wait_for("the container", || {
+            let state = bed.runtime(&["state", "one"]).output().unwrap();
+            text(&state.stdout).contains("running")
+        });
+        let all = ["kill", "--all", "one", "KILL"];
+        let alone = ["kill", "one", "KILL"];
+        bed.ok(if turn % 2 == 0 { &all } else { &alone });
+        assert_eq!(run.wait().unwrap().code(), Some(137));
+    }
 }
 
 /// Whatever is read and written on the way is the container's to pay for.

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{Bed, text};
+use support::{Bed, text, wait_for};
 
 #[test]
 fn a_container_has_namespaces_of_its_own() {
@@ -62,7 +62,7 @@ fn a_container_is_created_started_and_deleted() {
 
     assert_eq!(bed.ok(&["exec", "one", "cat", "/dev/shm/mark"]), "started\n");
     bed.ok(&["kill", "one", "KILL"]);
-    wait_for(|| state(&bed)["status"] == "stopped");
+    wait_for("the end", || state(&bed)["status"] == "stopped");
     bed.ok(&["delete", "one"]);
     let gone = bed.runtime(&["state", "one"]).output().unwrap();
     assert!(text(&gone.stderr).contains("does not exist"));
@@ -182,14 +182,4 @@ fn unknown_words_change_nothing() {
         assert!(!output.status.success(), "{args:?}");
         assert!(text(&output.stderr).starts_with("hull-runtime: "), "{args:?}");
     }
-}
-
-fn wait_for(condition: impl Fn() -> bool) {
-    for _ in 0..500 {
-        if condition() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    panic!("waited for five seconds");
 }

@@ -47,6 +47,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hull_oci::Digest;
 use hull_sys::Context;
 use hull_sys::root::Root;
+use rustix::fs::{RenameFlags, renameat_with};
 
 use crate::Result;
 use crate::quota::Quotas;
@@ -126,16 +127,26 @@ impl Snapshotter {
         self.shared.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A new directory below `unfinished/`.
     fn unfinished(&self) -> Result<Unfinished> {
+        let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
+        Ok(Unfinished::at(self.numbered(make).on("mkdir", self.shared.root.join("unfinished"))?))
+    }
+
+    /// Takes a directory's name away, in one step; what it was lies below `unfinished/` until the reaper has it.
+    fn take_name(&self, directory: &Path) -> io::Result<PathBuf> {
+        let cwd = rustix::fs::CWD;
+        self.numbered(|path| Ok(renameat_with(cwd, directory, cwd, path, RenameFlags::NOREPLACE)?))
+    }
+
+    /// The path below `unfinished/` that `take` could be done with: one that nothing has.
+    fn numbered(&self, take: impl Fn(&Path) -> io::Result<()>) -> io::Result<PathBuf> {
         loop {
             let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
             let path = self.shared.root.join("unfinished").join(number.to_string());
-            match fs::DirBuilder::new().mode(0o700).create(&path) {
+            match take(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                made => {
-                    made.on("mkdir", &path)?;
-                    return Ok(Unfinished::at(path));
-                }
+                taken => return taken.map(|()| path),
             }
         }
     }

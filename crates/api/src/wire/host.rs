@@ -33,6 +33,9 @@ wire! {
         cgroup: String,
         links: Option<Vec<String>>,
         oom_score_adj: i64,
+        /// Permission bits that new files do not get, at most 0o777; since version 1.56.
+        #[serde(skip_serializing_if = "zero")]
+        umask: Option<u32>,
         pid_mode: String,
         privileged: bool,
         publish_all_ports: bool,

@@ -148,7 +148,9 @@ wire! {
         ingress: bool,
         config_from: ConfigReference,
         config_only: bool,
-        containers: BTreeMap<String, NetworkContainer>,
+        /// Who is connected, by `inspect` and lists before 1.28; empty in the lists up to 1.51, and in newer ones left out.
+        #[serde(skip_serializing_if = "zero")]
+        containers: Option<BTreeMap<String, NetworkContainer>>,
         options: Labels,
         labels: Labels,
         /// Only by `inspect`.

@@ -46,6 +46,7 @@ versions! {
     }
     ContainerInspect {
         has {
+            host_config.umask => 56..,
             image_manifest_descriptor => 48..,
             network_settings.of_bridge => ..52,
         }
@@ -105,6 +106,7 @@ versions! {
             init_commit.expected => ..49,
             bridge_nf => ..50,
         }
+        also runtimes_alone;
     }
     Network {
         has {
@@ -144,6 +146,13 @@ fn short_id_as_alias(container: &mut ContainerInspect, version: ApiVersion) {
                 }
             }
         }
+    }
+}
+
+/// Up to 1.43 a runtime had no status.
+fn runtimes_alone(info: &mut Info, version: ApiVersion) {
+    if version.minor < 44 {
+        info.runtimes.values_mut().for_each(|runtime| runtime.status.clear());
     }
 }
 

@@ -89,6 +89,9 @@ pub(super) struct HostFlags {
     /// Mount a tmpfs
     #[arg(long, value_name = "list")]
     tmpfs: Vec<String>,
+    /// Permissions that new files do not get (octal)
+    #[arg(long, value_name = "octal", value_parser = numbers::umask)]
+    umask: Option<u32>,
     /// User namespace
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     userns: String,
@@ -131,6 +134,7 @@ impl HostFlags {
         host.cgroupns_mode = flags.cgroupns;
         host.group_add = some(flags.group_add);
         host.ipc_mode = flags.ipc;
+        host.umask = flags.umask;
         host.pid_mode = flags.pid;
         host.privileged = flags.privileged;
         host.readonly_rootfs = flags.read_only;

@@ -64,6 +64,12 @@ pub(crate) fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
 }
 
+/// Permission bits in octal.
+pub(crate) fn umask(text: &str) -> Result<u32, String> {
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777);
+    bits.ok_or_else(|| format!("invalid umask: {text}: 0 to 0777 in octal"))
+}
+
 /// A number of CPUs as billionths: "1.5", "1/3".
 pub(crate) fn nano_cpus(text: &str) -> Result<i64, String> {
     let invalid = || format!("failed to parse {text} as a rational number");

@@ -118,6 +118,9 @@ fn forget_unknown(body: &mut ContainerCreateRequest, before: &impl Fn(u16) -> bo
     if let (true, Some(check)) = (before(44), &mut body.config.healthcheck) {
         check.start_interval = 0;
     }
+    if before(56) {
+        host.umask = None;
+    }
     if before(48) {
         let endpoints = body.networking_config.endpoints_config.values_mut().flatten();
         endpoints.for_each(|endpoint| endpoint.gw_priority = 0);

@@ -37,6 +37,7 @@ pub(crate) fn config(host: wire::HostConfig) -> Result<model::HostConfig, Error>
         oom_score_adj: i32::try_from(host.oom_score_adj).map_err(|_| {
             invalid(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj))
         })?,
+        umask: host.umask,
         pid_mode: host.pid_mode,
         privileged: host.privileged,
         publish_all_ports: host.publish_all_ports,
@@ -238,6 +239,7 @@ pub(crate) fn wire_config(host: &model::HostConfig) -> wire::HostConfig {
         cgroup: host.cgroup.clone(),
         links: host.links.clone(),
         oom_score_adj: i64::from(host.oom_score_adj),
+        umask: host.umask,
         pid_mode: host.pid_mode.clone(),
         privileged: host.privileged,
         publish_all_ports: host.publish_all_ports,

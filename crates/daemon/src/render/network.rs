@@ -22,7 +22,9 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         },
         internal: network.internal,
         attachable: network.attachable,
-        containers: endpoints.map(|endpoint| (endpoint.container.clone(), container(endpoint))).collect(),
+        containers: Some(
+            endpoints.map(|endpoint| (endpoint.container.clone(), container(endpoint))).collect(),
+        ),
         options: network.options.clone(),
         labels: network.labels.clone(),
         config_from: wire::ConfigReference { network: network.config_from.clone().unwrap_or_default() },

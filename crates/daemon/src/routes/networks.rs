@@ -13,7 +13,7 @@ use hull_engine::Error;
 use hull_network::Network;
 
 use crate::Daemon;
-use crate::call::{Call, Outcome, invalid, json, no_content, ok, spoken, status};
+use crate::call::{Call, Outcome, invalid, json, no_content, spoken, status};
 use crate::{parse, render};
 
 /// The filters of the list.
@@ -38,8 +38,13 @@ pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
     };
     let networks = daemon.engine.networks()?;
     let shown = networks.iter().filter(|network| wanted(network));
-    // A list does not tell who is connected; inspect does.
-    ok(&shown.map(|network| render::network(network, false)).collect::<Vec<_>>())
+    // Who is connected is told by inspect, and was told here by the oldest versions.
+    let shown = shown.map(|network| {
+        let mut shown = render::network(network, !call.since(28));
+        shown.containers = shown.containers.filter(|_| !call.since(52));
+        shown
+    });
+    spoken(call.version, shown.collect::<Vec<_>>())
 }
 
 /// Other than volumes and images, networks have messages of their own for this filter.

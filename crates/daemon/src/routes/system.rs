@@ -8,7 +8,7 @@ use hull_api::version;
 use hull_api::wire::system as wire;
 use hull_api::wire::system::AuthConfig;
 use hull_engine::model::go_bool;
-use hull_engine::{BUILT_IN_RUNTIMES, Error};
+use hull_engine::{BUILT_IN_RUNTIMES, Error, runtime_features};
 use jiff::Timestamp;
 
 use crate::Daemon;
@@ -190,16 +190,22 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Where a runtime's status has what it can do.
+const FEATURES: &str = "org.opencontainers.runtime-spec.features";
+
 /// The names that containers may give, with what each of them runs: the built-in one as the program that it also is.
 fn runtimes(daemon: &Daemon) -> BTreeMap<String, wire::Runtime> {
-    let own =
-        BUILT_IN_RUNTIMES.iter().map(|name| ((*name).to_owned(), "hull-runtime".to_owned(), Vec::new()));
-    let added = daemon.engine.runtimes().added.into_iter();
-    let added = added
-        .map(|(name, runtime)| (name, runtime.program.to_string_lossy().into_owned(), runtime.arguments));
-    own.chain(added)
-        .map(|(name, path, runtime_args)| (name, wire::Runtime { path, runtime_args, ..Default::default() }))
-        .collect()
+    let own = wire::Runtime {
+        path: "hull-runtime".to_owned(),
+        status: BTreeMap::from([(FEATURES.to_owned(), runtime_features().to_string())]),
+        ..Default::default()
+    };
+    let own = BUILT_IN_RUNTIMES.iter().map(|name| ((*name).to_owned(), own.clone()));
+    let added = daemon.engine.runtimes().added.into_iter().map(|(name, runtime)| {
+        let path = runtime.program.to_string_lossy().into_owned();
+        (name, wire::Runtime { path, runtime_args: runtime.arguments, ..Default::default() })
+    });
+    own.chain(added).collect()
 }
 
 /// A proxy as it is set, or else as the environment has it; credentials in its URL are nobody's business.

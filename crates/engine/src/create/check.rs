@@ -14,6 +14,9 @@ use crate::{Error, Result};
 
 pub(crate) use limits::{resources, update};
 
+/// All of a file's permission bits.
+const UMASK_MAX: u32 = 0o777;
+
 /// Checks a request, in Docker's order, and takes out what this machine cannot do; returns warnings of that.
 pub(super) fn request(
     config: &ContainerConfig,
@@ -134,6 +137,11 @@ fn check_numbers(host: &HostConfig) -> Result<()> {
         return Err(Error::invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
             host.oom_score_adj
+        )));
+    }
+    if let Some(umask) = host.umask.filter(|umask| *umask > UMASK_MAX) {
+        return Err(Error::invalid(format!(
+            "invalid umask 0{umask:o}: it has permission bits only, 0 to 0{UMASK_MAX:o}"
         )));
     }
     Ok(())

@@ -58,6 +58,8 @@ pub struct HostConfig {
     pub links: Option<Vec<String>>,
     /// Preference of the OOM killer, -1000 to 1000.
     pub oom_score_adj: i32,
+    /// Permission bits that the files of its processes do not get, at most 0o777; none: the runtime's choice.
+    pub umask: Option<u32>,
     /// "host", "container:X" or empty.
     pub pid_mode: String,
     /// Whether the container gets everything.

@@ -21,10 +21,12 @@ pub(super) fn of(container: &Container, security: &SecurityOptions, facts: &Fact
         Some(_) => [INIT.to_owned(), "--".to_owned()].into_iter().chain(command()).collect(),
         None => command().collect(),
     };
+    let mut user = User::default();
+    user.set_umask(container.host.umask);
     let cwd = if config.working_dir.is_empty() { "/" } else { &config.working_dir };
     let mut process = ProcessBuilder::default()
         .terminal(config.tty)
-        .user(User::default())
+        .user(user)
         .args(args)
         .env(environment(container, facts))
         .cwd(cwd)

@@ -271,9 +271,14 @@ impl Record {
 
     /// Thaws it, if it is frozen: what version 1 has frozen dies only when it runs again.
     pub(crate) fn wake(&self) -> Result<()> {
-        match self.cgroup()? {
-            Some(cgroup) if cgroup.frozen()? => Ok(cgroup.thaw()?),
-            _ => Ok(()),
+        let woken = self.cgroup()?.map_or(Ok(()), |cgroup| match cgroup.frozen()? {
+            true => cgroup.thaw(),
+            false => Ok(()),
+        });
+        match woken {
+            // Whoever waited for its end has cleared up after it already.
+            Err(hull_cgroup::Error::NotFound(_)) => Ok(()),
+            woken => Ok(woken?),
         }
     }
 

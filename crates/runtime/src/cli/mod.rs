@@ -33,6 +33,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hull_runtime::SPEC_VERSION;
 use hull_runtime::hooks::Hooked;
 use hull_sys::Context;
 use lexopt::{Arg, Parser, ValueExt};
@@ -43,9 +44,6 @@ use log::Log;
 
 /// Where root's containers are remembered.
 const ROOT: &str = "/run/hull-runtime";
-
-/// The version of the OCI runtime specification that is implemented.
-const SPEC_VERSION: &str = "1.2.0";
 
 /// The version of this runtime.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use hull_sys::clone::{self, Namespace};
 use hull_sys::mount::{self, Propagation};
@@ -221,4 +222,13 @@ fn merge(into: &mut Value, fragment: &Value) {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Waits (at most 20 s) until something `is_there`.
+pub(crate) fn wait_for(what: &str, is_there: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_there() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what} is waited for in vain");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -101,19 +101,18 @@ impl Snapshotter {
 
     /// Removes a layer that no snapshot stands on.
     pub fn remove_layer(&self, chain: &Digest) -> Result<()> {
-        let unfinished = self.unfinished()?;
-        {
+        let gone = {
             let snapshots = self.snapshots_locked();
             let user = snapshots.iter().find(|(_, below)| below.iter().any(|below| below.has(chain)));
             if let Some((key, _)) = user {
                 return Err(Error::InUse(format!("layer {} is below snapshot {key}", chain.short())));
             }
-            match fs::rename(self.layer_dir(chain), unfinished.path.join("gone")) {
+            match self.take_name(&self.layer_dir(chain)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_layer(chain)),
                 renamed => renamed.on("rename", self.layer_dir(chain))?,
             }
-        }
-        self.reaper.push(unfinished.release());
+        };
+        self.reaper.push(gone);
         Ok(())
     }
 

@@ -127,21 +127,20 @@ impl Snapshotter {
 
     /// Removes the snapshot `key` with all that was written to it. Nothing may have it mounted.
     pub fn remove(&self, key: &str) -> Result<()> {
-        let unfinished = self.unfinished()?;
-        {
+        let gone = {
             let mut snapshots = self.snapshots_locked();
             if !snapshots.contains_key(key) {
                 return Err(no_snapshot(key));
             }
-            fs::rename(self.snapshot_dir(key), unfinished.path.join("gone"))
-                .on("rename", self.snapshot_dir(key))?;
+            let gone = self.take_name(&self.snapshot_dir(key)).on("rename", self.snapshot_dir(key))?;
             snapshots.remove(key);
-        }
+            gone
+        };
         if let Some(quotas) = &self.quotas {
             // A limit that stays bounds nobody: its project has no files soon, and is given to no other while it has one.
-            let _ = quotas.lift(&unfinished.path.join("gone/upper"));
+            let _ = quotas.lift(&gone.join("upper"));
         }
-        self.reaper.push(unfinished.release());
+        self.reaper.push(gone);
         Ok(())
     }
 

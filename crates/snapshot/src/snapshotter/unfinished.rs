@@ -1,4 +1,4 @@
-//! What is being made or removed: a directory without a name yet, or without one any more.
+//! What is being made: a directory without a name yet.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::{Result, reaper};
 
-/// A directory that is being made, or removed. It goes when this is dropped, unless it got its name.
+/// A directory that is being made. It goes when this is dropped, unless it got its name.
 pub(super) struct Unfinished {
     pub(super) path: PathBuf,
     kept: bool,
@@ -31,12 +31,6 @@ impl Unfinished {
                 Ok(true)
             }
         }
-    }
-
-    /// Leaves the directory to somebody else.
-    pub(super) fn release(mut self) -> PathBuf {
-        self.kept = true;
-        self.path.clone()
     }
 }
 

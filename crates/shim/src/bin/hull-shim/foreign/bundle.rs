@@ -9,9 +9,7 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hull_oci::runtime::{
-    BoxBuilder, LinuxNamespace, LinuxNamespaceType, Mount, Process, RootBuilder, Spec, User,
-};
+use hull_oci::runtime::{BoxBuilder, LinuxNamespace, LinuxNamespaceType, Mount, Process, RootBuilder, Spec};
 use hull_runtime::{Rootfs, Stdio, passwd};
 use hull_shim::protocol::Config;
 use hull_sys::clone::Namespace;
@@ -149,7 +147,7 @@ pub(super) fn identify(
 ) -> Result<()> {
     let Some(user) = user else { return Ok(()) };
     let identity = passwd::resolve(root, user, groups)?;
-    let mut numbers = User::default();
+    let mut numbers = process.user().clone();
     numbers.set_uid(identity.uid).set_gid(identity.gid).set_additional_gids(Some(identity.groups));
     process.set_user(numbers);
     Ok(())
