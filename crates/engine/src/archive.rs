@@ -18,8 +18,9 @@ use rustix::io::Errno;
 use tokio::io::{AsyncRead, DuplexStream};
 use tokio_util::io::SyncIoBridge;
 
+use crate::containers::Entry;
 use crate::model::{Container, PathStat};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Kind, Result};
 use place::Place;
 
 /// Bytes between the archive's writer and the client.
@@ -28,32 +29,48 @@ const PIPE: usize = 256 << 10;
 impl Engine {
     /// What a container changed on top of its image, sorted by path.
     pub async fn changes(&self, name: &str) -> Result<Vec<Change>> {
-        let container = self.container(name)?;
-        let mounts = self.snapshots.mounts(&container.id)?;
-        Ok(tokio::task::spawn_blocking(move || hull_snapshot::changes(&mounts)).await??)
+        let entry = self.containers.find(name)?;
+        let mounts = self.snapshots.mounts(&entry.id)?;
+        let changes =
+            async { Ok(tokio::task::spawn_blocking(move || hull_snapshot::changes(&mounts)).await??) };
+        entry.unless_over(changes).await
     }
 
     /// A tar archive of a container's whole root, without its volumes.
     pub async fn export(&self, name: &str) -> Result<DuplexStream> {
-        let container = self.container(name)?;
+        let entry = self.containers.find(name)?;
+        let container = entry.now();
         let mounts = self.snapshots.mounts(&container.id)?;
         let pid = container.state.status.is_running().then_some(container.state.pid);
-        let root = tokio::task::spawn_blocking(move || own_files(&mounts, pid)).await??;
+        let open = async { tokio::task::spawn_blocking(move || own_files(&mounts, pid)).await? };
+        let root = entry.unless_over(open).await?;
         self.emit(&container, "export");
         Ok(piped(container.id.clone(), move |writer| hull_snapshot::export(root.as_fd(), writer)))
     }
 
-    /// A path in a container.
+    /// A path in a container, running or not, also if it ends just now.
+    async fn place_in(&self, entry: &Entry, path: &str, write: bool) -> Result<(Arc<Container>, Place)> {
+        let (moment, container) = (entry.moment(), entry.now());
+        let container = match self.place(&container, path, write).await {
+            Ok(place) => return Ok((container, place)),
+            Err(error) => match moment.explain(error).await {
+                ended if ended.kind == Kind::Conflict => entry.now(),
+                error => return Err(error),
+            },
+        };
+        let place = entry.unless_over(self.place(&container, path, write)).await?;
+        Ok((container, place))
+    }
+
+    /// What a path in a container is.
     pub async fn archive_stat(&self, name: &str, path: &str) -> Result<PathStat> {
-        let container = self.container(name)?;
-        let place = self.place(&container, path, false).await?;
+        let (_, place) = self.place_in(&*self.containers.find(name)?, path, false).await?;
         tokio::task::spawn_blocking(move || place.stat()).await?.map_err(|why| absent(&why, name, path))
     }
 
     /// A path in a container, and a tar archive of it under its last name.
     pub async fn archive_get(&self, name: &str, path: &str) -> Result<(PathStat, DuplexStream)> {
-        let container = self.container(name)?;
-        let place = self.place(&container, path, false).await?;
+        let (container, place) = self.place_in(&*self.containers.find(name)?, path, false).await?;
         let stat = place.stat().map_err(|why| absent(&why, name, path))?;
         self.emit(&container, "archive-path");
         let archive = piped(container.id.clone(), move |writer| place.pack(writer));
@@ -69,8 +86,7 @@ impl Engine {
         copy_uid_gid: bool,
         tar: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<()> {
-        let container = self.container(name)?;
-        let place = self.place(&container, path, true).await?;
+        let (container, place) = self.place_in(&*self.containers.find(name)?, path, true).await?;
         let reader = SyncIoBridge::new(tar);
         let target = Arc::clone(&container);
         let outcome = tokio::task::spawn_blocking(move || {

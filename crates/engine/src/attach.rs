@@ -120,7 +120,7 @@ impl Engine {
         // Who wants none of them is not attached to anything.
         if options.stream && (streams.stdin || streams.stdout || streams.stderr) {
             let (ran, mut exit) = (Arc::clone(&entry), entry.next_exit());
-            (output, input) = self.streams(&entry, streams, tty).await?;
+            (output, input) = entry.unless_over(self.streams(&entry, streams, tty)).await?;
             // The output ends a moment before the exit is recorded, and whoever sees its end asks how it was.
             output.ends_after(Box::pin(async move {
                 // A start that is under way first comes to its end, or fails.
@@ -169,7 +169,8 @@ impl Engine {
             return Err(Error::conflict(format!("container {} is not running", container.id)));
         }
         let request = Request::Resize(protocol::Resize { exec: None, rows, cols });
-        match supervisor::ask(&self.shim_dir(&entry.id), &request).await? {
+        let dir = self.shim_dir(&entry.id);
+        match entry.unless_over(supervisor::ask(&dir, &request)).await? {
             (Answer::Ok, _) => {}
             (answer, _) => return Err(supervisor::unexpected(&answer)),
         }

@@ -52,7 +52,7 @@ impl Engine {
     /// It does not run, there is one of that name, or it cannot be saved: then it runs on.
     pub async fn checkpoint_create(self: &Arc<Self>, name: &str, request: CheckpointRequest) -> Result<()> {
         let entry = self.containers.find(name)?;
-        let gate = entry.gate.lock().await;
+        let gate = entry.enter().await?;
         let container = entry.now();
         if !container.state.status.is_running() {
             return Err(Error::conflict(format!("Container {name} not running")));
@@ -124,7 +124,7 @@ impl Engine {
     /// Removes a checkpoint.
     pub async fn checkpoint_delete(&self, name: &str, checkpoint: &str, directory: &str) -> Result<()> {
         let entry = self.containers.find(name)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         check_name(checkpoint)?;
         let directory = find(&entry.now(), checkpoint, directory, name)?;
         let remove = move || {

@@ -28,7 +28,14 @@ pub(crate) struct Entry {
     pub(crate) door: Mutex<Door>,
     /// Pause before the restart policy's next try.
     pub(crate) back_off: Mutex<Duration>,
-    now: RwLock<Arc<Container>>,
+    now: RwLock<Record>,
+}
+
+/// A container as it is written down.
+struct Record {
+    container: Arc<Container>,
+    /// It is not, any more, and never will be again.
+    forgotten: bool,
 }
 
 /// What waiters wait for. Counts only grow, so that nothing is missed between two looks.
@@ -85,13 +92,22 @@ impl Entry {
             progress: watch::Sender::new(Progress { last, ..Progress::default() }),
             door: Mutex::new(Door::default()),
             back_off: Mutex::new(Duration::ZERO),
-            now: RwLock::new(Arc::new(container)),
+            now: RwLock::new(Record { container: Arc::new(container), forgotten: false }),
         })
     }
 
     /// The container as it is now.
     pub(crate) fn now(&self) -> Arc<Container> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner).container)
+    }
+
+    /// Waits for the turn to change its state. For one that is gone meanwhile there is none.
+    pub(crate) async fn enter(&self) -> Result<tokio::sync::MutexGuard<'_, ()>> {
+        let gate = self.gate.lock().await;
+        match self.progress.borrow().removed {
+            true => Err(self.absent()),
+            false => Ok(gate),
+        }
     }
 
     /// Changes the container and writes it down. The change is visible only once it is written.
@@ -101,11 +117,27 @@ impl Entry {
         change: impl FnOnce(&mut Container),
     ) -> Result<Arc<Container>> {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Container::clone(&now);
+        if now.forgotten {
+            return Err(self.absent());
+        }
+        let mut next = Container::clone(&now.container);
         change(&mut next);
         store.put_container(&next)?;
-        *now = Arc::new(next);
-        Ok(Arc::clone(&now))
+        now.container = Arc::new(next);
+        Ok(Arc::clone(&now.container))
+    }
+
+    /// Takes its record away for good: nobody who still has it in hand writes it down again.
+    pub(crate) fn forget(&self, store: &Store) -> Result<()> {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        store.delete_container(&self.id)?;
+        now.forgotten = true;
+        Ok(())
+    }
+
+    /// What is said of one that is gone.
+    pub(crate) fn absent(&self) -> Error {
+        Error::not_found(format!("No such container: {}", self.id))
     }
 
     /// A user's start: the restart policy begins anew.
@@ -116,7 +148,7 @@ impl Entry {
     /// Changes what is not written down.
     pub(crate) fn change_in_memory(&self, change: impl FnOnce(&mut Container)) {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut now));
+        change(Arc::make_mut(&mut now.container));
     }
 }
 

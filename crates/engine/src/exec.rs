@@ -31,12 +31,13 @@ const START_PATIENCE: Duration = Duration::from_secs(1);
 impl Engine {
     /// Registers a program to run in a running container; returns the session's id.
     pub async fn exec_create(&self, name: &str, config: ExecConfig) -> Result<String> {
-        let container = self.container(name)?;
+        let entry = self.containers.find(name)?;
+        let container = entry.now();
         require_running(&container, name)?;
         if config.cmd.is_empty() {
             return Err(Error::invalid("No exec command specified"));
         }
-        require_user(&container, &config.user).await?;
+        entry.unless_over(require_user(&container, &config.user)).await?;
         self.exec_register(&container, config, true)
     }
 
@@ -77,7 +78,11 @@ impl Engine {
     /// Runs it. `None` if detached.
     pub async fn exec_start(self: &Arc<Self>, id: &str, start: ExecStart) -> Result<Option<Attachment>> {
         let session = self.execs.find(id)?;
-        let container = self.container(&session.now().container_id)?;
+        let entry = self.containers.find(&session.now().container_id)?;
+        let moment = entry.moment();
+        // A supervisor that starts a program in a frozen container would not be heard of before its thaw.
+        let gate = entry.enter().await?;
+        let container = entry.now();
         require_running(&container, &container.id)?;
         let mut state = match session.claim() {
             Ok(state) => state,
@@ -89,9 +94,11 @@ impl Engine {
         }
         self.emit_exec(&container, &format!("exec_start: {}", spelled(&state.config.cmd)), id, None);
         let begun = self.exec_begin(&container, &state, start.detach).await;
+        drop(gate);
         let (pid, Connection { stream, ahead }) = match begun {
             Ok(begun) => begun,
             Err(NotStarted { error, code }) => {
+                let error = moment.explain(error).await;
                 // One that never ran did not die: nobody is told.
                 self.exec_over(&container, &session, code);
                 if start.detach {
@@ -230,8 +237,12 @@ impl Engine {
     /// Sets the size of its terminal.
     pub async fn exec_resize(&self, id: &str, rows: u16, cols: u16) -> Result<()> {
         let session = self.execs.find(id)?;
-        let container = self.container(&session.now().container_id)?;
-        require_running(&container, &container.id)?;
+        let entry = self.containers.find(&session.now().container_id)?;
+        entry.unless_over(self.exec_resize_in(&entry, &session, rows, cols)).await
+    }
+
+    async fn exec_resize_in(&self, entry: &Entry, session: &Session, rows: u16, cols: u16) -> Result<()> {
+        require_running(&entry.now(), &entry.id)?;
         // Clients ask for it beside the start, not after it.
         let asked = tokio::time::Instant::now();
         while session.may_start() && asked.elapsed() < START_PATIENCE {

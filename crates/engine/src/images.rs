@@ -171,7 +171,8 @@ impl Engine {
 
     /// Makes an image of what a container changed, with the container's configuration or `config`.
     pub async fn commit(&self, request: CommitRequest, config: Option<ContainerConfig>) -> Result<Digest> {
-        let container = self.container(&request.container)?;
+        let entry = self.containers.find(&request.container)?;
+        let container = entry.now();
         refuse_half_gone(&container)?;
         let config = match config {
             Some(own) => merge::on_top(own, &container.config),
@@ -194,11 +195,14 @@ impl Engine {
         let frozen = request.pause
             && container.state.status == Status::Running
             && self.pause_unless_ended(&container.id).await?;
-        let outcome = self.images.commit(commit).await;
+        let committed = async { Ok(self.images.commit(commit).await?) };
+        let outcome = entry.unless_over(committed).await;
         if frozen {
-            // One that was killed meanwhile is not paused any more.
-            let thawed = self.unpause(&container.id).await;
-            thawed.or_else(|why| if why.kind == Kind::Conflict { Ok(()) } else { Err(why) })?;
+            match self.unpause(&container.id).await {
+                // One that was killed meanwhile is not paused any more.
+                Err(why) if !matches!(why.kind, Kind::Conflict | Kind::NotFound) => return Err(why),
+                _ => {}
+            }
         }
         let id = outcome?;
         self.emit_itself(&id, "create");

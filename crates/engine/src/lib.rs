@@ -28,6 +28,7 @@ mod logs;
 mod machine;
 mod measure;
 pub mod model;
+mod moment;
 mod monitor;
 mod name_server;
 mod names;

@@ -230,7 +230,7 @@ impl Engine {
             return Err(Error::conflict("Conflict, cannot remove the default link name of the container"));
         };
         let entry = self.containers.find(owner)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         let is_it = |link: &String| parse(link).is_ok_and(|(_, other)| other == alias);
         let container = self.change(&entry, |container| {
             if let Some(links) = &mut container.host.links {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::containers::Entry;
 use crate::model::{self, Container, RestartCondition, Status};
-use crate::{Engine, Result, supervisor};
+use crate::{Engine, Kind, Result, supervisor};
 
 /// Pause before the first restart; it doubles with every further one.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
@@ -117,10 +117,13 @@ impl Engine {
         drop(gate);
         if restarts {
             self.restart_later(entry, ran_for(&before, finished));
-        } else if before.host.auto_remove
-            && let Err(error) = self.remove(&entry.id, true, true).await
-        {
-            tracing::error!(container = entry.id, "remove after the exit: {error}");
+        } else if before.host.auto_remove {
+            match self.remove(&entry.id, true, true).await {
+                // Somebody was faster.
+                Err(error) if matches!(error.kind, Kind::NotFound | Kind::Conflict) => {}
+                Err(error) => tracing::error!(container = entry.id, "remove after the exit: {error}"),
+                Ok(()) => {}
+            }
         }
     }
 

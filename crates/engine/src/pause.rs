@@ -14,7 +14,7 @@ impl Engine {
     /// Freezes it.
     pub async fn pause(&self, name: &str) -> Result<()> {
         let entry = self.containers.find(name)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         let container = entry.now();
         match container.state.status {
             Status::Running => {}
@@ -51,7 +51,7 @@ impl Engine {
     /// Thaws it.
     pub async fn unpause(&self, name: &str) -> Result<()> {
         let entry = self.containers.find(name)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         let container = entry.now();
         if container.state.status != Status::Paused {
             return Err(Error::conflict(format!("Container {} is not paused", container.id)));

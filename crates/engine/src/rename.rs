@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use crate::containers::Entry;
 use crate::create::check;
 use crate::model::{Container, ContainerUpdate, Resources, Status};
 use crate::networks::namespace_of;
@@ -18,7 +19,7 @@ impl Engine {
         let not_allocated = |error: Error| error.within("Error when allocating new name");
         let spelled = format!("/{}", new_name.strip_prefix('/').unwrap_or(new_name));
         let new_name = names::check(&spelled).map_err(not_allocated)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         let old_name = entry.now().name.clone();
         if old_name == new_name {
             return Err(Error::invalid("Renaming a container with the same name as its current name"));
@@ -39,7 +40,12 @@ impl Engine {
     pub async fn update(self: &Arc<Self>, name: &str, mut update: ContainerUpdate) -> Result<Vec<String>> {
         let warnings = check::resources(&mut update.resources, &self.machine, true)?;
         let entry = self.containers.find(name)?;
-        let _gate = entry.gate.lock().await;
+        entry.unless_over(self.update_entry(&entry, update)).await?;
+        Ok(warnings)
+    }
+
+    async fn update_entry(self: &Arc<Self>, entry: &Arc<Entry>, update: ContainerUpdate) -> Result<()> {
+        let _gate = entry.enter().await?;
         let container = entry.now();
         if matches!(container.state.status, Status::Removing | Status::Dead) {
             return Err(Error::conflict(format!(
@@ -57,14 +63,14 @@ impl Engine {
         if container.state.status.is_running() {
             self.apply_limits(&changed).await.map_err(within)?;
         }
-        let container = self.change(&entry, |container| {
+        let container = self.change(entry, |container| {
             container.host.resources = changed.host.resources;
             if let Some(policy) = update.restart_policy {
                 container.host.restart_policy = policy;
             }
         })?;
         self.emit(&container, "update");
-        Ok(warnings)
+        Ok(())
     }
 
     /// Puts a running container's limits to work.

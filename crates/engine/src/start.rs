@@ -71,7 +71,7 @@ impl Engine {
         directory: &str,
     ) -> Result<()> {
         let entry = self.containers.find(name)?;
-        let gate = entry.gate.lock().await;
+        let gate = entry.enter().await?;
         let container = entry.now();
         match container.state.status {
             // One that waits for its policy's next try counts as running, as in Docker.

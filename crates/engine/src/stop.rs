@@ -178,7 +178,7 @@ impl Engine {
         if entry.now().state.status != Status::Restarting {
             return Ok(false);
         }
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         if entry.now().state.status != Status::Restarting {
             return Ok(false);
         }
@@ -213,7 +213,7 @@ impl Engine {
             }
             _ => {}
         }
-        let gate = entry.gate.lock().await;
+        let gate = entry.enter().await?;
         if !entry.now().state.status.is_running() {
             self.change(&entry, |container| {
                 container.state.stopped_by_user = false;

@@ -8,6 +8,7 @@ use hull_network::{Driver, Network};
 use super::endpoint::{check_endpoint, endpoint_request, fill_in};
 use super::namespace_of;
 use super::ports::wanted_ports;
+use crate::containers::Entry;
 use crate::model::{Container, EndpointSettings, NetworkMode};
 use crate::{Engine, Error, Result};
 
@@ -20,7 +21,16 @@ impl Engine {
         wish: EndpointSettings,
     ) -> Result<()> {
         let entry = self.containers.find(container)?;
-        let _gate = entry.gate.lock().await;
+        entry.unless_over(self.connect_entry(&entry, network, wish)).await
+    }
+
+    async fn connect_entry(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        network: &str,
+        wish: EndpointSettings,
+    ) -> Result<()> {
+        let _gate = entry.enter().await?;
         let (network, now) = (self.networks.find(network)?, entry.now());
         check_endpoint(&network.name, Some(&network), &wish)?;
         if now.network.networks.contains_key(&network.name) {
@@ -78,7 +88,7 @@ impl Engine {
             container.network.networks.insert(network.name.clone(), settings);
             container.network.ports = ports;
         };
-        let now = self.change(&entry, change)?;
+        let now = self.change(entry, change)?;
         if now.state.status.is_running() {
             self.write_hosts(&now)?;
             self.renew_names(&now).await?;
@@ -99,13 +109,22 @@ impl Engine {
             crate::Kind::NotFound if force => Error::not_found(format!("endpoint {container} not found")),
             _ => error,
         })?;
-        let _gate = entry.gate.lock().await;
+        entry.unless_over(self.disconnect_entry(&entry, network, force)).await
+    }
+
+    async fn disconnect_entry(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        network: &str,
+        force: bool,
+    ) -> Result<()> {
+        let _gate = entry.enter().await?;
         let (found, now) = (self.networks.find(network), entry.now());
         let runs = now.state.status.is_running();
         if found.is_err() && !runs && now.network.networks.contains_key(network) {
             // The network has gone, but for the record of the container.
             return self
-                .change(&entry, |container| drop(container.network.networks.remove(network)))
+                .change(entry, |container| drop(container.network.networks.remove(network)))
                 .map(drop);
         }
         let network = match found {
@@ -140,7 +159,7 @@ impl Engine {
             tokio::task::spawn_blocking(disconnect).await??;
         }
         let ports = self.published_ports(&now)?;
-        let now = self.change(&entry, |container| {
+        let now = self.change(entry, |container| {
             container.network.networks.remove(&network.name);
             container.network.ports = ports;
         })?;

@@ -22,7 +22,7 @@ impl Engine {
     /// Publishes further ports of a container, at once if it runs, and whenever it is started.
     pub async fn publish_ports(&self, name: &str, more: PortBindings) -> Result<Arc<Container>> {
         let entry = self.containers.find(name)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         let now = entry.now();
         changeable(&now)?;
         more.values().flatten().try_for_each(crate::create::check::binding)?;
@@ -50,7 +50,7 @@ impl Engine {
     /// of the host stands for any.
     pub async fn withdraw_ports(&self, name: &str, which: PortBindings) -> Result<Arc<Container>> {
         let entry = self.containers.find(name)?;
-        let _gate = entry.gate.lock().await;
+        let _gate = entry.enter().await?;
         let now = entry.now();
         changeable(&now)?;
         let endpoints = self.networks.endpoints(&now.id)?;
