@@ -1,0 +1,149 @@
+//! Requests that meet: whatever the order, one of them wins, the others are told so, and nothing stays behind.
+
+use std::thread;
+
+use hull_testkit::Daemon;
+use hull_testkit::http::Response;
+use hull_testkit::output::{PATIENCE, eventually};
+use serde_json::{Value, json};
+
+/// How often each meeting is tried.
+const TIMES: usize = 8;
+
+fn post(daemon: &Daemon, path: &str) -> u16 {
+    daemon.api("POST", path, None).status
+}
+
+fn create(daemon: &Daemon, name: &str, more: &Value) -> Response {
+    let mut body = json!({"Image": "busybox", "Cmd": ["sleep", "1000"]});
+    for (field, value) in more.as_object().into_iter().flatten() {
+        body[field] = value.clone();
+    }
+    daemon.api("POST", &format!("/containers/create?name={name}"), Some(&body))
+}
+
+/// What each of `requests` answered, all sent at the same time; sorted.
+fn together<const N: usize>(requests: [&(dyn Fn() -> u16 + Sync); N]) -> Vec<u16> {
+    let mut answers: Vec<u16> = thread::scope(|scope| {
+        let sent: Vec<_> = requests.map(|request| scope.spawn(request)).into_iter().collect();
+        sent.into_iter().map(|request| request.join().expect("an answer")).collect()
+    });
+    answers.sort_unstable();
+    answers
+}
+
+fn status(daemon: &Daemon, name: &str) -> String {
+    let state = daemon.api("GET", &format!("/containers/{name}/json"), None).json();
+    state["State"]["Status"].as_str().unwrap_or("gone").to_owned()
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let daemon = Daemon::with_busybox();
+    let make = || create(&daemon, "only", &json!({})).status;
+    assert_eq!(together([&make, &make, &make, &make]), [201, 409, 409, 409]);
+    for round in 0..TIMES {
+        let (one, other, wanted) = (format!("one{round}"), format!("other{round}"), format!("wanted{round}"));
+        create(&daemon, &one, &json!({}));
+        create(&daemon, &other, &json!({}));
+        let rename = |name: &str| post(&daemon, &format!("/containers/{name}/rename?name={wanted}"));
+        let taken =
+            together([&|| rename(&one), &|| rename(&other), &|| create(&daemon, &wanted, &json!({})).status]);
+        assert_eq!(taken.iter().filter(|status| **status < 300).count(), 1, "{taken:?}");
+        assert_eq!(taken.iter().filter(|status| **status == 409).count(), 2, "{taken:?}");
+    }
+}
+
+#[test]
+fn who_starts_what_starts_is_told_so() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..TIMES {
+        let name = format!("box{round}");
+        create(&daemon, &name, &json!({}));
+        let start = || post(&daemon, &format!("/containers/{name}/start"));
+        assert_eq!(together([&start, &start, &start]), [204, 304, 304]);
+        let kill = || post(&daemon, &format!("/containers/{name}/kill"));
+        let killed = together([&kill, &kill]);
+        assert!(killed.iter().all(|status| [204, 409].contains(status)) && killed[0] == 204, "{killed:?}");
+        assert_eq!(status(&daemon, &name), "exited");
+    }
+}
+
+#[test]
+fn a_removal_meets_a_start_and_another_removal() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..TIMES {
+        let name = format!("box{round}");
+        create(&daemon, &name, &json!({}));
+        let start = || post(&daemon, &format!("/containers/{name}/start"));
+        let remove = || daemon.api("DELETE", &format!("/containers/{name}?force=1&v=1"), None).status;
+        let answers = together([&start, &remove, &remove]);
+        assert!(answers.iter().all(|status| [204, 304, 404, 409].contains(status)), "{answers:?}");
+        assert_eq!(status(&daemon, &name), "gone");
+    }
+    assert_eq!(daemon.hull(["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn what_removes_itself_goes_once_whoever_waits_or_removes() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..TIMES {
+        let name = format!("box{round}");
+        create(&daemon, &name, &json!({"HostConfig": {"AutoRemove": true}}));
+        assert_eq!(post(&daemon, &format!("/containers/{name}/start")), 204);
+        let wait = || {
+            let answer = daemon.api("POST", &format!("/containers/{name}/wait?condition=removed"), None);
+            let told = answer.status != 200 || answer.json()["Error"].is_null();
+            assert!(told, "{}", String::from_utf8_lossy(&answer.body));
+            answer.status
+        };
+        let kill = || post(&daemon, &format!("/containers/{name}/kill"));
+        let remove = || daemon.api("DELETE", &format!("/containers/{name}?force=1"), None).status;
+        let answers = together([&wait, &kill, &remove]);
+        assert!(answers.iter().all(|status| [200, 204, 404, 409].contains(status)), "{answers:?}");
+        assert!(eventually(PATIENCE, || status(&daemon, &name) == "gone"));
+    }
+}
+
+#[test]
+fn a_stop_meets_restarts_of_the_policy_and_wins() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..TIMES {
+        let name = format!("box{round}");
+        let policy = json!({"Cmd": ["sh", "-c", "sleep 0.05; exit 1"], "HostConfig": {"RestartPolicy": {"Name": "always"}}});
+        create(&daemon, &name, &policy);
+        post(&daemon, &format!("/containers/{name}/start"));
+        thread::sleep(std::time::Duration::from_millis(40 * round as u64));
+        let stop = || post(&daemon, &format!("/containers/{name}/stop?t=1"));
+        let answers = together([&stop, &stop]);
+        assert!(answers.iter().all(|status| [204, 304].contains(status)), "{answers:?}");
+        thread::sleep(std::time::Duration::from_millis(250));
+        assert_eq!(status(&daemon, &name), "exited", "nobody starts it any more");
+    }
+}
+
+#[test]
+fn a_session_of_a_container_that_ends_is_answered() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..TIMES {
+        let name = format!("box{round}");
+        create(&daemon, &name, &json!({}));
+        post(&daemon, &format!("/containers/{name}/start"));
+        let body = json!({"Cmd": ["sleep", "1000"], "AttachStdout": true});
+        let session = daemon.api("POST", &format!("/containers/{name}/exec"), Some(&body)).json();
+        let id = session["Id"].as_str().expect("an id");
+        let run = || {
+            let start = Some(json!({"Detach": false}));
+            daemon.api("POST", &format!("/exec/{id}/start"), start.as_ref()).status
+        };
+        let kill = || post(&daemon, &format!("/containers/{name}/kill"));
+        let answers = together([&run, &kill]);
+        assert!(answers.iter().all(|status| [200, 204, 404, 409].contains(status)), "{answers:?}");
+        let left = daemon.api("GET", &format!("/containers/{name}/json"), None).json();
+        assert!(eventually(PATIENCE, || {
+            let shown = daemon.api("GET", &format!("/exec/{id}/json"), None);
+            shown.status == 404 || shown.json()["Running"] == false
+        }));
+        assert_eq!((&left["State"]["Status"], &left["ExecIDs"]), (&json!("exited"), &Value::Null));
+    }
+}
