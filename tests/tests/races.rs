@@ -85,6 +85,37 @@ fn a_removal_meets_a_start_and_another_removal() {
 }
 
 #[test]
+fn what_is_removed_does_not_come_back_under_another_name_or_started() {
+    let mut daemon = Daemon::with_busybox();
+    for round in 0..TIMES {
+        let (name, other) = (format!("box{round}"), format!("other{round}"));
+        create(&daemon, &name, &json!({}));
+        let remove = || daemon.api("DELETE", &format!("/containers/{name}?force=1"), None).status;
+        let rename = || post(&daemon, &format!("/containers/{name}/rename?name={other}"));
+        let restart = || post(&daemon, &format!("/containers/{name}/restart?t=0"));
+        let answers = together([&remove, &rename, &restart]);
+        assert!(answers.iter().all(|status| [204, 404, 409].contains(status)), "{answers:?}");
+        // It was faster than the removal's look at the name.
+        daemon.api("DELETE", &format!("/containers/{other}?force=1"), None);
+        for free in [&name, &other] {
+            assert_eq!(create(&daemon, free, &json!({})).status, 201, "{free} is free");
+            daemon.api("DELETE", &format!("/containers/{free}"), None);
+        }
+    }
+    daemon.restart();
+    assert_eq!(daemon.hull(["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn a_restart_that_fails_takes_what_removes_itself_along() {
+    let daemon = Daemon::with_busybox();
+    let gone = json!({"Cmd": ["/nosuch"], "HostConfig": {"AutoRemove": true}});
+    create(&daemon, "box", &gone);
+    assert_eq!(post(&daemon, "/containers/box/restart"), 400);
+    assert_eq!(status(&daemon, "box"), "gone");
+}
+
+#[test]
 fn what_removes_itself_goes_once_whoever_waits_or_removes() {
     let daemon = Daemon::with_busybox();
     for round in 0..TIMES {

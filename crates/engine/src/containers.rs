@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     /// Pause before the restart policy's next try.
     pub(crate) back_off: Mutex<Duration>,
     now: RwLock<Arc<Container>>,
+    /// Its record was taken away; set while nobody changes it.
+    gone: AtomicBool,
 }
 
 /// What waiters wait for. Counts only grow, so that nothing is missed between two looks.
@@ -86,6 +89,7 @@ impl Entry {
             door: Mutex::new(Door::default()),
             back_off: Mutex::new(Duration::ZERO),
             now: RwLock::new(Arc::new(container)),
+            gone: AtomicBool::new(false),
         })
     }
 
@@ -94,13 +98,25 @@ impl Entry {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the container and writes it down. The change is visible only once it is written.
+    /// Takes its record away. Whoever comes to change it after that, finds nothing.
+    pub(crate) fn delete(&self, store: &Store) -> Result<()> {
+        let _nobody_changes_it = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        store.delete_container(&self.id)?;
+        self.gone.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Changes the container and writes it down. The change is visible only once it is written. One that is gone is not
+    /// found: its record would come back.
     pub(crate) fn change(
         &self,
         store: &Store,
         change: impl FnOnce(&mut Container),
     ) -> Result<Arc<Container>> {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        if self.gone.load(Ordering::Relaxed) {
+            return Err(Error::not_found(format!("No such container: {}", self.id)));
+        }
         let mut next = Container::clone(&now);
         change(&mut next);
         store.put_container(&next)?;

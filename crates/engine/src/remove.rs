@@ -60,7 +60,7 @@ impl Engine {
         if container.state.takes_volumes {
             self.remove_anonymous_volumes(&entry.id, &anonymous_volumes(&container)).await?;
         }
-        self.store.delete_container(&entry.id)?;
+        entry.delete(&self.store)?;
         self.reaper.push(container.directory.clone());
         self.containers.remove(&entry.id);
         self.execs.forget(&entry.id);
