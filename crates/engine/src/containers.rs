@@ -110,7 +110,8 @@ impl Entry {
         }
     }
 
-    /// Changes the container and writes it down. The change is visible only once it is written.
+    /// Changes the container and writes it down. The change is visible only once it is written. One that is forgotten is
+    /// not found: its record would come back.
     pub(crate) fn change(
         &self,
         store: &Store,
@@ -127,7 +128,7 @@ impl Entry {
         Ok(Arc::clone(&now.container))
     }
 
-    /// Takes its record away for good: nobody who still has it in hand writes it down again.
+    /// Takes its record away, for good.
     pub(crate) fn forget(&self, store: &Store) -> Result<()> {
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         store.delete_container(&self.id)?;

@@ -214,19 +214,34 @@ impl Engine {
             _ => {}
         }
         let gate = entry.enter().await?;
-        if !entry.now().state.status.is_running() {
-            self.change(&entry, |container| {
-                container.state.stopped_by_user = false;
-                container.restart_count = 0;
-            })?;
-            entry.forget_back_off();
-            self.run(&entry)
-                .await
-                .map_err(|error| error.within(format!("Cannot restart container {name}")))?;
-        }
+        let started = self.start_again(&entry).await;
         drop(gate);
+        if let Err(error) = started {
+            if container.host.auto_remove {
+                // The failed start is what the user has to hear of.
+                let _ = self.remove(&entry.id, true, true).await;
+            }
+            return Err(error.within(format!("Cannot restart container {name}")));
+        }
         self.emit(&container, "restart");
         Ok(())
+    }
+
+    /// Starts one that was stopped to be started again, unless somebody else has done so; the caller holds its gate.
+    async fn start_again(self: &Arc<Self>, entry: &Arc<Entry>) -> Result<()> {
+        match entry.now().state.status {
+            Status::Running | Status::Paused => return Ok(()),
+            Status::Removing | Status::Dead => {
+                return Err(Error::conflict("container is marked for removal and cannot be started"));
+            }
+            Status::Created | Status::Exited | Status::Restarting => {}
+        }
+        self.change(entry, |container| {
+            container.state.stopped_by_user = false;
+            container.restart_count = 0;
+        })?;
+        entry.forget_back_off();
+        self.run(entry).await
     }
 
     /// A container that is removed after its exit must survive being restarted.
