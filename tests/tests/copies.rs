@@ -77,6 +77,7 @@ fn a_container_that_never_ran_has_them_too() {
     fs::write(&file, "content\n").unwrap();
     let refused = copy(&daemon, text(&file), "new:/tmp/");
     refused.complains("container rootfs is marked read-only").fails(1);
+    assert_eq!(daemon.send("PUT", "/containers/new/archive?path=/tmp", &[], &[]).status, 400);
     copy(&daemon, "new:/some/where/.", text(&daemon.dir().join("empty"))).ok();
     copy(&daemon, text(&file), "new:/some/where/").ok();
     let back = daemon.dir().join("back");

@@ -51,12 +51,12 @@ fn a_life_is_told_in_order() {
         "volume create",
         "container create",
         "container attach",
-        "network connect",
         "volume mount",
+        "network connect",
         "container start",
-        "container die",
         "network disconnect",
         "volume unmount",
+        "container die",
         "container destroy",
     ];
     assert_eq!(told(&all), expected);
@@ -67,12 +67,12 @@ fn a_life_is_told_in_order() {
     let id = &start["id"];
     let mount = json!({ "container": id, "destination": "/data", "driver": "local", "propagation": "",
         "read/write": "true" });
-    assert_eq!((&all[4]["Actor"]["ID"], &all[4]["Actor"]["Attributes"]), (&json!("data"), &mount));
-    assert_eq!(all[8]["Actor"]["Attributes"], json!({ "container": id, "driver": "local" }));
+    assert_eq!((&all[3]["Actor"]["ID"], &all[3]["Actor"]["Attributes"]), (&json!("data"), &mount));
+    assert_eq!(all[7]["Actor"]["Attributes"], json!({ "container": id, "driver": "local" }));
     let network = json!({ "container": id, "name": "bridge", "type": "bridge" });
-    assert_eq!(all[3]["Actor"]["Attributes"], network);
-    assert_eq!(all[6]["Actor"]["Attributes"]["exitCode"], "0");
-    assert!(all[6]["Actor"]["Attributes"]["execDuration"].is_string());
+    assert_eq!(all[4]["Actor"]["Attributes"], network);
+    assert_eq!(all[8]["Actor"]["Attributes"]["exitCode"], "0");
+    assert!(all[8]["Actor"]["Attributes"]["execDuration"].is_string());
     let times: Vec<i64> = all.iter().filter_map(|event| event["timeNano"].as_i64()).collect();
     assert!(times.is_sorted() && times.len() == all.len());
 }
@@ -228,4 +228,18 @@ fn names_of_images_come_and_go_with_their_labels() {
     assert_eq!(of(&found[0], "name"), "heard:1");
     let labels: Vec<_> = found.iter().map(|event| of(event, "a")).collect();
     assert_eq!(labels, [json!("b"), json!("b"), json!("b"), Value::Null]);
+}
+
+#[test]
+fn what_is_thawed_to_end_is_told_and_what_never_ran_did_not_die() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
+    daemon.hull(["exec", "box", "nosuch"]).fails(127);
+    daemon.hull(["pause", "box"]).ok();
+    let since = now();
+    daemon.hull(["kill", "box"]).ok();
+    let ends = events(&daemon, &since, &json!({ "type": ["container"] }));
+    assert_eq!(told(&ends), ["container kill", "container unpause", "container die"]);
+    let died = events(&daemon, "0", &json!({ "event": ["exec_die"] }));
+    assert!(died.is_empty(), "{died:?}");
 }

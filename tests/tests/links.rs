@@ -105,3 +105,18 @@ fn containers_that_are_kept_apart_meet_by_links() {
     daemon.docker(["rm", "--link", "late/store"]).ok();
     assert!(!reaches(&daemon, "late", &db));
 }
+
+#[test]
+fn a_link_to_who_uses_anothers_network_is_one_to_that() {
+    let daemon = Daemon::with_busybox();
+    daemon.docker(["run", "-d", "--name", "owner", "busybox", "sleep", "1000"]).ok();
+    let shared = ["run", "-d", "--name", "guest", "--net", "container:owner", "busybox", "sleep", "1000"];
+    daemon.docker(shared).ok();
+    let hosts = daemon.docker(["run", "--rm", "--link", "guest:friend", "busybox", "cat", "/etc/hosts"]);
+    let format = "{{.NetworkSettings.Networks.bridge.IPAddress}}";
+    let address = daemon.docker(["inspect", "-f", format, "owner"]).ok().trim().to_owned();
+    assert!(
+        hosts.ok().lines().any(|line| line.starts_with(&address) && line.contains("friend")),
+        "{hosts:?}"
+    );
+}

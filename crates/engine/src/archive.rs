@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, DuplexStream};
 use tokio_util::io::SyncIoBridge;
 
 use crate::model::{Container, PathStat};
-use crate::{Engine, Error, Kind, Result};
+use crate::{Engine, Error, Result};
 use place::Place;
 
 /// Bytes between the archive's writer and the client.
@@ -152,7 +152,7 @@ fn refuse_read_only(container: &Container, path: &Path) -> Result<()> {
         None if container.host.readonly_rootfs => "container rootfs is marked read-only",
         _ => return Ok(()),
     };
-    Err(Error::new(Kind::Forbidden, why))
+    Err(Error::invalid(why))
 }
 
 /// Runs `pack` on a thread, with a pipe to the client. A failure cuts the archive short.

@@ -285,6 +285,10 @@ fn platform_warning(name: &str, image: &Image, wanted: Option<&Platform>) -> Res
     }
     let warns = wanted.is_none() && !host.matches(&found);
     Ok(warns.then(|| {
+        // As the image says, and with what this machine's processor can do.
+        let (said, host) = (&image.config, Platform::host_in_full());
+        let parts = [&said.os, &said.architecture, &said.variant].map(String::as_str);
+        let found = parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
         format!(
             "The requested image's platform ({found}) does not match the detected host platform ({host}) and no \
              specific platform was requested"

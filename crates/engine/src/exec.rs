@@ -92,7 +92,8 @@ impl Engine {
         let (pid, Connection { stream, ahead }) = match begun {
             Ok(begun) => begun,
             Err(NotStarted { error, code }) => {
-                self.exec_ended(&container, &session, Some(code));
+                // One that never ran did not die: nobody is told.
+                self.exec_over(&container, &session, code);
                 if start.detach {
                     return Err(error);
                 }
@@ -167,13 +168,19 @@ impl Engine {
     /// A session has ended; `None`: with its supervisor, nobody knows how.
     fn exec_ended(self: &Arc<Self>, container: &Container, session: &Arc<Session>, code: Option<i32>) {
         let code = code.unwrap_or(137);
+        let id = self.exec_over(container, session, code);
+        self.emit_exec(container, "exec_die", &id, Some(code));
+    }
+
+    /// Records the end of a session; returns its id.
+    fn exec_over(self: &Arc<Self>, container: &Container, session: &Arc<Session>, code: i32) -> String {
         session.change(|state| (state.running, state.exit_code) = (false, Some(code)));
         let id = session.now().id;
         if let Ok(entry) = self.containers.find(&container.id) {
             entry.change_in_memory(|container| container.exec_ids.retain(|other| *other != id));
         }
-        self.emit_exec(container, "exec_die", &id, Some(code));
-        self.exec_forget_later(id);
+        self.exec_forget_later(id.clone());
+        id
     }
 
     fn exec_forget_later(self: &Arc<Self>, id: String) {

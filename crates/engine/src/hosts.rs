@@ -84,6 +84,19 @@ fn line(text: &mut String, address: &str, names: &str) {
     let _ = writeln!(text, "{address}\t{names}");
 }
 
+/// Refuses what is not "name:address": that the name may be followed by "=" is a matter of command lines.
+pub(crate) fn check_extra_host(entry: &str) -> Result<()> {
+    let is_one = |entry: &str| entry.split_once(':').is_some_and(|(name, _)| !name.contains('='));
+    if !is_one(entry) {
+        return Err(Error::invalid(format!("bad format for add-host: \"{entry}\"")));
+    }
+    let (_, address) = split_host(entry)?;
+    match entry.ends_with(&format!(":{address}")) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("invalid IP address in add-host: \"[{address}]\""))),
+    }
+}
+
 /// Takes "name:address" or "name=address" apart.
 pub(crate) fn split_host(entry: &str) -> Result<(&str, &str)> {
     let bad = || Error::invalid(format!("bad format for add-host: \"{entry}\""));
@@ -215,6 +228,13 @@ mod tests {
     fn bad_hosts_are_refused() {
         for entry in ["", "db", "db:", "db:nowhere", ":10.0.0.1", "a b:10.0.0.1"] {
             assert!(split_host(entry).is_err(), "{entry}");
+        }
+        for entry in ["db=10.0.0.1", "db=::1", "db:[::1]"] {
+            assert!(split_host(entry).is_ok(), "{entry}: of an older record");
+            assert!(check_extra_host(entry).is_err(), "{entry}");
+        }
+        for entry in ["db:10.0.0.1", "db:::1", "db:host-gateway"] {
+            assert!(check_extra_host(entry).is_ok(), "{entry}");
         }
     }
 }

@@ -55,7 +55,7 @@ fn exit_code(failure: &Failure) -> i32 {
     match failure.step.as_str() {
         "runtime" => exit_code_told(&failure.op),
         "exec" | "cwd" if failure.is(Errno::NOENT) => NOT_FOUND,
-        "exec" | "user" | "cwd" => NOT_EXECUTABLE,
+        "exec" | "cwd" => NOT_EXECUTABLE,
         _ => NOT_STARTED,
     }
 }
@@ -139,7 +139,7 @@ fn kind(failure: &Failure) -> Kind {
     match exit_code(failure) {
         NOT_STARTED if failure.step == "mounts" && failure.is(Errno::NOTDIR) => Kind::Invalid,
         // Which switches there are, and which values they take, only the kernel knows.
-        NOT_STARTED if failure.step == "sysctl" => Kind::Invalid,
+        NOT_STARTED if ["sysctl", "user"].contains(&failure.step.as_str()) => Kind::Invalid,
         NOT_STARTED => Kind::System,
         _ => Kind::Invalid,
     }
@@ -164,6 +164,8 @@ mod tests {
             error.message.ends_with(r#"exec: "frob": executable file not found in $PATH: unknown"#),
             "{error}"
         );
+        let unknown = failure("user", "unable to find user", "frob", Errno::NOENT);
+        assert_eq!((exit_code(&unknown), start_error(&unknown).kind), (128, Kind::Invalid));
         assert_eq!(exit_code(&failure("exec", "access", "/etc", Errno::ACCESS)), 126);
         assert_eq!(exit_code(&failure("mounts", "move_mount", "/proc", Errno::PERM)), 128);
         assert_eq!(start_error(&failure("mounts", "move_mount", "/proc", Errno::PERM)).kind, Kind::System);
@@ -173,7 +175,10 @@ mod tests {
     fn a_part_that_is_none_is_said_in_dockers_words() {
         let message = |errno| start_error(&failure("mounts", "open", "sub/way", errno)).message;
         assert!(message(Errno::XDEV).starts_with("path concatenation escapes the base directory"));
-        assert_eq!(message(Errno::NOENT), "cannot access path sub/way: no such file or directory");
+        assert_eq!(
+            message(Errno::NOENT),
+            "cannot access path sub/way: lstat sub/way: no such file or directory"
+        );
         let host = start_error(&failure("mounts", "open", "/host/way", Errno::NOENT));
         assert!(host.message.contains("error during container init"), "{host}");
     }

@@ -110,9 +110,7 @@ impl Engine {
         let own_network = host.network_mode != "host";
         for link in host.links.iter_mut().flatten() {
             let (name, alias) = parse(link)?;
-            let other = self
-                .container(name)
-                .map_err(|error| Error::invalid(format!("could not get container for {name}: {error}")))?;
+            let other = self.linked_to(name)?;
             if !own_network || other.host.network_mode == "host" {
                 return Err(Error::invalid(
                     "conflicting options: host type networking can't be used with links. This would result in \
@@ -122,6 +120,19 @@ impl Engine {
             *link = format!("{}:{alias}", other.id);
         }
         Ok(())
+    }
+
+    /// The container of that name, or the one whose network it uses.
+    fn linked_to(&self, name: &str) -> Result<Arc<Container>> {
+        let find = |name: &str| {
+            self.container(name)
+                .map_err(|error| Error::invalid(format!("could not get container for {name}: {error}")))
+        };
+        let mut other = find(name)?;
+        while let NetworkMode::Container(owner) = NetworkMode::parse(&other.host.network_mode) {
+            other = find(&owner)?;
+        }
+        Ok(other)
     }
 
     /// Refuses the start of a container whose links lead nowhere.

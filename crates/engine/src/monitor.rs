@@ -107,6 +107,8 @@ impl Engine {
             state.nobody_probes();
             container.restart_count += u32::from(restarts);
             container.network.clear();
+            // Those that run leave by themselves, and the others are forgotten.
+            container.exec_ids.clear();
         });
         if let Err(error) = changed {
             tracing::error!(container = entry.id, "record the exit: {error}");
@@ -151,9 +153,10 @@ impl Engine {
         }
         let duration = ran_for(container, finished).as_secs().to_string();
         let facts = [("exitCode".to_owned(), exit.code.to_string()), ("execDuration".to_owned(), duration)];
-        self.emit_with(container, "die", facts);
+        // As in Docker, who has ended has left its networks before.
         self.emit_networks(&container.network, entry, "disconnect");
         self.emit_mounts(container, "unmount");
+        self.emit_with(container, "die", facts);
         entry.progress.send_modify(|progress| {
             progress.exits += 1;
             progress.last = model::Exit { code: exit.code, error: String::new() };

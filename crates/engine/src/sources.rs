@@ -72,6 +72,6 @@ pub(crate) fn no_part(directory: &Path, subpath: &str, errno: Errno) -> Error {
             directory.display()
         ));
     }
-    let why = said(&errno.into());
-    Error::invalid(format!("cannot access path {}: {why}", directory.join(subpath).display()))
+    let (path, why) = (directory.join(subpath), said(&errno.into()));
+    Error::invalid(format!("cannot access path {0}: lstat {0}: {why}", path.display()))
 }

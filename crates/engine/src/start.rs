@@ -114,8 +114,8 @@ impl Engine {
             Ok(()) => {
                 self.watch(entry);
                 let container = entry.now();
-                self.emit_networks(&container.network, entry, "connect");
                 self.emit_mounts(&container, "mount");
+                self.emit_networks(&container.network, entry, "connect");
                 self.emit(&container, "start");
                 self.renew_links_to(&container);
                 self.watch_health(entry);

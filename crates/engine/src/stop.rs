@@ -136,24 +136,41 @@ impl Engine {
             // A supervisor that is gone has no container.
             Err(_) => false,
         };
-        if container.state.status == Status::Paused {
-            let cgroup = container.cgroup_path(&self.options.cgroup_parent);
-            match tokio::task::spawn_blocking(move || Cgroup::open(&cgroup)?.thaw()).await? {
-                // It has ended, and needs no thawing.
-                Err(hull_cgroup::Error::NotFound(_)) => {}
-                thawed => thawed?,
-            }
-            self.change(entry, |container| {
-                if container.state.status == Status::Paused {
-                    container.state.status = Status::Running;
-                }
-            })?;
-        }
         if delivered {
             let number = [("signal".to_owned(), signal.number().to_string())];
             self.emit_with(&container, "kill", number);
         }
+        if container.state.status == Status::Paused {
+            self.thaw_to_end(entry).await?;
+        }
         Ok(delivered)
+    }
+
+    /// Thaws a container for a signal. Told first: it may end before anybody could say that it is thawed.
+    async fn thaw_to_end(&self, entry: &Entry) -> Result<()> {
+        let turn = |from: Status, to: Status| {
+            let mut turned = false;
+            let container = self.change(entry, |container| {
+                turned = container.state.status == from;
+                if turned {
+                    container.state.status = to;
+                }
+            })?;
+            Ok::<_, Error>((container, turned))
+        };
+        let (container, thaws) = turn(Status::Paused, Status::Running)?;
+        if thaws {
+            self.emit(&container, "unpause");
+        }
+        let cgroup = container.cgroup_path(&self.options.cgroup_parent);
+        match tokio::task::spawn_blocking(move || Cgroup::open(&cgroup)?.thaw()).await? {
+            // It has ended, and needs no thawing.
+            Ok(()) | Err(hull_cgroup::Error::NotFound(_)) => Ok(()),
+            Err(why) => {
+                turn(Status::Running, Status::Paused)?;
+                Err(why.into())
+            }
+        }
     }
 
     /// Ends the waiting for the restart policy's next try; false if there was none.

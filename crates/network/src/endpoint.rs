@@ -38,11 +38,21 @@ impl fmt::Display for MacAddr {
 impl FromStr for MacAddr {
     type Err = Error;
 
-    /// Six bytes, separated by `:` or `-`; a group address is no address of an interface.
+    /// Six bytes, separated by `:` or `-`, or in three pairs separated by `.`; a group address is no address of an
+    /// interface.
     fn from_str(text: &str) -> Result<Self, Error> {
         let invalid = || Error::Invalid(format!("invalid MAC address: {text}"));
+        let pairs = |pair: &str| pair.len() == 4 && pair.is_ascii();
+        let spread = match text.split('.').all(pairs) {
+            true => text
+                .split('.')
+                .map(|pair| format!("{}:{}", &pair[..2], &pair[2..]))
+                .collect::<Vec<_>>()
+                .join(":"),
+            false => text.to_owned(),
+        };
         let mut bytes = [0; 6];
-        let mut parts = text.split([':', '-']);
+        let mut parts = spread.split([':', '-']);
         for byte in &mut bytes {
             let part = parts.next().filter(|part| part.len() == 2).ok_or_else(invalid)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| invalid())?;

@@ -88,6 +88,11 @@ impl Platform {
         Self::new("linux", std::env::consts::ARCH, None)
     }
 
+    /// The same with the level of its processor, as Go programs name it: `linux/amd64/v3`.
+    pub fn host_in_full() -> Self {
+        Self { variant: processor_level().map(str::to_owned), ..Self::host() }
+    }
+
     /// Whether what was built for `other` runs where `self` is asked for.
     pub fn matches(&self, other: &Self) -> bool {
         self.rank(other).is_some()
@@ -123,6 +128,23 @@ impl FromStr for Platform {
 }
 
 crate::serde_as_text!(Platform);
+
+/// The highest level of the x86-64 psABI that this machine has; none is the first.
+#[cfg(target_arch = "x86_64")]
+fn processor_level() -> Option<&'static str> {
+    macro_rules! has {
+        ($($feature:tt)*) => { $(std::arch::is_x86_feature_detected!($feature))&&* };
+    }
+    let second = has!("cmpxchg16b" "popcnt" "sse3" "sse4.1" "sse4.2" "ssse3");
+    let third = second && has!("avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe");
+    let fourth = third && has!("avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl");
+    [(fourth, "v4"), (third, "v3"), (second, "v2")].iter().find(|(has, _)| *has).map(|(_, level)| *level)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn processor_level() -> Option<&'static str> {
+    (std::env::consts::ARCH == "aarch64").then_some("v8")
+}
 
 const KNOWN_SYSTEMS: [&str; 9] =
     ["linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "dragonfly", "solaris", "illumos"];

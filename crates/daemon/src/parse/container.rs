@@ -121,7 +121,7 @@ pub(crate) fn wire_config(config: &model::ContainerConfig) -> ContainerConfig {
         labels: config.labels.clone(),
         stop_signal: config.stop_signal.clone(),
         stop_timeout: config.stop_timeout,
-        shell: words(&config.shell),
+        shell: words(&config.shell).filter(|shell| !shell.0.is_empty()),
     }
 }
 

@@ -49,6 +49,9 @@ pub(crate) fn create_request(
     let mut body = body.ok_or_else(|| invalid("config cannot be empty in order to create a container"))?;
     name_the_default_network(&mut body);
     let before = |minor| version < ApiVersion { major: 1, minor };
+    if !before(52) {
+        check_macs(&body)?;
+    }
     forget_unknown(&mut body, &before);
     check_mounts(&mut body.host_config.mounts, &before)?;
     if before(44) && body.networking_config.endpoints_config.len() > 1 {
@@ -65,7 +68,7 @@ pub(crate) fn create_request(
     warnings.extend(empty_bindings(&mut body.host_config, version));
     let request = model::CreateRequest {
         name: name.map(str::to_owned),
-        platform: platform.filter(|_| !before(41)),
+        platform,
         config: container::config(body.config)?,
         host: host::config(body.host_config)?,
         networking: network::networking(body.networking_config)?,
@@ -73,6 +76,13 @@ pub(crate) fn create_request(
         hosts_cgroups: before(41),
     };
     Ok((request, warnings))
+}
+
+/// Hardware addresses that are none.
+fn check_macs(body: &ContainerCreateRequest) -> Result<(), Error> {
+    let endpoints = body.networking_config.endpoints_config.values().flatten();
+    let addresses = endpoints.map(|endpoint| &endpoint.mac_address).chain([&body.config.mac_address]);
+    addresses.into_iter().try_for_each(|address| network::check_mac(address))
 }
 
 /// "default" and nothing at all mean the default bridge.
@@ -178,7 +188,6 @@ fn mac_address(
 ) -> Result<Option<String>, Error> {
     let is_old = before(44);
     let address = body.config.mac_address.clone();
-    super::network::check_mac(&address)?;
     let mode = body.host_config.network_mode.clone();
     let has_endpoint = !matches!(mode.as_str(), "host" | "none") && !mode.starts_with("container:");
     if address.is_empty() {

@@ -23,7 +23,9 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, String> {
     }
     // First as what it says it is: Go's decoder reads the whole value before it looks at types.
     let end = scan(bytes).map_err(|why| format!("invalid JSON: {why}"))?;
-    let value = serde_json::from_slice(&bytes[..end]).map_err(|why| format!("invalid JSON: {why}"))?;
+    // What is no text is replaced, as Go does.
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let value = serde_json::from_str(&text).map_err(|why| format!("invalid JSON: {why}"))?;
     match bytes[end..].iter().find(|byte| !is_space(**byte)) {
         // As Go's decoder has it, what closes something is not the beginning of more.
         None | Some(b']' | b'}') => Ok(value),
@@ -263,6 +265,7 @@ mod tests {
             let value: Value = document(text.as_bytes()).unwrap();
             assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
         }
+        assert_eq!(document::<Value>(b"\"a\xffb\"").unwrap(), "a\u{fffd}b");
         let deep = "[".repeat(200_000);
         assert_eq!(document::<Value>(deep.as_bytes()).unwrap_err(), "invalid JSON: exceeded max depth");
     }

@@ -95,6 +95,9 @@ pub(crate) fn wire_point(mount: &model::MountPoint) -> wire::MountPoint {
         driver: mount.driver.clone(),
         mode: mount.mode.clone(),
         rw: mount.rw,
-        propagation: mount.propagation.clone(),
+        propagation: match mount.kind {
+            model::MountKind::Image => "rprivate".to_owned(),
+            _ => mount.propagation.clone(),
+        },
     }
 }

@@ -16,9 +16,7 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
         .map(|(network, settings)| {
             let within = |error: Error| error.within(format!("invalid config for network {network}"));
             let settings = settings.ok_or_else(|| within(invalid("EndpointsConfig is nil")))?;
-            // Docker's daemon finds that before it knows what the address is for.
-            check_mac(&settings.mac_address)?;
-            let settings = of_checked(settings).map_err(within)?;
+            let settings = endpoint(settings).map_err(within)?;
             Ok((network, settings))
         })
         .collect();
@@ -27,12 +25,6 @@ pub(crate) fn networking(wire: wire::NetworkingConfig) -> Result<model::Networki
 
 /// What is asked of one endpoint.
 pub(crate) fn endpoint(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, Error> {
-    check_mac(&wire.mac_address)?;
-    of_checked(wire)
-}
-
-/// The same of one whose hardware address was checked.
-fn of_checked(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, Error> {
     let ipam_given = wire.ipam_config.is_some();
     let ipam = wire.ipam_config.unwrap_or_default();
     Ok(model::EndpointSettings {
@@ -60,7 +52,8 @@ fn of_checked(wire: wire::EndpointSettings) -> Result<model::EndpointSettings, E
     })
 }
 
-/// Refuses what Go does not read as a hardware address: pairs of digits, or groups of four.
+/// Refuses what Go does not read as a hardware address: pairs of digits, or groups of four. Since version 1.52 of the
+/// API that is found while the body is read, before anybody knows what the address is for.
 pub(crate) fn check_mac(text: &str) -> Result<(), Error> {
     let digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let groups = |separator, width| {

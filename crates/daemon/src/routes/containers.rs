@@ -21,7 +21,9 @@ use crate::{parse, render, streams};
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.query().get("name").map(str::to_owned);
-    let (platform, version) = (parse::platform(call.query()), call.version);
+    let version = call.version;
+    // It came with version 1.41.
+    let platform = if call.since(41) { parse::platform(call.query()) } else { Ok(None) };
     // Read whatever the query says: a client that still sends would lose the answer.
     let body = parse::create_body(&call.document().await?)?;
     let (request, more) = parse::create_request(name.as_deref(), platform?, body, version)?;
@@ -58,26 +60,39 @@ pub(super) async fn start(daemon: Arc<Daemon>, call: Call) -> Outcome {
     no_content()
 }
 
-/// The signal to stop with, which older versions did not have.
-fn stop_signal(call: &Call) -> Result<Option<Signal>, Error> {
-    if call.since(42) { parse::signal(call.query()) } else { Ok(None) }
+/// The signal to end `id` with, which older versions did not have. Docker looks for the container first.
+fn stop_signal(daemon: &Daemon, call: &Call, doing: &str) -> Result<Option<Signal>, Error> {
+    if !call.since(42) {
+        return Ok(None);
+    }
+    let id = call.param("id");
+    daemon.engine.container(id)?;
+    parse::signal(call.query()).map_err(|error| error.within(format!("{doing} {id}")))
 }
 
 pub(super) async fn stop(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let (timeout, signal) = (call.query().number("t")?, stop_signal(&call)?);
+    let timeout = call.query().number("t")?;
+    let signal = stop_signal(&daemon, &call, "cannot stop container:")?;
     daemon.engine.stop(call.param("id"), timeout, signal).await?;
     no_content()
 }
 
 pub(super) async fn restart(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let (timeout, signal) = (call.query().number("t")?, stop_signal(&call)?);
+    let timeout = call.query().number("t")?;
+    let signal = stop_signal(&daemon, &call, "Cannot restart container")?;
     daemon.engine.restart(call.param("id"), timeout, signal).await?;
     no_content()
 }
 
+/// What Docker says of a number that is no signal.
+fn unsupported(call: &Call) -> Option<Error> {
+    let number: i32 = call.query().get("signal")?.parse().ok()?;
+    (number != 0).then(|| invalid(format!("the linux daemon does not support signal {number}")))
+}
+
 pub(super) async fn kill(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let name = call.param("id");
-    let killed = match parse::signal(call.query()) {
+    let killed = match parse::signal(call.query()).map_err(|error| unsupported(&call).unwrap_or(error)) {
         Ok(signal) => daemon.engine.kill(name, signal).await,
         Err(error) => Err(error),
     };
@@ -239,8 +254,8 @@ pub(super) async fn wait(daemon: Arc<Daemon>, call: Call) -> Outcome {
         Some(other) => return Err(invalid(format!("invalid condition: {other:?}"))),
     };
     let waiter = daemon.engine.wait(call.param("id"), condition)?;
-    let body = stream::once(async move {
-        let answer = match waiter.wait().await {
+    let answer = async move {
+        match waiter.wait().await {
             Ok(exit) => WaitResponse {
                 error: Some(exit.error)
                     .filter(|message| !message.is_empty())
@@ -248,8 +263,14 @@ pub(super) async fn wait(daemon: Arc<Daemon>, call: Call) -> Outcome {
                 status_code: i64::from(exit.code),
             },
             Err(why) => WaitResponse { error: Some(WaitError { message: why.message }), status_code: -1 },
-        };
-        let mut bytes = serde_json::to_vec(&answer)?;
+        }
+    };
+    if !call.since(30) {
+        // Nothing was told before the end then.
+        return ok(&answer.await);
+    }
+    let body = stream::once(async move {
+        let mut bytes = serde_json::to_vec(&answer.await)?;
         bytes.push(b'\n');
         Ok(Bytes::from(bytes))
     });

@@ -12,20 +12,25 @@ use crate::Daemon;
 use crate::call::{Call, Outcome, json, ok, status};
 use crate::{parse, streams};
 
+/// Since this minor version of the API a session is made with a size of its terminal.
+const SIZE_SINCE: u16 = 42;
+
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
-    let name = call.param("id").to_owned();
-    let body: ExecCreateRequest = call.json_or_default().await?;
+    let (name, has_size) = (call.param("id").to_owned(), call.since(SIZE_SINCE));
+    let mut body: ExecCreateRequest = call.json_or_default().await?;
+    body.console_size = body.console_size.filter(|_| has_size);
     let id = daemon.engine.exec_create(&name, parse::exec_config(body)?).await?;
     json(StatusCode::CREATED, &IdResponse { id })
 }
 
 pub(super) async fn start(daemon: Arc<Daemon>, mut call: Call) -> Outcome {
     let (id, version, upgrade) = (call.param("id").to_owned(), call.version, call.upgrade.take());
+    let has_size = call.since(SIZE_SINCE);
     let body: ExecStartRequest = call.json_or_default().await?;
     let start = ExecStart {
         detach: body.detach,
         tty: body.tty,
-        console_size: body.console_size.map(parse::console_size),
+        console_size: body.console_size.filter(|_| has_size).map(parse::console_size),
     };
     match daemon.engine.exec_start(&id, start).await? {
         Some(attachment) => Ok(streams::hijack(upgrade, version, attachment)),

@@ -95,7 +95,9 @@ impl<'f> Choice<'f> {
         check(filters, "status", "state", STATUSES)?;
         check(filters, "health", "health", HEALTHS)?;
         let exited = filters.values("exited").map(|code| {
-            code.parse().map_err(|_| invalid(format!("strconv.Atoi: parsing {code:?}: invalid syntax")))
+            let wrong =
+                || format!("invalid filter 'exited={code}': strconv.Atoi: parsing {code:?}: invalid syntax");
+            code.parse().map_err(|_| invalid(wrong()))
         });
         let ids = filters.values("id").filter_map(|prefix| {
             let mut found = containers.iter().filter(|container| container.id.starts_with(prefix));

@@ -99,8 +99,13 @@ pub(super) async fn remove(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 pub(super) async fn connect(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let network = call.param("id").to_owned();
+    let is_new = call.since(52);
     let body: NetworkConnectRequest = call.json_or_default().await?;
-    let settings = parse::endpoint(body.endpoint_config.unwrap_or_default())?;
+    let wanted = body.endpoint_config.unwrap_or_default();
+    if is_new {
+        parse::check_mac(&wanted.mac_address)?;
+    }
+    let settings = parse::endpoint(wanted)?;
     daemon.engine.network_connect(&network, &body.container, settings).await?;
     status(StatusCode::OK)
 }

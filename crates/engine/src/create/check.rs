@@ -6,7 +6,7 @@ mod modes;
 use hull_oci::Signal;
 
 use super::{binds, mounts};
-use crate::hosts::split_host;
+use crate::hosts::check_extra_host;
 use crate::machine::{self, Machine};
 use crate::model::{ContainerConfig, HostConfig, HostPort, MountKind, NetworkMode, RestartCondition};
 use crate::spec::{SecurityOptions, capabilities_of};
@@ -94,7 +94,7 @@ fn check_host(host: &HostConfig, machine: &Machine) -> Result<()> {
         mounts::require_source(&binds::mount(spec)?)?;
     }
     for entry in host.extra_hosts.iter().flatten() {
-        split_host(entry)?;
+        check_extra_host(entry)?;
     }
     host.port_bindings.values().flatten().try_for_each(binding)?;
     restart_policy(host)?;

@@ -68,7 +68,7 @@ fn memory(wanted: &mut Resources, machine: &Machine, is_update: bool, warnings: 
     if let Some(value) = wanted.memory_swappiness.filter(|value| !(0..=100).contains(value)) {
         return refused(&format!("Invalid value: {value}, valid memory swappiness range is 0-100"));
     }
-    if wanted.memory_reservation != 0 && wanted.memory_reservation < LEAST_MEMORY {
+    if (1..LEAST_MEMORY).contains(&wanted.memory_reservation) {
         return refused("Minimum memory reservation allowed is 6MB");
     }
     if wanted.memory > 0 && wanted.memory_reservation > 0 && wanted.memory < wanted.memory_reservation {
@@ -153,7 +153,7 @@ pub(super) fn realtime(wanted: &Resources, machine: &Machine) -> Result<()> {
     if (period != 0 || runtime != 0) && !machine.limits.cpu_realtime {
         return refused("kernel does not support CPU real-time scheduler");
     }
-    if period != 0 && runtime > period {
+    if period != 0 && runtime != 0 && runtime > period {
         return refused("cpu real-time runtime cannot be higher than cpu real-time period");
     }
     Ok(())
@@ -178,10 +178,18 @@ fn within(list: &str, there: &str, field: &str, what: &str) -> Result<()> {
         return Ok(());
     }
     let parse = |text: &str| hull_sys::process::parse_list(text, MOST);
-    let whole = Some(list).filter(|list| list.split(',').all(|part| !part.trim().is_empty()));
-    let wanted = whole
-        .and_then(|list| parse(list).ok())
-        .ok_or_else(|| Error::invalid(format!("Invalid value {list} for {field}: invalid format: {list}")))?;
+    let is_list = list.split(',').all(|part| !part.is_empty()) && !list.contains(char::is_whitespace);
+    let wanted = Some(list).filter(|_| is_list).and_then(|list| parse(list).ok());
+    let wanted = wanted.ok_or_else(|| {
+        let numbers = || list.split([',', '-']).map(|number| number.parse::<u32>());
+        let why = match numbers().all(|number| number.is_ok())
+            && numbers().flatten().any(|number| number >= MOST)
+        {
+            true => format!("value of out range, maximum is {MOST}"),
+            false => format!("invalid format: {list}"),
+        };
+        Error::invalid(format!("Invalid value {list} for {field}: {why}"))
+    })?;
     let available = parse(there).unwrap_or_default();
     match wanted.iter().all(|number| available.contains(number)) {
         true => Ok(()),

@@ -80,24 +80,20 @@ pub(super) fn confinement(host: &HostConfig) -> Result<()> {
     }
 }
 
-/// Whether each mode is one.
+/// Whether each mode is one. As in Docker, any user namespace but the host's is the default one: `keep-id` of compose
+/// files that are for podman, too.
 pub(super) fn namespaces(host: &HostConfig) -> Result<()> {
     let of_other = |mode: &str| mode.strip_prefix("container:").is_some_and(|name| !name.is_empty());
     let ipc = ["", "none", "private", "host", "shareable"].contains(&host.ipc_mode.as_str());
     let known = [
         ("IPC", &host.ipc_mode, ipc || of_other(&host.ipc_mode)),
-        (
-            "PID",
-            &host.pid_mode,
-            matches!(host.pid_mode.as_str(), "" | "host" | "private") || of_other(&host.pid_mode),
-        ),
-        ("UTS", &host.uts_mode, matches!(host.uts_mode.as_str(), "" | "host" | "private")),
+        ("PID", &host.pid_mode, matches!(host.pid_mode.as_str(), "" | "host") || of_other(&host.pid_mode)),
+        ("UTS", &host.uts_mode, matches!(host.uts_mode.as_str(), "" | "host")),
         (
             "cgroup namespace",
             &host.cgroupns_mode,
             matches!(host.cgroupns_mode.as_str(), "" | "host" | "private"),
         ),
-        ("user namespace", &host.userns_mode, matches!(host.userns_mode.as_str(), "" | "host" | "private")),
     ];
     match known.iter().find(|(.., known)| !known) {
         Some((what, mode, _)) => Err(Error::invalid(format!("invalid {what} mode: {mode}"))),
