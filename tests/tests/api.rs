@@ -504,7 +504,11 @@ fn filters_of_containers_are_checked() {
             400,
             "invalid filter 'health=ill': invalid value for health (ill): must be one of none, starting, healthy, unhealthy",
         ),
-        (json!({"exited": ["x"]}), 400, "strconv.Atoi: parsing \"x\": invalid syntax"),
+        (
+            json!({"exited": ["x"]}),
+            400,
+            "invalid filter 'exited=x': strconv.Atoi: parsing \"x\": invalid syntax",
+        ),
         (json!({"is-task": ["x"]}), 400, "invalid filter 'is-task=[x]'"),
         (json!({"before": ["nosuch"]}), 404, "No such container: nosuch"),
         (json!({"publish": ["1.2.3.4:80"]}), 400, "filter for 'publish' should not contain ':': 1.2.3.4:80"),
