@@ -75,5 +75,10 @@ fn all_tags_are_pulled_in_one() {
     assert!(all.contains("Status: Downloaded newer image for 127.0.0.1:5000/many\""), "{all}");
     let image = daemon.api("GET", "/images/127.0.0.1:5000/many:1/json", None).json();
     let digest = image["RepoDigests"][0].as_str().expect("a digest").to_owned();
+    let other = pull("127.0.0.1:5000/many&tag=1&platform=linux/s390x");
+    assert!(
+        other.contains("WARNING: image with reference 127.0.0.1:5000/many:1 was found but its platform"),
+        "{other}"
+    );
     assert!(pull(&digest).contains(&format!("\"id\":\"{digest}\"")), "the digest is told with its name");
 }

@@ -171,7 +171,8 @@ pub(crate) fn images(settings: &Settings) -> hull_image::Settings {
     }
 }
 
-fn network(settings: &Settings) -> Result<hull_network::Config, String> {
+/// Networks as the settings have them.
+pub(crate) fn network(settings: &Settings) -> Result<hull_network::Config, String> {
     let defaults = hull_network::Config::default();
     let (mut pools, mut pools6) = (Vec::new(), Vec::new());
     for pool in &settings.default_address_pools {
@@ -237,7 +238,7 @@ fn parsed<T: std::str::FromStr>(text: Option<&str>, key: &str) -> Result<Option<
 /// Bytes of /dev/shm of containers that name none.
 pub(crate) fn shm_size(settings: &Settings) -> Result<i64, String> {
     match settings.default_shm_size.as_deref() {
-        Some(text) => bytes(text).ok_or_else(|| format!("invalid default-shm-size: {text}")),
+        Some(text) => bytes(text).ok_or_else(|| format!("invalid size: '{text}'")),
         None => Ok(Options::default().default_shm_size),
     }
 }

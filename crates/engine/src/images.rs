@@ -47,9 +47,19 @@ impl Engine {
         auth: Auth,
         progress: Sink,
     ) -> Result<()> {
-        let pulled = self.images.pull(name, platform, auth, progress.clone()).await?;
+        let pulled = self.images.pull(name, platform.clone(), auth, progress.clone()).await?;
         let familiar = name.clone().with_default_tag().familiar();
         progress.send(Progress::message(outcome(&familiar, pulled.newer)));
+        if let (Some(wanted), Ok(image)) = (platform, self.images.by_id(&pulled.id))
+            && !wanted.matches(&image.platform())
+        {
+            // An image without an index is for what it is for, whatever was asked.
+            let platform = image.platform();
+            progress.send(Progress::message(format!(
+                "WARNING: image with reference {familiar} was found but its platform ({platform}) does not match the \
+                 specified platform ({wanted})"
+            )));
+        }
         self.emit_image(&familiar, &name.familiar_name(), "pull");
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, String> {
 }
 
 /// A document that is a parameter: errors are those of `json.Unmarshal`.
-pub(super) fn word(text: &str) -> Result<Value, String> {
+pub(crate) fn word(text: &str) -> Result<Value, String> {
     let bytes = text.as_bytes();
     let end = scan(bytes).map_err(|why| match why.as_str() {
         "unexpected EOF" => "unexpected end of JSON input".to_owned(),

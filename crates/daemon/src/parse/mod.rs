@@ -13,7 +13,7 @@ mod query;
 pub(crate) use container::{config as container_config, exec_config, wire_config};
 pub(crate) use create::{create_body, create_request};
 pub(crate) use host::{console_size, port_bindings, update, wire_binding, wire_config as wire_host_config};
-pub(crate) use json::{document, value};
+pub(crate) use json::{document, value, word as json_word};
 pub(crate) use mount::wire_point as wire_mount_point;
 pub(crate) use network::{check_mac, endpoint, network_request};
 pub(crate) use query::{

@@ -31,6 +31,12 @@ pub(super) fn settings(settings: &Settings) -> Result<(), String> {
             return Err(format!("{address} is not an ip address"));
         }
     }
+    if let Some(domain) = settings.dns_search.iter().find(|domain| !is_domain(domain)) {
+        return Err(format!("{domain} is not a valid domain"));
+    }
+    settings.registry_mirrors.iter().try_for_each(|mirror| self::mirror(mirror))?;
+    crate::options::shm_size(settings)?;
+    crate::options::network(settings)?;
     for (name, runtime) in &settings.runtimes {
         self::runtime(name, runtime)?;
     }
@@ -38,6 +44,38 @@ pub(super) fn settings(settings: &Settings) -> Result<(), String> {
     modes(settings)?;
     if let Some(mark) = settings.bridge_accept_fwmark.as_deref().filter(|mark| !mark.is_empty()) {
         mark.parse::<hull_network::Mark>().map(drop)?;
+    }
+    Ok(())
+}
+
+/// Whether it is a name of DNS, or the dot that switches searching off.
+fn is_domain(text: &str) -> bool {
+    let text = text.trim();
+    let is_label = |label: &str| {
+        let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let has_letter = text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    text == "." || (has_letter && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label))
+}
+
+/// The address of a mirror: where it is and nothing else.
+fn mirror(text: &str) -> Result<(), String> {
+    const HINT: &str = "must use either 'https://' or 'http://'";
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()) else {
+        return Err(format!("invalid mirror: no scheme specified for {text:?}: {HINT}"));
+    };
+    if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
+        return Err(format!("invalid mirror: unsupported scheme {scheme:?} in {text:?}: {HINT}"));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(format!("invalid mirror: query or fragment at end of the URI {text:?}"));
+    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if let Some((user, host)) = authority.rsplit_once('@') {
+        let user = user.split(':').next().unwrap_or_default();
+        let shown = format!("{scheme}://{user}:xxxxx@{host}{path}");
+        return Err(format!("invalid mirror: username/password not allowed in URI {shown:?}"));
     }
     Ok(())
 }

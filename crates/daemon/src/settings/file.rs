@@ -44,9 +44,14 @@ fn plain(why: &std::io::Error) -> String {
 }
 
 fn parse(text: &str, matches: &ArgMatches) -> Result<File, String> {
-    let keys: Map<String, Value> = match text.trim() {
+    let invalid = |why: String| format!("invalid JSON: {why}");
+    let keys = match text.trim() {
         "" => Map::new(),
-        text => serde_json::from_str(text).map_err(|why| why.to_string())?,
+        text => match crate::parse::json_word(text).map_err(invalid)? {
+            Value::Object(keys) => keys,
+            Value::Null => Map::new(),
+            other => return Err(invalid(format!("{} is no map of settings", shown(&other)))),
+        },
     };
     let mut keys = flat(keys);
     let flags = flags();
@@ -74,7 +79,7 @@ fn parse(text: &str, matches: &ArgMatches) -> Result<File, String> {
     // As for dockerd: an empty text is no value.
     keys.retain(|_, value| *value != Value::String(String::new()));
     gateways(&mut keys);
-    let settings = serde_json::from_value(Value::Object(keys)).map_err(|why| why.to_string())?;
+    let settings = serde_json::from_value(Value::Object(keys)).map_err(|why| invalid(why.to_string()))?;
     Ok(File { settings, warnings })
 }
 

@@ -92,7 +92,20 @@ fn a_key_is_given_once_and_known() {
     let prefix = format!("unable to configure the Docker daemon with file {config}: ");
     let why = "the following directives don't match any configuration option: no-such-key";
     assert_eq!(unknown, format!("{prefix}{why}"));
-    assert!(refused("{").starts_with(&prefix));
+    assert_eq!(refused("{"), format!("{prefix}invalid JSON: unexpected end of JSON input"));
+    assert!(refused(r#"{"debug": "x"}"#).starts_with(&format!("{prefix}invalid JSON: ")));
+    for (mirror, why) in [
+        ("x", "no scheme specified for \"x\": must use either 'https://' or 'http://'"),
+        ("ftp://x", "unsupported scheme \"ftp\" in \"ftp://x\": must use either 'https://' or 'http://'"),
+        ("http://x?a=b", "query or fragment at end of the URI \"http://x?a=b\""),
+        ("https://u:p@x/y", "username/password not allowed in URI \"https://u:xxxxx@x/y\""),
+    ] {
+        let said = refused(&format!(r#"{{"registry-mirrors": ["{mirror}"]}}"#));
+        assert!(said.ends_with(&format!("failed: invalid mirror: {why}")), "{said}");
+    }
+    assert!(refused(r#"{"dns-search": ["-x"]}"#).ends_with("failed: -x is not a valid domain"));
+    assert!(refused(r#"{"default-shm-size": "x"}"#).ends_with("invalid size: 'x'"));
+    assert!(refused(r#"{"ip": "x"}"#).ends_with("invalid ip: x"));
     assert!(refused(r#"{"log-level": "loud"}"#).ends_with("failed: invalid logging level: loud"));
     assert!(refused(r#"{"labels": ["a=1", "a=2"]}"#).ends_with("conflict labels for a=2 and a=1"));
     assert!(refused(r#"{"max-concurrent-downloads": -1}"#).ends_with("invalid max concurrent downloads: -1"));
