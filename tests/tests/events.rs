@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hull_testkit::Daemon;
+use hull_testkit::images::{file, pack};
 use serde_json::{Value, json};
 
 /// The daemon's time, as its clients ask for events.
@@ -211,6 +212,22 @@ fn listeners_are_told_as_it_happens() {
     daemon.hull(["network", "rm", "net"]).ok();
     listener.wait_for("create net\ndestroy net\n");
     drop(listener);
+}
+
+#[test]
+fn names_of_images_come_and_go_with_their_labels() {
+    let daemon = Daemon::start();
+    let since = now();
+    let archive = pack(&[(file("x", 0o600), b"x")]);
+    let path = "/images/create?fromSrc=-&repo=heard&tag=1&changes=LABEL%20a%3Db";
+    assert_eq!(daemon.send("POST", path, &["Content-Type: application/x-tar"], &archive).status, 200);
+    daemon.hull(["rmi", "heard:1"]).ok();
+    let found = events(&daemon, &since, &json!({ "type": ["image"] }));
+    assert_eq!(told(&found), ["image tag", "image import", "image untag", "image delete"]);
+    let of = |event: &Value, name: &str| event["Actor"]["Attributes"][name].clone();
+    assert_eq!(of(&found[0], "name"), "heard:1");
+    let labels: Vec<_> = found.iter().map(|event| of(event, "a")).collect();
+    assert_eq!(labels, [json!("b"), json!("b"), json!("b"), Value::Null]);
 }
 
 #[test]

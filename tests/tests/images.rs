@@ -571,3 +571,79 @@ fn names_that_are_none_are_refused() {
         assert_eq!((answer.status, answer.message().as_str()), (status, message), "{method} {path}");
     }
 }
+
+/// An image of one file, imported under a name, with instructions.
+fn import(daemon: &Daemon, name: &str, changes: &str) -> hull_testkit::http::Response {
+    let (repository, tag) = name.split_once(':').unwrap();
+    let changes: String = changes.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let path = format!("/images/create?fromSrc=-&repo={repository}&tag={tag}&changes={changes}");
+    daemon.send(
+        "POST",
+        &path,
+        &["Content-Type: application/x-tar"],
+        &pack(&[(file("name", 0o600), name.as_bytes())]),
+    )
+}
+
+#[test]
+fn instructions_of_an_import_stand_in_lines() {
+    let daemon = Daemon::start();
+    assert_eq!(import(&daemon, "lines:1", "ENV A=b C=d\n# a remark\nLABEL x=y").status, 200);
+    let config = daemon.api("GET", "/images/lines:1/json", None).json()["Config"].clone();
+    assert_eq!((&config["Env"], &config["Labels"]), (&json!(["A=b", "C=d"]), &json!({"x": "y"})));
+    let refused = import(&daemon, "lines:2", "USER a\nSHELL [\"/x\"]");
+    assert_eq!(refused.message(), "SHELL is not a valid change command");
+}
+
+#[test]
+fn until_takes_dates() {
+    let daemon = Daemon::start();
+    import(&daemon, "old:1", "LABEL a=b");
+    assert_eq!(listed(&daemon, "", &json!({"until": ["2100-01-01"]})).len(), 1);
+    assert_eq!(listed(&daemon, "", &json!({"until": ["2000-01-31T12:30"]})).len(), 0);
+    let path = "/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%2C%22until%22%3A%5B%222000-01-01%22%5D%7D";
+    let pruned = daemon.api("POST", path, None);
+    assert_eq!((pruned.status, &pruned.json()["ImagesDeleted"]), (200, &serde_json::Value::Null));
+}
+
+#[test]
+fn archives_name_images_in_full_and_of_this_system() {
+    let daemon = Daemon::start();
+    let load = |archive: &[u8], query: &str| {
+        let answer = daemon.send("POST", &format!("/images/load{query}"), &[], archive);
+        String::from_utf8(answer.body).unwrap()
+    };
+    let post = |image: &Image, name: &str, query: &str| load(&image.docker_archive(name), query);
+    let image = Image::busybox();
+    assert!(post(&image, "bare", "").contains(r#""error":"invalid tag \"bare\"""#));
+    let manifest = br#"[{"Config":"c.json","RepoTags":["other:1"],"Layers":[]}]"#;
+    let config = br#"{"os":"windows","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let other = pack(&[(file("manifest.json", 0o600), manifest), (file("c.json", 0o600), config)]);
+    assert!(load(&other, "").contains(r#""error":"cannot load windows image on linux""#));
+    assert_eq!(daemon.hull(["images", "-q"]).ok(), "");
+    assert!(post(&image, "full:1", "?quiet=0&platform=").contains("Loading layer"));
+    let again = post(&image, "full:1", "?quiet=0");
+    assert!(!again.contains("Loading layer") && again.contains("Loaded image: full:1"), "{again}");
+    let renamed = post(&Image::busybox().set("author", json!("x")), "full:1", "");
+    assert_eq!(renamed.lines().count(), 2, "{renamed}");
+}
+
+#[test]
+fn disk_usage_shows_what_lists_show() {
+    let daemon = Daemon::with_busybox();
+    daemon.hull(["create", "--name", "box", "busybox", "true"]).ok();
+    daemon.hull(["commit", "box", "made:1"]).ok();
+    daemon.hull(["rmi", "-f", "busybox"]).ok();
+    daemon.hull(["tag", "made:1", "busybox"]).ok();
+    let usage = daemon.api("GET", "/v1.51/system/df", None).json();
+    let names: Vec<_> =
+        usage["Images"].as_array().unwrap().iter().map(|image| image["RepoTags"].clone()).collect();
+    assert_eq!(names, [json!(["busybox:latest", "made:1"])], "not what is only below another");
+    let list = daemon.api("GET", "/containers/json?all=1", None).json();
+    assert_eq!(usage["Containers"][0]["Image"], list[0]["Image"]);
+    assert!(list[0]["Image"].as_str().unwrap().starts_with("sha256:"), "the name means another image");
+    let part = daemon.api("GET", "/v1.51/system/df?type=volume", None).json();
+    let whole =
+        json!({"BuildCache": null, "Containers": null, "Images": null, "LayersSize": 0, "Volumes": []});
+    assert_eq!(part, whole);
+}

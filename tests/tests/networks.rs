@@ -425,3 +425,27 @@ fn lists_tell_only_the_oldest_clients_who_is_connected() {
     assert_eq!(bridge("1.52").get("Containers"), None);
     assert!(["1.27", "1.52"].iter().all(|version| bridge(version).get("Status").is_none()));
 }
+
+#[test]
+fn wrong_networks_are_refused_in_dockers_words() {
+    let daemon = Daemon::start();
+    let refused = |body: Value| daemon.api("POST", "/networks/create", Some(&body)).message();
+    let range = |range: &str| {
+        let pool = json!({"Subnet": "10.1.0.0/24", "IPRange": range});
+        refused(json!({"Name": "n", "IPAM": {"Config": [pool]}}))
+    };
+    let within = |why: &str| format!("invalid network config:\ninvalid ip-range {why}");
+    let big = within("10.1.0.0/16: CIDR block is bigger than its parent subnet 10.1.0.0/24");
+    assert_eq!(range("10.1.0.0/16"), big);
+    assert_eq!(range("10.1.0.5/25"), within("10.1.0.5/25: it should be 10.1.0.0/25"));
+    let from = json!({"Name": "n", "ConfigFrom": {"Network": "nope"}, "Options": {"a": "b"}});
+    let options =
+        "network driver options are not supported if the network depends on a configuration network";
+    assert_eq!(refused(from), options);
+    let verbose = daemon.api("GET", "/networks/host?verbose=x", None).message();
+    assert_eq!(verbose, "invalid value for verbose: x: strconv.ParseBool: parsing \"x\": invalid syntax");
+    let host = daemon.api("GET", "/networks/host", None).json();
+    assert_eq!(host["IPAM"]["Config"], Value::Null);
+    let all = daemon.api("GET", "/networks?filters=%7B%22id%22%3A%5B%5D%7D", None).json();
+    assert_eq!(all.as_array().map(Vec::len), Some(3), "a filter without values filters nothing");
+}

@@ -54,3 +54,26 @@ fn a_registry_is_asked_without_pulling() {
     // This registry cannot be searched.
     assert_ne!(daemon.api("GET", "/images/search?term=127.0.0.1:5000/box", None).status, 200);
 }
+
+#[test]
+fn all_tags_are_pulled_in_one() {
+    let daemon = Daemon::with_busybox();
+    let _registry = Registry::start(&daemon);
+    for tag in ["1", "2"] {
+        let name = format!("127.0.0.1:5000/many:{tag}");
+        daemon.hull(["tag", "busybox", &name]).ok();
+        daemon.hull(["push", &name]).ok();
+        daemon.hull(["rmi", &name]).ok();
+    }
+    let pull = |query: &str| {
+        let answer = daemon.send("POST", &format!("/images/create?fromImage={query}"), &[], b"");
+        String::from_utf8(answer.body).expect("text")
+    };
+    let all = pull("127.0.0.1:5000/many");
+    assert_eq!(all.matches("Pulling from many").count(), 2, "{all}");
+    assert_eq!(all.matches("Status: ").count(), 1, "{all}");
+    assert!(all.contains("Status: Downloaded newer image for 127.0.0.1:5000/many\""), "{all}");
+    let image = daemon.api("GET", "/images/127.0.0.1:5000/many:1/json", None).json();
+    let digest = image["RepoDigests"][0].as_str().expect("a digest").to_owned();
+    assert!(pull(&digest).contains(&format!("\"id\":\"{digest}\"")), "the digest is told with its name");
+}

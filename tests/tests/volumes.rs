@@ -348,3 +348,19 @@ fn a_part_of_a_volume_that_is_a_directory_elsewhere() {
     daemon.hull(["volume", "rm", "bound"]).ok();
     fs::remove_dir_all(host).expect("remove");
 }
+
+#[test]
+fn a_volume_shows_the_options_that_it_was_given() {
+    let daemon = Daemon::start();
+    let create = |body: serde_json::Value| daemon.api("POST", "/volumes/create", Some(&body)).json();
+    let empty = create(serde_json::json!({"Name": "empty", "DriverOpts": {}, "Labels": {}}));
+    assert_eq!((&empty["Options"], &empty["Labels"]), (&serde_json::json!({}), &serde_json::json!({})));
+    let none = create(serde_json::json!({"Name": "none", "Labels": {"x": null}}));
+    assert_eq!(
+        (&none["Options"], &none["Labels"]),
+        (&serde_json::Value::Null, &serde_json::json!({"x": ""}))
+    );
+    let all = daemon.api("GET", "/volumes?filters=%7B%22name%22%3A%5B%5D%7D", None).json();
+    assert_eq!(all["Volumes"].as_array().map(Vec::len), Some(2), "a filter without values filters nothing");
+    assert_eq!(daemon.api("GET", "/volumes/", None).message(), "get: no such volume");
+}

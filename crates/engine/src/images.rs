@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hull_image::{Auth, Image, ImageStore, Import, Loaded, Pruned, Removed, Sink, Use};
+use hull_image::{Auth, Image, ImageStore, Import, Loaded, Progress, Pruned, Removed, Sink, Use};
 use hull_oci::{Digest, Platform, Reference};
 use tokio::io::{AsyncRead, DuplexStream};
 
@@ -47,12 +47,14 @@ impl Engine {
         auth: Auth,
         progress: Sink,
     ) -> Result<()> {
-        self.images.pull(name, platform, auth, progress).await?;
-        self.emit_image(&name.clone().with_default_tag().familiar(), &name.familiar_name(), "pull");
+        let pulled = self.images.pull(name, platform, auth, progress.clone()).await?;
+        let familiar = name.clone().with_default_tag().familiar();
+        progress.send(Progress::message(outcome(&familiar, pulled.newer)));
+        self.emit_image(&familiar, &name.familiar_name(), "pull");
         Ok(())
     }
 
-    /// Pulls every tag of a repository, one after the other.
+    /// Pulls every tag of a repository, one after the other; what came of it is told once.
     pub async fn image_pull_all(
         &self,
         name: &Reference,
@@ -60,11 +62,14 @@ impl Engine {
         auth: Auth,
         progress: Sink,
     ) -> Result<()> {
+        let mut newer = false;
         for tag in self.images.remote_tags(name, auth.clone()).await? {
             let tagged =
                 Reference::parse(&format!("{name}:{tag}")).map_err(|why| Error::invalid(why.to_string()))?;
-            self.image_pull(&tagged, platform.clone(), auth.clone(), progress.clone()).await?;
+            newer |= self.images.pull(&tagged, platform.clone(), auth.clone(), progress.clone()).await?.newer;
         }
+        progress.send(Progress::message(outcome(&name.familiar(), newer)));
+        self.emit_image(&name.familiar(), &name.familiar_name(), "pull");
         Ok(())
     }
 
@@ -116,7 +121,11 @@ impl Engine {
         import: Import,
         archive: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<Digest> {
+        let name = import.reference.clone().map(Reference::with_default_tag);
         let id = self.images.import(import, archive).await?;
+        if let Some(name) = name {
+            self.emit_image(&id.to_string(), &name.familiar(), "tag");
+        }
         self.emit_itself(&id, "import");
         Ok(id)
     }
@@ -226,7 +235,12 @@ impl Engine {
     fn emit_removed(&self, removed: &[Removed]) {
         for step in removed {
             match step {
-                Removed::Untagged { image, .. } => self.emit_itself(image, "untag"),
+                Removed::Untagged { image, labels: Some(labels), .. } => {
+                    let mut attributes = labels.clone();
+                    attributes.insert("name".to_owned(), image.to_string());
+                    self.events.emit(EventKind::Image, "untag", &image.to_string(), attributes);
+                }
+                Removed::Untagged { .. } => {}
                 Removed::Deleted(id) => self.emit_itself(id, "delete"),
                 Removed::DeletedLayer(_) => {}
             }
@@ -245,6 +259,14 @@ impl Engine {
         let mut attributes: BTreeMap<String, String> = labels.unwrap_or_default();
         attributes.insert("name".to_owned(), name.to_owned());
         self.events.emit(EventKind::Image, action, id, attributes);
+    }
+}
+
+/// The last line of a pull.
+fn outcome(name: &str, newer: bool) -> String {
+    match newer {
+        true => format!("Status: Downloaded newer image for {name}"),
+        false => format!("Status: Image is up to date for {name}"),
     }
 }
 

@@ -6,6 +6,21 @@ use crate::config::{Config, Empty, Healthcheck};
 use crate::error::{Error, Result};
 use crate::words;
 
+/// The instructions of a Dockerfile that only change an image's configuration.
+const KEYWORDS: &[&str] = &[
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
 /// Applies instructions to `config`, in order. What they mean is what they mean in a Dockerfile.
 pub(crate) fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
     let mut command_set = false;
@@ -15,6 +30,9 @@ pub(crate) fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
         let (keyword, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let keyword = keyword.to_ascii_uppercase();
         let rest = rest.trim();
+        if !KEYWORDS.contains(&keyword.as_str()) {
+            return Err(Error::Invalid(format!("{keyword} is not a valid change command")));
+        }
         if rest.is_empty() {
             return Err(Error::Invalid(format!("{keyword} requires at least one argument")));
         }
@@ -259,6 +277,7 @@ mod tests {
     fn refuses() {
         let message = |change: &str| changed(&[change]).unwrap_err().to_string();
         assert_eq!(message("RUN true"), "RUN is not a valid change command");
+        assert_eq!(message("FOO"), "FOO is not a valid change command");
         assert_eq!(message("CMD"), "CMD requires at least one argument");
         assert_eq!(message("ENV A"), "ENV must have two arguments");
         assert_eq!(message("EXPOSE http"), "invalid containerPort: http");

@@ -1,5 +1,6 @@
 //! An image as the store knows it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hull_oci::{Digest, Platform, Reference};
@@ -97,6 +98,8 @@ pub enum Removed {
         reference: String,
         /// What it named.
         image: Digest,
+        /// The image's labels, for those who are told; none where a name went along with another.
+        labels: Option<BTreeMap<String, String>>,
     },
     /// An image.
     Deleted(Digest),
@@ -158,6 +161,6 @@ pub struct Pulled {
 pub struct Pruned {
     /// What was removed.
     pub removed: Vec<Removed>,
-    /// Bytes freed, layers and blobs.
+    /// Bytes freed, of the layers that were removed.
     pub reclaimed: u64,
 }

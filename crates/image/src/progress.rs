@@ -45,7 +45,7 @@ pub struct Pushed {
 
 impl Progress {
     /// A message about the whole operation.
-    pub(crate) fn message(status: impl Into<Cow<'static, str>>) -> Self {
+    pub fn message(status: impl Into<Cow<'static, str>>) -> Self {
         Self { status: status.into(), ..Self::default() }
     }
 
@@ -77,7 +77,8 @@ impl Sink {
         Self::new(|_| {})
     }
 
-    pub(crate) fn send(&self, progress: Progress) {
+    /// Hands it on.
+    pub fn send(&self, progress: Progress) {
         (self.0)(progress);
     }
 }

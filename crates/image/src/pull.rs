@@ -87,7 +87,8 @@ impl Pull<'_> {
     async fn run(&self, wanted: &str) -> std::result::Result<Pulled, Failure> {
         let (digest, remote) = self.resolve(wanted).await?;
         let status = format!("Pulling from {}", self.name.path());
-        self.progress.send(Progress { id: Some(wanted.to_owned()), ..Progress::message(status) });
+        let id = self.name.digest().map_or_else(|| wanted.to_owned(), |_| self.name.to_string());
+        self.progress.send(Progress { id: Some(id), ..Progress::message(status) });
         let id = remote.manifest.config.digest.clone();
         let index = remote.index.clone();
         if let Some((index, bytes)) = &index {
@@ -107,12 +108,6 @@ impl Pull<'_> {
         let index = index.as_ref().map(|(index, _)| index);
         self.store.register_of(&target, index, &names, None)?;
         self.progress.send(Progress::message(format!("Digest: {digest}")));
-        let name = self.name.familiar();
-        let status = match newer {
-            true => format!("Status: Downloaded newer image for {name}"),
-            false => format!("Status: Image is up to date for {name}"),
-        };
-        self.progress.send(Progress::message(status));
         Ok(Pulled { id, digest, newer })
     }
 

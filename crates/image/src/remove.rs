@@ -68,8 +68,8 @@ impl Store {
             removal.prune(all, wanted);
             Ok((removal.removed, removal.content))
         })?;
-        let mut pruned = self.finish_removal(removed, content)?;
-        pruned.reclaimed += self.sweep_all()?.bytes;
+        let pruned = self.finish_removal(removed, content)?;
+        self.sweep_all()?;
         Ok(pruned)
     }
 
@@ -77,7 +77,7 @@ impl Store {
     fn finish_removal(&self, mut removed: Vec<Removed>, content: Vec<Digest>) -> Result<Pruned> {
         let swept = self.sweep(content)?;
         removed.extend(swept.layers.into_iter().map(Removed::DeletedLayer));
-        Ok(Pruned { removed, reclaimed: swept.bytes })
+        Ok(Pruned { removed, reclaimed: swept.unpacked })
     }
 }
 
@@ -157,7 +157,7 @@ impl Removal<'_> {
         let left = self.references(id);
         let same = |other: &&Reference| other.name() == reference.name();
         if reference.digest().is_none() && left.iter().filter(same).all(|other| other.digest().is_some()) {
-            left.iter().filter(same).for_each(|digest| self.untag(digest, id));
+            left.iter().filter(same).for_each(|digest| self.drop(digest, id, false));
         }
         Ok(!self.references(id).is_empty())
     }
@@ -242,9 +242,17 @@ impl Removal<'_> {
     }
 
     fn untag(&mut self, reference: &Reference, id: &Digest) {
+        self.drop(reference, id, true);
+    }
+
+    /// Removes a name; whether everybody is told of it is Docker's choice.
+    fn drop(&mut self, reference: &Reference, id: &Digest, told: bool) {
+        let named = self.table.iter().find(|named| named.record.id == *id);
+        let labels = named.and_then(|named| named.record.config.config.labels.clone()).unwrap_or_default();
         drop_name(self.table, reference);
         drop_needless(self.table);
-        self.removed.push(Removed::Untagged { reference: reference.familiar(), image: id.clone() });
+        let (reference, image) = (reference.familiar(), id.clone());
+        self.removed.push(Removed::Untagged { reference, image, labels: told.then_some(labels) });
     }
 
     /// What keeps the image here. Force overcomes names and stopped containers only.

@@ -66,7 +66,7 @@ fn pushes_and_pulls_over_http() {
         {
             assert_eq!(told.iter().filter(|line| line.ends_with(status)).count(), 2, "{status}: {told:?}");
         }
-        assert_eq!(told[told.len() - 1], format!("Status: Downloaded newer image for {}", name.familiar()));
+        assert_eq!(told[told.len() - 1], format!("Digest: {}", pulled.digest));
         let (sink, told) = notes();
         let again = target.store.pull(&name, None, Auth::default(), sink).await.unwrap();
         assert!(!again.newer);

@@ -64,7 +64,7 @@ impl Settings {
             masquerade: flag(options, MASQUERADE)?.unwrap_or(true),
             senders: (option(options, SENDER_IPV4, "nil ip")?, option(options, SENDER_IPV6, "nil ip")?),
             host_ip: option(options, HOST_IP, "nil ip")?,
-            mtu: option(options, MTU, "it must be a number of bytes")?.unwrap_or(0),
+            mtu: mtu(options)?,
             ways: [way(options, WAY_IPV4)?, way(options, WAY_IPV6)?],
             trusted: trusted(options),
             inhibit_ipv4: flag(options, INHIBIT_IPV4)?.unwrap_or(false),
@@ -121,7 +121,7 @@ pub(crate) fn ensure(routes: &mut Routes, settings: &Settings, network: &Network
     let name = settings.bridge.as_str();
     let found = routes.find(name)?;
     if found.as_ref().is_some_and(|link| link.kind != "bridge") {
-        return Err(Error::Invalid(format!("interface {name} exists and is not a bridge")));
+        return Err(Error::Invalid(format!("existing interface {name} is not a bridge")));
     }
     let made = found.is_none();
     if made {
@@ -247,6 +247,14 @@ fn option<T: std::str::FromStr>(
     }
 }
 
+/// Bytes of the largest packet; 0 where nobody says.
+fn mtu(options: &BTreeMap<String, String>) -> Result<u32> {
+    let Some(text) = options.get(MTU).filter(|text| !text.is_empty()) else { return Ok(0) };
+    let syntax = || invalid(MTU, text, &format!("strconv.Atoi: parsing {text:?}: invalid syntax"));
+    let bytes: i64 = text.parse().map_err(|_| syntax())?;
+    u32::try_from(bytes).map_err(|_| Error::Invalid(format!("invalid MTU number: {bytes}")))
+}
+
 fn way(options: &BTreeMap<String, String>, key: &str) -> Result<Way> {
     match options.get(key).map(String::as_str) {
         None | Some("" | "nat") => Ok(Way::Nat),
@@ -299,6 +307,9 @@ mod tests {
         ] {
             assert!(matches!(parse(&[(key, value)]), Err(Error::Invalid(_))), "{key}={value}");
         }
+        let refused = |value: &str| parse(&[(MTU, value)]).unwrap_err().to_string();
+        assert!(refused("big").ends_with("value: big (strconv.Atoi: parsing \"big\": invalid syntax)"));
+        assert_eq!(refused("-1"), "invalid MTU number: -1");
         assert!(!parse(&[(ICC, "F")]).unwrap().icc);
         assert_eq!(
             parse(&[(WAY_IPV6, "open")]).unwrap_err().to_string(),

@@ -192,7 +192,8 @@ wire! {
     pub struct Ipam {
         driver: String,
         options: Option<Labels>,
-        config: Vec<IpamConfig>,
+        /// None for the networks `host` and `none`.
+        config: Option<Vec<IpamConfig>>,
     }
 }
 

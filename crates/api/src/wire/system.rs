@@ -258,17 +258,17 @@ wire! {
 wire! {
     /// The answer of `/system/df`: older versions have lists, newer ones sums (with lists, if asked).
     pub struct DiskUsage {
-        /// Bytes, each layer once.
+        /// Bytes, each layer once. The lists of the older form are `null` where nobody asked for them.
         #[serde(skip_serializing_if = "zero")]
         layers_size: Option<i64>,
         #[serde(skip_serializing_if = "zero")]
-        images: Option<Vec<ImageSummary>>,
+        images: Option<Option<Vec<ImageSummary>>>,
         #[serde(skip_serializing_if = "zero")]
-        containers: Option<Vec<ContainerSummary>>,
+        containers: Option<Option<Vec<ContainerSummary>>>,
         #[serde(skip_serializing_if = "zero")]
-        volumes: Option<Vec<Volume>>,
+        volumes: Option<Option<Vec<Volume>>>,
         #[serde(skip_serializing_if = "zero")]
-        build_cache: Option<Vec<BuildCache>>,
+        build_cache: Option<Option<Vec<BuildCache>>>,
         #[serde(skip_serializing_if = "zero")]
         image_usage: Option<Usage<ImageSummary>>,
         #[serde(skip_serializing_if = "zero")]

@@ -106,7 +106,7 @@ versions! {
             init_commit.expected => ..49,
             bridge_nf => ..50,
         }
-        also runtimes_alone;
+        also plainer_before;
     }
     Network {
         has {
@@ -149,8 +149,14 @@ fn short_id_as_alias(container: &mut ContainerInspect, version: ApiVersion) {
     }
 }
 
-/// Up to 1.43 a runtime had no status.
-fn runtimes_alone(info: &mut Info, version: ApiVersion) {
+/// Up to 1.43 a runtime had no status, and up to 1.24 a security option nothing but its name.
+fn plainer_before(info: &mut Info, version: ApiVersion) {
+    if version.minor < 25 {
+        for option in &mut info.security_options {
+            let name = option.split(',').find_map(|part| part.strip_prefix("name="));
+            *option = name.unwrap_or(option).to_owned();
+        }
+    }
     if version.minor < 44 {
         info.runtimes.values_mut().for_each(|runtime| runtime.status.clear());
     }

@@ -36,9 +36,9 @@ wire! {
         #[serde(skip_serializing_if = "zero")]
         driver: String,
         #[serde(skip_serializing_if = "zero")]
-        driver_opts: Labels,
+        driver_opts: Option<Labels>,
         #[serde(skip_serializing_if = "zero")]
-        labels: Labels,
+        labels: Option<Labels>,
         #[serde(skip_serializing_if = "zero")]
         name: String,
         /// Only for a volume of a cluster.

@@ -123,7 +123,11 @@ pub(crate) mod create {
             let pool = pool_of(&mut config, &address, "aux-address")?;
             pool.auxiliary_addresses.insert(name, address);
         }
-        Ok(Ipam { driver: flags.ipam_driver.clone(), options: Some(pairs::map(&flags.ipam_opt)), config })
+        Ok(Ipam {
+            driver: flags.ipam_driver.clone(),
+            options: Some(pairs::map(&flags.ipam_opt)),
+            config: Some(config),
+        })
     }
 
     /// The pool whose subnet has an address, or a range's first one.

@@ -52,10 +52,10 @@ struct Line {
 }
 
 fn lines(usage: &DiskUsage) -> [Line; 4] {
-    let images = usage.images.as_deref().unwrap_or_default();
-    let containers = usage.containers.as_deref().unwrap_or_default();
-    let volumes = usage.volumes.as_deref().unwrap_or_default();
-    let cache = usage.build_cache.as_deref().unwrap_or_default();
+    let images = usage.images.as_ref().and_then(Option::as_deref).unwrap_or_default();
+    let containers = usage.containers.as_ref().and_then(Option::as_deref).unwrap_or_default();
+    let volumes = usage.volumes.as_ref().and_then(Option::as_deref).unwrap_or_default();
+    let cache = usage.build_cache.as_ref().and_then(Option::as_deref).unwrap_or_default();
     let layers = usage.layers_size.unwrap_or(0);
     // What images share is counted once, and stays as long as one of them does.
     let kept: i64 = images.iter().filter(|i| i.containers > 0).map(|i| i.size - i.shared_size.max(0)).sum();

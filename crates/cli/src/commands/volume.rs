@@ -34,8 +34,8 @@ pub(crate) mod create {
         let request = VolumeCreateRequest {
             cluster_volume_spec: None,
             driver: flags.driver,
-            driver_opts: pairs::map(&flags.opt),
-            labels: pairs::map(&flags.label),
+            driver_opts: Some(pairs::map(&flags.opt)).filter(|options| !options.is_empty()),
+            labels: Some(pairs::map(&flags.label)).filter(|labels| !labels.is_empty()),
             name: operands.into_iter().next().unwrap_or_default(),
         };
         let client = session.connect().await?;

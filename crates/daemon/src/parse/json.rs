@@ -33,6 +33,19 @@ pub(crate) fn value(bytes: &[u8]) -> Result<Value, String> {
     }
 }
 
+/// A document that is a parameter: errors are those of `json.Unmarshal`.
+pub(super) fn word(text: &str) -> Result<Value, String> {
+    let bytes = text.as_bytes();
+    let end = scan(bytes).map_err(|why| match why.as_str() {
+        "unexpected EOF" => "unexpected end of JSON input".to_owned(),
+        _ => why,
+    })?;
+    match bytes[end..].iter().find(|byte| !is_space(**byte)) {
+        None => serde_json::from_str(text).map_err(|why| why.to_string()),
+        Some(more) => Err(unexpected(*more, "after top-level value")),
+    }
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

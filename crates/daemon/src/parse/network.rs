@@ -105,10 +105,11 @@ pub(crate) fn network_request(
         return Err(forbidden("cannot create a swarm scoped network when swarm is not active"));
     }
     let ipam = wire.ipam.unwrap_or_default();
+    let config = ipam.config.unwrap_or_default();
     match ipam.driver.as_str() {
         "" | "default" => {}
         // It gives no addresses, and every network here needs some.
-        "null" if ipam.config.iter().all(|pool| pool.subnet.is_empty()) => {
+        "null" if config.iter().all(|pool| pool.subnet.is_empty()) => {
             return Err(invalid("ipv4 pool is empty"));
         }
         "null" => return Err(invalid("null ipam driver does not handle specific address pool requests")),
@@ -123,7 +124,7 @@ pub(crate) fn network_request(
     }
     let has_ipv4 = family(wire.enable_ipv4, &mut options, ENABLE_IPV4)?.unwrap_or(true);
     let has_ipv6 = family(wire.enable_ipv6, &mut options, ENABLE_IPV6)?.unwrap_or(false);
-    let (idle, config) = ipam.config.into_iter().partition(|pool| match is_v6(pool) {
+    let (idle, config) = config.into_iter().partition(|pool| match is_v6(pool) {
         true => !has_ipv6,
         false => !has_ipv4 && !pool.subnet.is_empty(),
     });

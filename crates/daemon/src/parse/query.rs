@@ -9,6 +9,8 @@ use hull_api::wire::system::AuthConfig;
 use hull_engine::{Error, model};
 use hull_oci::{Platform, Signal};
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use crate::call::{Query, invalid};
 
@@ -96,11 +98,29 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, Error> {
             Some(ahead) => duration(ahead).and_then(|span| now.checked_add(span).ok()),
             None => duration(text).and_then(|span| now.checked_sub(span).ok()),
         };
-        let parsed = span.or_else(|| moment(text));
+        let parsed = span.or_else(|| date(text)).or_else(|| moment(text));
         parsed.ok_or_else(|| invalid(format!("failed to parse value as time or duration: {text:?}")))
     };
     let points = filters.values("until").map(point).collect::<Result<Vec<_>, _>>()?;
     Ok(points.into_iter().min())
+}
+
+/// A date, with as much of a time as is said, in this machine's zone or another: `2026-01-31`, `2026-01-31T12:30+01:00`.
+fn date(text: &str) -> Option<Timestamp> {
+    let has_offset = text.contains('+') || text.matches('-').count() == 3;
+    let (civil, zone) = match text.rfind(['+', '-']).filter(|_| has_offset) {
+        Some(at) => text.split_at(at),
+        None => text.strip_suffix(['Z', 'z']).map_or((text, ""), |civil| (civil, "Z")),
+    };
+    let (day, time) = civil.split_once('T').unwrap_or((civil, "00"));
+    let time = format!("{time}{}", [":00:00", ":00", ""].get(time.matches(':').count())?);
+    match zone {
+        "" => {
+            let civil: DateTime = format!("{day}T{time}").parse().ok()?;
+            Some(civil.to_zoned(TimeZone::system()).ok()?.timestamp())
+        }
+        zone => format!("{day}T{time}{zone}").parse().ok(),
+    }
 }
 
 /// The same for a prune, which takes only one.
@@ -128,7 +148,7 @@ pub(crate) fn platform(query: &Query) -> Result<Option<Platform>, Error> {
 
 /// The first value of `key`, which is a platform as OCI writes it in JSON.
 pub(crate) fn oci_platform(query: &Query, key: &str) -> Result<Option<Platform>, Error> {
-    query.get(key).map(read_platform).transpose()
+    query.get(key).filter(|text| !text.is_empty()).map(read_platform).transpose()
 }
 
 /// All of them.
@@ -137,8 +157,10 @@ pub(crate) fn oci_platforms(query: &Query, key: &str) -> Result<Vec<Platform>, E
 }
 
 fn read_platform(text: &str) -> Result<Platform, Error> {
-    let fields: wire::Platform =
-        serde_json::from_str(text).map_err(|why| invalid(format!("failed to parse platform: {why}")))?;
+    let fields: Option<wire::Platform> = super::json::word(text)
+        .and_then(|word| serde_json::from_value(word).map_err(|why| why.to_string()))
+        .map_err(|why| invalid(format!("failed to parse platform: {why}")))?;
+    let fields = fields.unwrap_or_default();
     let more = !fields.variant.is_empty() || !fields.os_version.is_empty() || !fields.os_features.is_empty();
     match (fields.os.is_empty(), fields.architecture.is_empty()) {
         (true, true) if more => {
@@ -215,6 +237,35 @@ mod tests {
         assert_eq!(moment("yesterday"), None);
         assert_eq!(moment("1.x"), None);
         assert_eq!((not_a_number("30s"), not_a_number("x.1"), not_a_number("1.x")), ("30s", "x", "x"));
+    }
+
+    #[test]
+    fn dates_may_be_short() {
+        let utc = |text: &str| date(text).map(|time| time.to_string());
+        assert_eq!(utc("2026-01-31Z").as_deref(), Some("2026-01-31T00:00:00Z"));
+        assert_eq!(utc("2026-01-31T12+01:00").as_deref(), Some("2026-01-31T11:00:00Z"));
+        assert_eq!(utc("2026-01-31T12:30-02:00").as_deref(), Some("2026-01-31T14:30:00Z"));
+        assert_eq!(utc("2026-01-31T12:30:01.5z").as_deref(), Some("2026-01-31T12:30:01.5Z"));
+        let here = |text: &str| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::system()).ok();
+        for (short, long) in
+            [("2026-01-31", "2026-01-31T00:00:00"), ("2026-01-31T12:30", "2026-01-31T12:30:00")]
+        {
+            assert_eq!(date(short), here(long).map(|time| time.timestamp()), "{short}");
+        }
+        for wrong in ["", "2026", "2026-13-01", "2026-01-31T", "2026-01-31T25", "1700000000", "1h"] {
+            assert_eq!(date(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn platforms_are_refused_in_gos_words() {
+        let said = |text: &str| read_platform(text).unwrap_err().message;
+        let within = |why: &str| format!("failed to parse platform: {why}");
+        assert_eq!(said(""), within("unexpected end of JSON input"));
+        assert_eq!(said("{"), within("unexpected end of JSON input"));
+        assert_eq!(said("linux/amd64"), within("invalid character 'l' looking for beginning of value"));
+        assert_eq!(said("{}x"), within("invalid character 'x' after top-level value"));
+        assert_eq!(said("null"), "both OS and Architecture must be provided");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn image_inspect(image: &Image, places: Option<&Places>) -> wire::Ima
         parent: Some(image.parent.as_ref().map(ToString::to_string).unwrap_or_default()),
         comment: Some(comment),
         created: Some(config.created.clone().unwrap_or_default()),
-        container: Some(config.container.clone()),
+        container: Some(config.container.clone()).filter(|id| !id.is_empty()),
         container_config: Some(Box::new(container_config(config))),
         docker_version: Some(config.docker_version.clone()),
         author: Some(config.author.clone()),
@@ -41,7 +41,7 @@ pub(crate) fn image_inspect(image: &Image, places: Option<&Places>) -> wire::Ima
         os: config.os.clone(),
         os_version: config.os_version.clone(),
         size: signed(image.size),
-        virtual_size: Some(signed(image.size)),
+        virtual_size: Some(signed(image.size)).filter(|size| *size != 0),
         graph_driver: graph_driver(None, places),
         root_fs: wire::RootFs {
             kind: config.rootfs.kind.clone(),
@@ -188,7 +188,7 @@ pub(crate) fn image_summary(image: &Image, containers: usize, shared: Option<u64
         repo_tags: image.repo_tags.clone(),
         shared_size: shared.map_or(-1, signed),
         size: signed(image.size),
-        virtual_size: Some(signed(image.size)),
+        virtual_size: Some(signed(image.size)).filter(|size| *size != 0),
         ..wire::ImageSummary::default()
     }
 }
@@ -244,18 +244,15 @@ fn bar(detail: hull_image::Detail) -> String {
         return String::new();
     }
     if detail.total == 0 {
-        return size(detail.current);
+        return format!("{:>8}", size(detail.current));
     }
     let done = (detail.current.min(detail.total) * WIDTH / detail.total) as usize;
-    let arrow = if done < WIDTH as usize { ">" } else { "" };
-    let rest = (WIDTH as usize).saturating_sub(done + 1);
-    format!(
-        "[{}{arrow}{}]  {}/{}",
-        "=".repeat(done),
-        " ".repeat(rest),
-        size(detail.current),
-        size(detail.total)
-    )
+    let rest = (WIDTH as usize).saturating_sub(done);
+    let numbers = match detail.current > detail.total {
+        true => format!("{:>8}", size(detail.current)),
+        false => format!("{:>8}/{}", size(detail.current), size(detail.total)),
+    };
+    format!("[{}>{}] {numbers}", "=".repeat(done), " ".repeat(rest))
 }
 
 /// Bytes for people, in thousands, with four digits: `3.146MB`.
@@ -281,9 +278,10 @@ mod tests {
     fn a_bar_is_drawn_as_docker_draws_it() {
         let drawn = |current, total| bar(hull_image::Detail { current, total });
         assert_eq!(drawn(0, 0), "");
-        assert_eq!(drawn(1_500_000, 0), "1.5MB");
-        let half = format!("[{}>{}]  512B/1.024kB", "=".repeat(25), " ".repeat(24));
+        assert_eq!(drawn(1_500_000, 0), "   1.5MB");
+        let half = format!("[{}>{}]     512B/1.024kB", "=".repeat(25), " ".repeat(25));
         assert_eq!(drawn(512, 1024), half);
-        assert_eq!(drawn(10, 10), format!("[{}]  10B/10B", "=".repeat(50)));
+        assert_eq!(drawn(10, 10), format!("[{}>]      10B/10B", "=".repeat(50)));
+        assert_eq!(drawn(512, 4), format!("[{}>]     512B", "=".repeat(50)));
     }
 }

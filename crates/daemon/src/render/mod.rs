@@ -15,7 +15,7 @@ pub(crate) use event::event;
 pub(crate) use image::{history, image_inspect, image_summary, image_target, manifests, progress, removed};
 pub(crate) use network::network;
 pub(crate) use stats::stats;
-pub(crate) use summary::summary;
+pub(crate) use summary::{ImageNames, summary};
 pub(crate) use usage::{container_usage, image_usage, volume_usage};
 pub(crate) use volume::volume;
 

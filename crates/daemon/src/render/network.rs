@@ -18,7 +18,7 @@ pub(crate) fn network(network: &Network, with_containers: bool) -> wire::Network
         ipam: wire::Ipam {
             driver: "default".to_owned(),
             options: network.ipam_options.clone(),
-            config: subnets(network),
+            config: (!matches!(network.driver, Driver::Host | Driver::Null)).then(|| subnets(network)),
         },
         internal: network.internal,
         attachable: network.attachable,

@@ -1,13 +1,15 @@
 //! One line of `GET /containers/json`.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use hull_api::wire::container as wire;
 use hull_engine::model::{Container, HealthStatus, Status, by_port};
+use hull_oci::Digest;
 use jiff::Timestamp;
 
 use super::container::{endpoint, signed};
-use crate::parse;
+use crate::{Daemon, parse};
 
 /// Bytes of the writable layer, and with the image.
 pub(crate) type SizeOf = Option<(u64, u64)>;
@@ -38,6 +40,33 @@ pub(crate) fn summary(container: &Container, size: SizeOf) -> wire::ContainerSum
         mounts: container.mounts.iter().map(parse::wire_mount_point).collect(),
         health: Some(health_summary(container)),
         ..wire::ContainerSummary::default()
+    }
+}
+
+/// What images' names mean now.
+pub(crate) struct ImageNames<'d> {
+    daemon: &'d Daemon,
+    /// By id, then by name.
+    known: HashMap<String, HashMap<String, bool>>,
+}
+
+impl<'d> ImageNames<'d> {
+    pub(crate) fn new(daemon: &'d Daemon) -> Self {
+        Self { daemon, known: HashMap::new() }
+    }
+
+    /// What a container's image is called: by its id, if the name it was made by means another one by now.
+    pub(crate) fn name_of(&mut self, container: &Container) -> String {
+        let (name, id) = (&container.config.image, &container.image_id);
+        let means = || {
+            let images = self.daemon.engine.images();
+            Digest::parse(id).is_ok_and(|id| images.means(name, &id))
+        };
+        let still = match self.known.get(id).and_then(|names| names.get(name)) {
+            Some(still) => *still,
+            None => *self.known.entry(id.clone()).or_default().entry(name.clone()).or_insert_with(means),
+        };
+        if still { name.clone() } else { id.clone() }
     }
 }
 

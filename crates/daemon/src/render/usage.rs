@@ -11,12 +11,12 @@ use hull_engine::model::{Container, DiskUsage};
 use hull_image::Image;
 
 use super::container::signed;
-use super::{image_summary, summary, volume};
+use super::{ImageNames, image_summary, summary, volume};
 use crate::Daemon;
 
 /// Images: in use by containers, running or not. What the others have alone can be freed.
 pub(crate) fn image_usage(daemon: &Daemon, usage: &DiskUsage) -> Result<Usage<ImageSummary>, Error> {
-    let (images, containers) = (daemon.engine.images().list(true)?, daemon.engine.containers());
+    let (images, containers) = (daemon.engine.images().list(false)?, daemon.engine.containers());
     let users = |image: &Image| {
         let id = image.id.to_string();
         containers.iter().filter(|container| container.image_id == id).count()
@@ -39,7 +39,14 @@ pub(crate) fn image_usage(daemon: &Daemon, usage: &DiskUsage) -> Result<Usage<Im
 }
 
 /// Containers: their writable layers. Those of what does not run can be freed.
-pub(crate) fn container_usage(containers: &[Arc<Container>], usage: &DiskUsage) -> Usage<ContainerSummary> {
+pub(crate) fn container_usage(daemon: &Daemon, usage: &DiskUsage) -> Usage<ContainerSummary> {
+    let containers = daemon.engine.containers();
+    let mut images = ImageNames::new(daemon);
+    let mut item = |container: &Arc<Container>| ContainerSummary {
+        image: images.name_of(container),
+        ..summary(container, usage.containers.get(&container.id).copied())
+    };
+    let items = containers.iter().map(&mut item).collect();
     let size = |container: &Container| usage.containers.get(&container.id).copied();
     let bytes = |container: &&Arc<Container>| size(container).map_or(0, |(writable, _)| signed(writable));
     let stopped = containers.iter().filter(|container| !container.state.status.is_running());
@@ -48,7 +55,7 @@ pub(crate) fn container_usage(containers: &[Arc<Container>], usage: &DiskUsage) 
         reclaimable: stopped.map(|container| bytes(&container)).sum(),
         total_count: count(containers.len()),
         total_size: containers.iter().map(|container| bytes(&container)).sum(),
-        items: containers.iter().map(|container| summary(container, size(container))).collect(),
+        items,
     }
 }
 

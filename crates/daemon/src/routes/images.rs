@@ -200,7 +200,10 @@ fn archive_platforms(call: &Call) -> Result<Vec<Platform>, Error> {
     if !call.since(52) && call.query().all("platform").count() > 1 {
         return Err(invalid("multiple platform parameters not supported"));
     }
-    parse::oci_platforms(call.query(), "platform")
+    match call.query().all("platform").all(str::is_empty) {
+        true => Ok(Vec::new()),
+        false => parse::oci_platforms(call.query(), "platform"),
+    }
 }
 
 fn import_request(call: &Call, source: &str) -> Result<ImageImport, Error> {
@@ -210,7 +213,7 @@ fn import_request(call: &Call, source: &str) -> Result<ImageImport, Error> {
         source: source.to_owned(),
         platform: if call.since(32) { parse::platform(query)? } else { None },
         message: query.get("message").unwrap_or("").to_owned(),
-        changes: query.all("changes").map(str::to_owned).collect(),
+        changes: query.all("changes").flat_map(str::lines).map(str::to_owned).collect(),
     })
 }
 
@@ -261,7 +264,9 @@ pub(super) async fn load(daemon: Arc<Daemon>, call: Call) -> Outcome {
         });
         match daemon.engine.image_load(archive, platforms, sink).await {
             Ok(loaded) => loaded.iter().for_each(|loaded| {
-                send(&sender, &Message { stream: format!("{loaded}\n"), ..Message::default() });
+                for line in loaded.to_string().lines() {
+                    send(&sender, &Message { stream: format!("{line}\n"), ..Message::default() });
+                }
             }),
             Err(why) => send(&sender, &Message::failure(&why.message)),
         }

@@ -1,6 +1,5 @@
 //! `GET /containers/json`: the list with its filters.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use hull_api::filters::Filters;
@@ -45,7 +44,7 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let chosen = Choice::new(&daemon, query, &filters, &containers, all)?;
     let wanted = containers.into_iter().filter(|container| chosen.wants(container));
     let mut list = List::new(call.version);
-    let mut images = Images { daemon: &daemon, known: HashMap::new() };
+    let mut images = render::ImageNames::new(&daemon);
     for container in wanted.take(limit.unwrap_or(usize::MAX)) {
         let size = match query.flag("size") {
             true => daemon.engine.container_size(&container.id).await.ok(),
@@ -57,29 +56,6 @@ pub(super) async fn containers(daemon: Arc<Daemon>, call: Call) -> Outcome {
         list.push(summary)?;
     }
     list.done()
-}
-
-/// What images' names mean now.
-struct Images<'d> {
-    daemon: &'d Daemon,
-    /// By id, then by name.
-    known: HashMap<String, HashMap<String, bool>>,
-}
-
-impl Images<'_> {
-    /// What a container's image is called: by its id, if the name it was made by means another one by now.
-    fn name_of(&mut self, container: &Container) -> String {
-        let (name, id) = (&container.config.image, &container.image_id);
-        let means = || {
-            let images = self.daemon.engine.images();
-            Digest::parse(id).is_ok_and(|id| images.means(name, &id))
-        };
-        let still = match self.known.get(id).and_then(|names| names.get(name)) {
-            Some(still) => *still,
-            None => *self.known.entry(id.clone()).or_default().entry(name.clone()).or_insert_with(means),
-        };
-        if still { name.clone() } else { id.clone() }
-    }
 }
 
 /// The filters, read once.

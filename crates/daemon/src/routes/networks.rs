@@ -10,6 +10,7 @@ use hull_api::wire::network::{
     NetworkPruneResponse,
 };
 use hull_engine::Error;
+use hull_engine::model::go_bool;
 use hull_network::Network;
 
 use crate::Daemon;
@@ -61,10 +62,14 @@ fn dangling(filters: &Filters) -> Result<Option<bool>, Error> {
 }
 
 fn part_of(filters: &Filters, key: &str, text: &str) -> bool {
-    !filters.has(key) || filters.values(key).any(|part| text.contains(part))
+    filters.values(key).next().is_none() || filters.values(key).any(|part| text.contains(part))
 }
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {
+    if let Some(word) = call.query().get("verbose").filter(|word| go_bool(word).is_none()) {
+        let why = format!("strconv.ParseBool: parsing {word:?}: invalid syntax");
+        return Err(invalid(format!("invalid value for verbose: {word}: {why}")));
+    }
     match call.query().get("scope") {
         None | Some("local") => {
             spoken(call.version, render::network(&daemon.engine.network(call.param("id"))?, true))

@@ -48,13 +48,19 @@ pub(super) async fn search(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let filters = parse::filters(query, &["is-automated", "is-official", "stars"])?;
     let flag = |key: &str| filters.flag(key).map_err(|why| invalid(why.to_string()));
     let (automated, official) = (flag("is-automated")?, flag("is-official")?);
-    let stars = filters
-        .values("stars")
-        .map(|text| text.parse::<i64>().map_err(|_| invalid(format!("invalid filter 'stars=[{text}]'"))));
+    if automated == Some(true) {
+        // No registry tells of automated builds any more.
+        return ok(&Vec::<SearchResult>::new());
+    }
+    let stars = filters.values("stars").map(|text| {
+        let why =
+            |_| format!("invalid filter 'stars={text}': strconv.Atoi: parsing {text:?}: invalid syntax");
+        text.parse::<i64>().map_err(|error| invalid(why(error)))
+    });
     let stars = stars.collect::<Result<Vec<_>, _>>()?.into_iter().max();
     let term = query.get("term").unwrap_or("");
     if term.contains("://") {
-        let text = format!("invalid repository name: repository name ({term}) should not contain a scheme");
+        let text = format!("invalid repository name: repository name ({term}) should not have a scheme");
         return Err(invalid(text));
     }
     let auth = parse::registry_auth(&call.headers);
@@ -65,9 +71,7 @@ pub(super) async fn search(daemon: Arc<Daemon>, call: Call) -> Outcome {
         })?
         .results;
     results.retain(|result| {
-        // No registry tells of automated builds any more.
-        automated != Some(true)
-            && official.is_none_or(|official| result.is_official == official)
+        official.is_none_or(|official| result.is_official == official)
             && stars.is_none_or(|least| result.star_count >= least)
     });
     ok(&results)

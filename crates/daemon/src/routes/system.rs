@@ -271,14 +271,18 @@ pub(super) async fn disk_usage(daemon: Arc<Daemon>, call: Call) -> Outcome {
         Some((word, None)) => return Err(invalid(format!("invalid value for verbose: {word}"))),
     };
     let mut answer = wire::DiskUsage::default();
+    if !call.since(52) {
+        answer.layers_size = Some(0);
+        (answer.images, answer.containers) = (Some(None), Some(None));
+        (answer.volumes, answer.build_cache) = (Some(None), Some(None));
+    }
     if wants("image") {
         let images = render::image_usage(&daemon, &usage)?;
         answer.layers_size = Some(images.total_size).filter(|_| lists == Lists::Older);
         (answer.image_usage, answer.images) = told(images, lists);
     }
     if wants("container") {
-        (answer.container_usage, answer.containers) =
-            told(render::container_usage(&daemon.engine.containers(), &usage), lists);
+        (answer.container_usage, answer.containers) = told(render::container_usage(&daemon, &usage), lists);
     }
     if wants("volume") {
         (answer.volume_usage, answer.volumes) = told(render::volume_usage(&usage), lists);
@@ -301,12 +305,12 @@ enum Lists {
 }
 
 /// The sums, with the list in its place.
-fn told<T>(mut usage: wire::Usage<T>, lists: Lists) -> (Option<wire::Usage<T>>, Option<Vec<T>>) {
+fn told<T>(mut usage: wire::Usage<T>, lists: Lists) -> (Option<wire::Usage<T>>, Option<Option<Vec<T>>>) {
     let items = match lists {
         Lists::Newer => Vec::new(),
         Lists::Older | Lists::None => std::mem::take(&mut usage.items),
     };
-    (Some(usage), Some(items).filter(|_| lists == Lists::Older))
+    (Some(usage), (lists == Lists::Older).then_some(Some(items)))
 }
 
 pub(super) async fn auth(daemon: Arc<Daemon>, call: Call) -> Outcome {

@@ -33,7 +33,7 @@ pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 /// A name matches as a whole, or a pattern in any part of it.
 fn named(filters: &Filters, name: &str) -> bool {
-    !filters.has("name")
+    filters.values("name").next().is_none()
         || filters.values("name").any(|part| {
             part == name || regex_lite::Regex::new(part).is_ok_and(|pattern| pattern.is_match(name))
         })
@@ -48,8 +48,8 @@ pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
     let request = VolumeRequest {
         name: body.name,
         driver: body.driver,
-        labels: Some(body.labels).filter(|labels| !labels.is_empty()),
-        options: Some(body.driver_opts).filter(|options| !options.is_empty()),
+        labels: body.labels,
+        options: body.driver_opts,
     };
     let volume = daemon.engine.volume_create(request).await?;
     json(StatusCode::CREATED, &render::volume(&volume, None))

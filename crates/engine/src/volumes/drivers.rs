@@ -60,7 +60,9 @@ impl Volume {
 impl Engine {
     /// The volume of that name, as its driver knows it.
     pub async fn volume(&self, name: &str) -> Result<Volume> {
-        let absent = || Error::not_found(format!("get {name}: no such volume"));
+        // As in Docker, a name that is none is not shown.
+        let shown = if name.is_empty() { String::new() } else { format!(" {name}") };
+        let absent = || Error::not_found(format!("get{shown}: no such volume"));
         match self.volumes.get(name) {
             Some(volume) if volume.driver == LOCAL => Ok(volume),
             Some(volume) => {

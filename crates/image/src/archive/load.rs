@@ -273,7 +273,16 @@ impl Load<'_> {
                 return Err(Error::Invalid(format!("invalid archive: layer {} is missing", blob.digest)));
             }
         }
+        let system = record.config.platform().os;
+        if self.platforms.is_empty() && system != Platform::host().os {
+            return Err(Error::Invalid(format!("cannot load {system} image on {}", Platform::host().os)));
+        }
+        let known: Vec<bool> =
+            record.chain_ids.iter().map(|chain| self.store.snapshotter.has_layer(chain)).collect();
         unpack::image(self.store, &record, |index| {
+            if known[index] {
+                return;
+            }
             let size = record.layers[index].size;
             let id = record.config.rootfs.diff_ids[index].short();
             self.progress.send(Progress::bytes(id, "Loading layer", size, size));
@@ -302,7 +311,11 @@ pub(super) fn check_count(document: &str, count: usize) -> Result<()> {
 
 fn tags(image: &DockerImage) -> Result<Vec<Reference>> {
     let tags = image.repo_tags.iter().flatten();
-    tags.map(|tag| Ok(Reference::parse(tag)?.with_default_tag())).collect()
+    let named = |tag: &String| match Reference::parse(tag)? {
+        named if named.tag().is_some() && named.digest().is_none() => Ok(named),
+        _ => Err(Error::Invalid(format!("invalid tag {tag:?}"))),
+    };
+    tags.map(named).collect()
 }
 
 /// The whole name is the one of containerd; OCI's may be a name or a tag alone, and a tag alone names nothing.

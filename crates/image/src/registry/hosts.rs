@@ -107,7 +107,7 @@ fn parse(url: &str) -> Result<Url> {
     }
 }
 
-/// By name as configured, or by address, where the configuration has networks. Loopback is always among them.
+/// By name as configured, or by address: the name's own, or what it resolves to. Loopback is always among them.
 async fn is_insecure(settings: &Settings, address: &str) -> bool {
     let host = host_of(address);
     let named = |entry: &&String| entry.as_str() == address || (entry.as_str() == host);
@@ -119,7 +119,6 @@ async fn is_insecure(settings: &Settings, address: &str) -> bool {
     let listed = |ip: &IpAddr| ip.is_loopback() || networks.iter().any(|network| network.contains(ip));
     match host.parse::<IpAddr>() {
         Ok(ip) => listed(&ip),
-        Err(_) if networks.is_empty() => false,
         Err(_) => match tokio::net::lookup_host((host, 443)).await {
             Ok(mut found) => found.any(|address| listed(&address.ip())),
             Err(_) => false,
@@ -156,11 +155,13 @@ mod tests {
         assert_eq!(hosts(&none, "192.0.2.1:5000/x").await, ["https://192.0.2.1:5000/"]);
         assert_eq!(hosts(&none, "localhost:5000/x").await.len(), 2);
         assert_eq!(hosts(&none, "127.3.2.1/x").await.len(), 2);
+        // A name, other than an address, which is looked up.
+        assert_eq!(hosts(&none, "127.1:5000/x").await.len(), 2);
         assert_eq!(hosts(&none, "[::1]:5000/x").await, ["https://[::1]:5000/", "http://[::1]:5000/"]);
         let some = settings(&["192.0.2.0/24", "lab:5000"], &["https://mirror.lab/hub"]);
         assert_eq!(hosts(&some, "192.0.2.1:5000/x").await.len(), 2);
         assert_eq!(hosts(&some, "lab:5000/x").await.len(), 2);
         assert_eq!(hosts(&some, "busybox").await[0], "https://mirror.lab/hub/");
-        assert_eq!(hosts(&some, "other.org/x").await, ["https://other.org/"]);
+        assert_eq!(hosts(&some, "other.invalid/x").await, ["https://other.invalid/"]);
     }
 }

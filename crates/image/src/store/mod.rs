@@ -249,6 +249,7 @@ impl Store {
         match self.snapshotter.remove_layer(&chain) {
             Ok(()) => {
                 swept.bytes += size;
+                swept.unpacked += size;
                 swept.layers.push(chain);
                 Ok(())
             }
@@ -270,6 +271,8 @@ impl Store {
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
     pub(crate) bytes: u64,
+    /// Of them, those of unpacked layers.
+    pub(crate) unpacked: u64,
     pub(crate) layers: Vec<Digest>,
 }
 

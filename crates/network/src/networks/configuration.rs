@@ -21,12 +21,12 @@ impl Networks {
     /// The wish with what the configuration says that it names, if it names one.
     pub(super) fn configured(&self, wish: NetworkRequest) -> Result<NetworkRequest> {
         let Some(name) = &wish.config_from else { return Ok(wish) };
+        refuse_own(&wish)?;
         let named = self.records.read(|rows| rows.network(name)).ok();
         let configuration = named
             .filter(|network| network.name == *name)
             .and_then(|network| network.configuration)
             .ok_or_else(|| Error::NotFound(format!("configuration network {name:?} does not exist")))?;
-        refuse_own(&wish)?;
         Ok(NetworkRequest {
             name: wish.name,
             driver: wish.driver,

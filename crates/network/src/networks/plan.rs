@@ -301,6 +301,13 @@ fn check_chosen<'a>(
     if subnet.prefix_len() > most {
         return invalid(format!("invalid subnet {subnet}: no room for a container"));
     }
+    if let Some(range) = range.filter(|range| range.prefix_len() < subnet.prefix_len()) {
+        let text = format!("invalid ip-range {range}: CIDR block is bigger than its parent subnet {subnet}");
+        return invalid(text);
+    }
+    if let Some(range) = range.filter(|range| range.trunc() != *range) {
+        return invalid(format!("invalid ip-range {range}: it should be {}", range.trunc()));
+    }
     if let Some(range) = range.filter(|range| !subnet.contains(range)) {
         return outside("ip-range", &range, "ip-range");
     }
