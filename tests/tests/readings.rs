@@ -135,7 +135,8 @@ fn who_is_not_there_is_no_program_that_failed() {
 #[test]
 fn a_foreign_image_is_named_as_it_names_itself() {
     let daemon = Daemon::with_busybox();
-    let archive = Image::busybox().architecture("arm64").set("Cmd", json!(["x"])).docker_archive("foreign");
+    let archive =
+        Image::busybox().architecture("arm64").set("Cmd", json!(["x"])).docker_archive("foreign:latest");
     daemon.hull_with_input(["load", "-q"], &archive).ok();
     let body = json!({"Image": "foreign"}).to_string();
     let (_, answer) = post(&daemon, "/v1.51/containers/create", &body);
