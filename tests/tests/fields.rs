@@ -271,6 +271,22 @@ fn what_the_kernel_does_not_have_is_said() {
 }
 
 #[test]
+fn exposed_ports_are_shown_as_they_came() {
+    let daemon = Daemon::with_busybox();
+    let ports = json!({ "8080": {}, "8081/tcp": {}, "53/udp": {} });
+    let host = json!({ "PortBindings": { "8080/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "0" }] } });
+    let wish =
+        json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "ExposedPorts": ports, "HostConfig": host });
+    assert_eq!(daemon.api("POST", "/containers/create?name=box", Some(&wish)).status, 201);
+    daemon.hull(["start", "box"]).ok();
+    let shown = inspect(&daemon, "box");
+    assert_eq!(shown["Config"]["ExposedPorts"], ports);
+    let published = shown["NetworkSettings"]["Ports"].as_object().expect("ports");
+    assert_eq!(published.keys().collect::<Vec<_>>(), ["53/udp", "8080/tcp", "8081/tcp"]);
+    assert_eq!(published["8080/tcp"][0]["HostIp"], "127.0.0.1");
+}
+
+#[test]
 fn a_container_may_do_without_a_network() {
     let daemon = Daemon::with_busybox();
     let wish = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "NetworkDisabled": true });

@@ -17,8 +17,13 @@ fn exposed(wire: &Set) -> Result<BTreeSet<model::Ports>, Error> {
     Ok(model::in_ranges(ports))
 }
 
-fn each_port(ranges: &BTreeSet<model::Ports>) -> Vec<String> {
-    ranges.iter().flat_map(|ports| ports.each()).map(|port| port.to_string()).collect()
+/// The ports that a configuration exposes, in the words of who has named them.
+fn as_they_came(config: &model::ContainerConfig) -> Vec<String> {
+    let bare = |port: &model::Port| {
+        port.protocol == model::Protocol::Tcp && config.bare_ports.contains(&port.number)
+    };
+    let ports = config.exposed_ports.iter().flat_map(|ports| ports.each());
+    ports.map(|port| if bare(&port) { port.number.to_string() } else { port.to_string() }).collect()
 }
 
 pub(crate) fn config(wire: ContainerConfig) -> Result<model::ContainerConfig, Error> {
@@ -30,6 +35,7 @@ pub(crate) fn config(wire: ContainerConfig) -> Result<model::ContainerConfig, Er
         attach_stdout: wire.attach_stdout,
         attach_stderr: wire.attach_stderr,
         exposed_ports: exposed(&wire.exposed_ports)?,
+        bare_ports: wire.exposed_ports.keys().filter_map(|port| port.parse().ok()).collect(),
         tty: wire.tty,
         open_stdin: wire.open_stdin,
         stdin_once: wire.stdin_once,
@@ -100,7 +106,7 @@ pub(crate) fn wire_config(config: &model::ContainerConfig) -> ContainerConfig {
         attach_stdin: config.attach_stdin,
         attach_stdout: config.attach_stdout,
         attach_stderr: config.attach_stderr,
-        exposed_ports: set(each_port(&config.exposed_ports)),
+        exposed_ports: set(as_they_came(config)),
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,

@@ -25,6 +25,8 @@ pub struct ContainerConfig {
     pub attach_stderr: bool,
     /// Ports the image documents.
     pub exposed_ports: BTreeSet<Ports>,
+    /// Those of them that were named without their protocol, which is TCP: they are shown as they came.
+    pub bare_ports: BTreeSet<u16>,
     /// Whether the container gets a terminal.
     pub tty: bool,
     /// Whether stdin is kept open without a client.
