@@ -17,6 +17,36 @@ fn in_a_users_network_a_link_waits_for_whom_it_means() {
 }
 
 #[test]
+fn a_link_of_a_network_is_known_as_long_as_it_means_somebody_there() {
+    let daemon = Daemon::with_busybox();
+    let sleep = ["busybox", "sleep", "1000"];
+    for network in ["blue", "red"] {
+        daemon.docker(["network", "create", network]).ok();
+    }
+    daemon.docker([&["run", "-d", "--name", "db", "--network", "blue"], &sleep[..]].concat()).ok();
+    let flags = ["run", "-d", "--name", "web", "--network", "blue", "--link", "db:bluestore"];
+    daemon.docker([&flags[..], &sleep[..]].concat()).ok();
+    daemon.docker(["network", "connect", "red", "db"]).ok();
+    daemon.docker(["network", "connect", "--link", "db:redstore", "red", "web"]).ok();
+    let address = |network: &str| {
+        let format = format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}");
+        daemon.docker(["inspect", "-f", &format, "db"]).ok().trim().to_owned()
+    };
+    let pinged = |name: &str| {
+        let said = daemon.docker(["exec", "web", "ping", "-c", "1", "-W", "2", name]);
+        said.stdout.split(['(', ')']).nth(1).filter(|_| said.code == 0).map(str::to_owned)
+    };
+    assert_eq!(pinged("bluestore"), Some(address("blue")));
+    assert_eq!(pinged("redstore"), Some(address("red")), "in its own network");
+    daemon.docker(["network", "disconnect", "blue", "db"]).ok();
+    assert_eq!(pinged("bluestore"), None);
+    assert_eq!(pinged("redstore"), Some(address("red")));
+    assert_eq!(pinged("db"), Some(address("red")));
+    daemon.docker(["network", "connect", "blue", "db"]).ok();
+    assert_eq!(pinged("bluestore"), Some(address("blue")));
+}
+
+#[test]
 fn on_the_default_bridge_a_link_wants_whom_it_means_to_run() {
     let daemon = Daemon::with_busybox();
     daemon.docker(["run", "--link", "db", "busybox", "true"]).complains("could not get container for db");

@@ -226,9 +226,9 @@ fn linked_containers_know_each_other() {
 
     daemon.hull(["network", "create", "blue"]).ok();
     daemon.hull(["run", "-d", "--name", "blue-db", "--network", "blue", "busybox", "sleep", "1000"]).ok();
-    let flags = ["--network", "blue", "--link", "blue-db:store", "busybox", "cat", "/etc/hosts"];
-    let hosts = daemon.hull([&["run", "--rm"], &flags[..]].concat());
-    hosts.says(&format!("{}\tstore ", address_of("blue-db")));
+    let flags = ["--network", "blue", "--link", "blue-db:store", "busybox", "nslookup", "store"];
+    let found = daemon.hull([&["run", "--rm"], &flags[..]].concat());
+    found.says(&format!("Address: {}\n", address_of("blue-db")));
     let absent = daemon.hull(["create", "--link", "nosuch:x", "busybox"]);
     absent.complains("could not get container for nosuch").fails(1);
     daemon.hull(["rm", "-f", "blue-db"]).ok();

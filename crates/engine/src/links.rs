@@ -5,8 +5,10 @@
 //! The record holds "<id>:<alias>". The other container must run when this one starts; when it starts again with
 //! another address, the files of those that link to it are written anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use hull_network::LinkedName;
 
 use crate::model::{Container, HostConfig, NetworkMode};
 use crate::networks::wire_protocol;
@@ -87,15 +89,21 @@ pub(crate) fn check(links: &[String]) -> Result<()> {
     links.iter().try_for_each(|link| parse(link).map(drop))
 }
 
-/// The aliases of a container's links in lower case, and whom they mean: a name or a short id.
-pub(crate) fn aliases(container: &Container) -> BTreeMap<String, String> {
-    let of_networks = container.network.networks.values().filter_map(|endpoint| endpoint.links.as_ref());
-    let all = container.host.links.iter().chain(of_networks).flatten();
-    let read = all.filter_map(|link| parse(link).ok());
-    read.map(|(name, alias)| {
+/// The aliases of a container's links. One that was made with a network means whom it names there, and nowhere else.
+pub(crate) fn aliases(container: &Container) -> Vec<LinkedName> {
+    // The container's own are those of the network that it was made for, if it is known by that name.
+    let first =
+        Some(&container.host.network_mode).filter(|mode| container.network.networks.contains_key(*mode));
+    let first = first.map(|mode| mode.to_lowercase());
+    let own = container.host.links.iter().flatten().map(|link| (first.clone(), link));
+    let of_networks = container.network.networks.iter().flat_map(|(network, endpoint)| {
+        endpoint.links.iter().flatten().map(move |link| (Some(network.to_lowercase()), link))
+    });
+    let read = of_networks.chain(own).filter_map(|(network, link)| Some((network, parse(link).ok()?)));
+    read.map(|(network, (name, alias))| {
         let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let name = if is_id { &name[..12] } else { name };
-        (alias.to_lowercase(), name.to_lowercase())
+        let means = if is_id { &name[..12] } else { name }.to_lowercase();
+        LinkedName { name: alias.to_lowercase(), means, network }
     })
     .collect()
 }
@@ -161,20 +169,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Those that a container links to and that run, in a network that both are in.
+    /// Those that a container links to and that run, on the default bridge: in other networks links are names, which
+    /// the name server knows as long as they mean somebody.
     pub(crate) fn linked(&self, container: &Container) -> Vec<Linked> {
-        let networks = &container.network.networks;
-        let own = networks.values().filter_map(|endpoint| endpoint.links.as_ref()).flatten();
+        let Some(own) = container.network.networks.get(DEFAULT) else { return Vec::new() };
+        let elsewhere = NetworkMode::parse(&container.host.network_mode).is_user_defined();
+        let links = container.host.links.iter().filter(|_| !elsewhere).chain(own.links.as_ref());
         let mut found: Vec<Linked> = Vec::new();
-        for link in container.host.links.iter().flatten().chain(own) {
+        for link in links.flatten() {
             let Ok((name, alias)) = parse(link) else { continue };
             let Ok(other) = self.container(name) else { continue };
-            let address = networks.keys().find_map(|network| {
-                let endpoint = other.network.networks.get(network)?;
-                Some(endpoint.ip_address.clone()).filter(|address| !address.is_empty())
-            });
-            let known = found.iter().any(|linked| linked.alias == alias);
-            if let (false, Some(address)) = (known, address) {
+            let Some(endpoint) = other.network.networks.get(DEFAULT) else { continue };
+            let address = endpoint.ip_address.clone();
+            if !address.is_empty() && found.iter().all(|linked| linked.alias != alias) {
                 found.push(Linked { other, alias: alias.to_owned(), address });
             }
         }

@@ -33,7 +33,7 @@ mod sysctl;
 mod vlan;
 
 pub use config::{Config, Mark, Pool, Pool6};
-pub use dns::{Listeners, NameSettings, SERVER as NAME_SERVER};
+pub use dns::{LinkedName, Listeners, NameSettings, SERVER as NAME_SERVER};
 pub use egress::Egress;
 pub use endpoint::{Endpoint, EndpointRequest, MacAddr};
 pub use error::{Error, Result};

@@ -15,7 +15,7 @@ mod names;
 mod server;
 mod upstream;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -40,14 +40,25 @@ pub struct NameSettings {
     pub servers: Vec<IpAddr>,
     /// Nobody is to be asked for everything else: the user has named no other server than this one.
     pub alone: bool,
-    /// Names (in lower case) that only this container knows others by: the other's name or short id.
-    pub links: BTreeMap<String, String>,
+    /// Names that only this container knows others by.
+    pub links: Vec<LinkedName>,
     /// The user has set `ndots`: names without a dot do not leave.
     pub ndots: bool,
     /// What the container may send: no other server is asked for it.
     pub egress: Option<Egress>,
     /// The host's addresses; the gateways of the container's first network where there are none.
     pub hosts: Vec<IpAddr>,
+}
+
+/// A name that one container knows another by; all of it in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedName {
+    /// What it is known by.
+    pub name: String,
+    /// The other's name or short id.
+    pub means: String,
+    /// The name of the network in which it is known; every one of the container's, if none is said.
+    pub network: Option<String>,
 }
 
 /// The name servers of all containers.

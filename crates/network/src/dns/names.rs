@@ -90,8 +90,14 @@ impl Names {
     }
 
     /// The addresses of a name (in lower case), as this container sees it: of the first of its networks that knows
-    /// the name, alone or followed by the network's own. `None`: nobody is called that.
-    pub(crate) fn addresses(&self, container: &str, name: &str) -> Option<Vec<IpAddr>> {
+    /// the name, alone or followed by the network's own; only the `network` that is named is asked, if one is. `None`:
+    /// nobody is called that.
+    pub(crate) fn addresses(
+        &self,
+        container: &str,
+        network: Option<&str>,
+        name: &str,
+    ) -> Option<Vec<IpAddr>> {
         let state = self.read();
         let all = |zone: &Zone, name: &str| {
             let owners = zone.names.get(name)?;
@@ -99,7 +105,9 @@ impl Names {
         };
         // Both may have dots in them.
         let within = |zone: &Zone| all(zone, name.strip_suffix(&zone.name)?.strip_suffix('.')?);
-        state.zones_of(container).find_map(|zone| all(zone, name).or_else(|| within(zone)))
+        let mut asked =
+            state.zones_of(container).filter(|zone| network.is_none_or(|network| network == zone.name));
+        asked.find_map(|zone| all(zone, name).or_else(|| within(zone)))
     }
 
     /// The name of an address in one of the container's networks.

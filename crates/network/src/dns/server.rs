@@ -14,7 +14,7 @@ use super::forward::{self, Transport};
 use super::message::{self, Data, Query};
 use super::names::Names;
 use super::upstream::{HostServers, Server};
-use super::{Listeners, NameSettings};
+use super::{LinkedName, Listeners, NameSettings};
 use crate::networks::lock;
 
 /// Seconds for which an answer about a container holds: it may be gone soon.
@@ -191,14 +191,17 @@ impl Resolver {
 
     /// The addresses of a name that is ours: the container's links, then its networks, then the host.
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let (link, hosts) = {
+        let (links, hosts) = {
             let settings = lock(&self.settings);
-            (settings.links.get(name).cloned(), settings.hosts.clone())
+            let links = settings.links.iter().filter(|link| link.name == name);
+            (links.cloned().collect::<Vec<_>>(), settings.hosts.clone())
         };
-        if let Some(found) = link.and_then(|target| self.names.addresses(&self.container, &target)) {
+        let linked =
+            |link: &LinkedName| self.names.addresses(&self.container, link.network.as_deref(), &link.means);
+        if let Some(found) = links.iter().find_map(linked) {
             return Some(found);
         }
-        if let Some(found) = self.names.addresses(&self.container, name) {
+        if let Some(found) = self.names.addresses(&self.container, None, name) {
             return Some(found);
         }
         let host = || match hosts.as_slice() {
