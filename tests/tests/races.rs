@@ -154,6 +154,22 @@ fn a_stop_meets_restarts_of_the_policy_and_wins() {
 }
 
 #[test]
+fn a_kill_meets_restarts_of_the_policy_and_wins() {
+    let daemon = Daemon::with_busybox();
+    for round in 0..20 {
+        let policy = json!({"Cmd": ["false"], "HostConfig": {"RestartPolicy": {"Name": "always"}}});
+        create(&daemon, "box", &policy);
+        post(&daemon, "/containers/box/start");
+        // About when the first try comes.
+        thread::sleep(std::time::Duration::from_millis(90 + 3 * round));
+        assert_eq!(post(&daemon, "/containers/box/kill"), 204);
+        thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(status(&daemon, "box"), "exited", "nobody starts it any more");
+        daemon.api("DELETE", "/containers/box", None);
+    }
+}
+
+#[test]
 fn a_session_of_a_container_that_ends_is_answered() {
     let daemon = Daemon::with_busybox();
     for round in 0..TIMES {

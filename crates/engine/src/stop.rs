@@ -10,7 +10,7 @@ use hull_shim::protocol::{self, Answer, Request};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use crate::containers::Entry;
+use crate::containers::{Entry, NextExit};
 use crate::error::Kind;
 use crate::model::{Container, Status};
 use crate::{Engine, Error, Result, supervisor};
@@ -23,6 +23,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// How long a killed container may take to end.
 pub(crate) const AFTER_KILL: Duration = Duration::from_secs(10);
 
+/// What a stop or a kill finds of a container.
+enum ToBeEnded {
+    /// It does not run.
+    Nothing,
+    /// It waited for its restart policy's next try, and does not any more.
+    Waiting,
+    /// It runs; its next exit.
+    Running(NextExit),
+}
+
 impl Engine {
     /// Asks it to end, and kills it after `timeout` seconds (`None`: its own; negative: never).
     pub async fn stop(
@@ -32,11 +42,10 @@ impl Engine {
         signal: Option<Signal>,
     ) -> Result<()> {
         let entry = self.containers.find(name)?;
-        if self.cancel_restart(&entry).await? {
-            return Ok(());
-        }
-        if !entry.now().state.status.is_running() {
-            return Err(Error::new(Kind::NotModified, "container is already stopped"));
+        match self.to_be_ended(&entry).await? {
+            ToBeEnded::Nothing => return Err(Error::new(Kind::NotModified, "container is already stopped")),
+            ToBeEnded::Waiting => return Ok(()),
+            ToBeEnded::Running(_) => {}
         }
         self.change(&entry, |container| container.state.stopped_by_user = true)?;
         self.end(&entry, timeout, signal).await?;
@@ -97,15 +106,14 @@ impl Engine {
     /// Sends a signal to its init (`None`: SIGKILL).
     pub async fn kill(self: &Arc<Self>, name: &str, signal: Option<Signal>) -> Result<()> {
         let entry = self.containers.find(name)?;
-        // Before its state is looked at: an exit in between is told.
-        let mut exit = entry.next_exit();
+        let mut exit = match self.to_be_ended(&entry).await? {
+            ToBeEnded::Nothing => {
+                return Err(Error::conflict(format!("container {} is not running", entry.id)));
+            }
+            ToBeEnded::Waiting => return Ok(()),
+            ToBeEnded::Running(exit) => exit,
+        };
         let container = entry.now();
-        if !container.state.status.is_running() {
-            return match self.cancel_restart(&entry).await? {
-                true => Ok(()),
-                false => Err(Error::conflict(format!("container {} is not running", container.id))),
-            };
-        }
         let signal = signal.unwrap_or(Signal::KILL);
         let is_final = signal == Signal::KILL || signal == stop_signal(&container);
         if is_final {
@@ -169,6 +177,21 @@ impl Engine {
             Err(why) => {
                 turn(Status::Running, Status::Paused)?;
                 Err(why.into())
+            }
+        }
+    }
+
+    /// What there is to be ended. The waiting for the restart policy's next try has ended with that.
+    async fn to_be_ended(&self, entry: &Arc<Entry>) -> Result<ToBeEnded> {
+        loop {
+            // Before its state is looked at: an exit in between is told.
+            let exit = entry.next_exit();
+            match entry.now().state.status {
+                Status::Restarting if self.cancel_restart(entry).await? => return Ok(ToBeEnded::Waiting),
+                // The try was faster: it runs, or has ended once more.
+                Status::Restarting => {}
+                status if status.is_running() => return Ok(ToBeEnded::Running(exit)),
+                _ => return Ok(ToBeEnded::Nothing),
             }
         }
     }

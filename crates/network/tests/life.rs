@@ -257,7 +257,7 @@ fn refusals_have_dockers_words_and_change_nothing() {
         assert!(matches!(networks.create(driver), Err(Error::Forbidden(_))));
         let wire: BTreeMap<_, _> = [("com.docker.network.bridge.name".to_owned(), "wire0".to_owned())].into();
         let options = NetworkRequest { options: wire, ..network("red") };
-        assert_eq!(refused(options), "interface wire0 exists and is not a bridge");
+        assert_eq!(refused(options), "existing interface wire0 is not a bridge");
         assert_eq!(text(networks.remove("host")), "host is a pre-defined network and cannot be removed");
         assert_eq!((links(), elements("bridges"), networks.list().unwrap().len()), before);
 
