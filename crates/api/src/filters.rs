@@ -60,9 +60,15 @@ impl Filters {
         self.0.get(name).into_iter().flatten().map(String::as_str)
     }
 
+    /// Whether one of the filter's values is `wanted`; where there is no value, nothing is filtered.
+    pub fn any(&self, name: &str, wanted: impl Fn(&str) -> bool) -> bool {
+        let mut values = self.values(name).peekable();
+        values.peek().is_none() || values.any(wanted)
+    }
+
     /// Whether the filter is absent or names exactly this value.
     pub fn matches(&self, name: &str, value: &str) -> bool {
-        self.0.get(name).is_none_or(|values| values.is_empty() || values.contains(value))
+        self.any(name, |wanted| wanted == value)
     }
 
     /// A filter that is yes or no; nothing if it is absent.

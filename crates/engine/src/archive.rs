@@ -18,7 +18,6 @@ use rustix::io::Errno;
 use tokio::io::{AsyncRead, DuplexStream};
 use tokio_util::io::SyncIoBridge;
 
-use crate::containers::Entry;
 use crate::model::{Container, PathStat};
 use crate::{Engine, Error, Kind, Result};
 use place::Place;
@@ -49,7 +48,8 @@ impl Engine {
     }
 
     /// A path in a container, running or not, also if it ends just now.
-    async fn place_in(&self, entry: &Entry, path: &str, write: bool) -> Result<(Arc<Container>, Place)> {
+    async fn place_in(&self, name: &str, path: &str, write: bool) -> Result<(Arc<Container>, Place)> {
+        let entry = self.containers.find(name)?;
         let (moment, container) = (entry.moment(), entry.now());
         let container = match self.place(&container, path, write).await {
             Ok(place) => return Ok((container, place)),
@@ -64,13 +64,13 @@ impl Engine {
 
     /// What a path in a container is.
     pub async fn archive_stat(&self, name: &str, path: &str) -> Result<PathStat> {
-        let (_, place) = self.place_in(&*self.containers.find(name)?, path, false).await?;
+        let (_, place) = self.place_in(name, path, false).await?;
         tokio::task::spawn_blocking(move || place.stat()).await?.map_err(|why| absent(&why, name, path))
     }
 
     /// A path in a container, and a tar archive of it under its last name.
     pub async fn archive_get(&self, name: &str, path: &str) -> Result<(PathStat, DuplexStream)> {
-        let (container, place) = self.place_in(&*self.containers.find(name)?, path, false).await?;
+        let (container, place) = self.place_in(name, path, false).await?;
         let stat = place.stat().map_err(|why| absent(&why, name, path))?;
         self.emit(&container, "archive-path");
         let archive = piped(container.id.clone(), move |writer| place.pack(writer));
@@ -86,7 +86,7 @@ impl Engine {
         copy_uid_gid: bool,
         tar: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<()> {
-        let (container, place) = self.place_in(&*self.containers.find(name)?, path, true).await?;
+        let (container, place) = self.place_in(name, path, true).await?;
         let reader = SyncIoBridge::new(tar);
         let target = Arc::clone(&container);
         let outcome = tokio::task::spawn_blocking(move || {

@@ -34,8 +34,8 @@ pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
             && filters.matches("type", kind)
             && filters.matches("scope", "local")
             && filters.matches_labels("label", &network.labels)
-            && part_of(&filters, "name", &network.name)
-            && part_of(&filters, "id", &network.id)
+            && filters.any("name", |part| network.name.contains(part))
+            && filters.any("id", |part| network.id.contains(part))
     };
     let networks = daemon.engine.networks()?;
     let shown = networks.iter().filter(|network| wanted(network));
@@ -59,10 +59,6 @@ fn dangling(filters: &Filters) -> Result<Option<bool>, Error> {
         )),
         _ => Err(invalid(r#"got more than one value for filter key "dangling""#)),
     }
-}
-
-fn part_of(filters: &Filters, key: &str, text: &str) -> bool {
-    filters.values(key).next().is_none() || filters.values(key).any(|part| text.contains(part))
 }
 
 pub(super) async fn inspect(daemon: Arc<Daemon>, call: Call) -> Outcome {

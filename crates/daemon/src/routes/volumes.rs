@@ -33,10 +33,9 @@ pub(super) async fn list(daemon: Arc<Daemon>, call: Call) -> Outcome {
 
 /// A name matches as a whole, or a pattern in any part of it.
 fn named(filters: &Filters, name: &str) -> bool {
-    filters.values("name").next().is_none()
-        || filters.values("name").any(|part| {
-            part == name || regex_lite::Regex::new(part).is_ok_and(|pattern| pattern.is_match(name))
-        })
+    filters.any("name", |part| {
+        part == name || regex_lite::Regex::new(part).is_ok_and(|pattern| pattern.is_match(name))
+    })
 }
 
 pub(super) async fn create(daemon: Arc<Daemon>, call: Call) -> Outcome {
